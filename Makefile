@@ -1,0 +1,46 @@
+# Everything here needs only `python3` (3.11 or newer) and `make`.
+PYTHON ?= python3
+VENV := .venv
+BIN := $(VENV)/bin
+PIP := $(BIN)/python -m pip --disable-pip-version-check --quiet install -c constraints.txt
+
+.PHONY: help demo test test-fast check format install clean
+
+help:  ## Show the targets
+	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed 's/:.*##/\t/' | expand -t 14
+
+$(VENV)/.run: pyproject.toml constraints.txt
+	@echo "Installing Phoundry into $(VENV) (the first time takes a few minutes) …"
+	@test -x $(BIN)/python || $(PYTHON) -m venv $(VENV)
+	@$(PIP) -e '.[all]'
+	@touch $@
+
+$(VENV)/.dev: $(VENV)/.run
+	@echo "Installing what the tests need …"
+	@$(PIP) -e '.[dev]'
+	@touch $@
+
+install: $(VENV)/.run  ## Make .venv and install Phoundry with everything it needs
+
+demo: $(VENV)/.run  ## The whole journey on a real model and real data, in about six minutes
+	@$(BIN)/phoundry demo
+
+test: $(VENV)/.dev  ## Install what the tests need and run them all
+	@$(BIN)/python -m pytest -n 2 --dist worksteal
+
+test-fast: $(VENV)/.dev  ## The tests that take no real model
+	@$(BIN)/python -m pytest -n 2 --dist worksteal -m "not slow and not real_model"
+
+check: $(VENV)/.dev  ## Format, lint, types, layers and tests
+	@$(BIN)/ruff format --check .
+	@$(BIN)/ruff check .
+	@$(BIN)/pyright
+	@$(BIN)/lint-imports
+	@$(MAKE) --no-print-directory test
+
+format: $(VENV)/.dev  ## Format the code
+	@$(BIN)/ruff format .
+	@$(BIN)/ruff check --fix .
+
+clean:  ## Remove the environment and caches (never your PHOUNDRY_HOME)
+	rm -rf $(VENV) build dist .pytest_cache .ruff_cache .hypothesis .import_linter_cache

@@ -1,0 +1,95 @@
+"""Writing so that nothing is ever half-written: temporary file, fsync, rename."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import os
+import shutil
+import tempfile
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+PRIVATE = 0o600
+
+
+def write_atomic(path: Path, content: bytes | str, *, mode: int = 0o644) -> None:
+    """Replace `path` with `content`. Readers see the old bytes or the new ones, never a part."""
+    data = content.encode() if isinstance(content, str) else content
+    path.parent.mkdir(parents=True, exist_ok=True)
+    handle, temporary = tempfile.mkstemp(dir=path.parent, prefix=f".{path.name}.")
+    try:
+        with os.fdopen(handle, "wb") as file:
+            os.fchmod(file.fileno(), mode)
+            file.write(data)
+            file.flush()
+            os.fsync(file.fileno())
+        Path(temporary).replace(path)
+    except BaseException:
+        Path(temporary).unlink(missing_ok=True)
+        raise
+    sync_folder(path.parent)
+
+
+def write_json(path: Path, value: Any, *, mode: int = 0o644) -> None:
+    """`write_atomic` of `value` as indented UTF-8 JSON."""
+    write_atomic(path, json.dumps(value, ensure_ascii=False, indent=2) + "\n", mode=mode)
+
+
+def read_json(path: Path) -> Any:
+    """The JSON value in `path`, or None where there is no such file."""
+    try:
+        return json.loads(path.read_bytes())
+    except FileNotFoundError:
+        return None
+
+
+@contextmanager
+def atomic_folder(destination: Path) -> Iterator[Path]:
+    """Yield an empty folder that becomes `destination` when the block ends well.
+
+    An existing `destination` is replaced. After an error nothing is left.
+    """
+    destination.parent.mkdir(parents=True, exist_ok=True)
+    prefix = f".{destination.name}."
+    working = Path(tempfile.mkdtemp(dir=destination.parent, prefix=prefix))
+    try:
+        yield working
+        for file in working.rglob("*"):
+            if file.is_file():
+                sync_file(file)
+        working.chmod(0o755)
+        if destination.exists():
+            old = Path(tempfile.mkdtemp(dir=destination.parent, prefix=prefix))
+            destination.replace(old / "old")
+            working.replace(destination)
+            shutil.rmtree(old, ignore_errors=True)
+        else:
+            working.replace(destination)
+    except BaseException:
+        shutil.rmtree(working, ignore_errors=True)
+        raise
+    sync_folder(destination.parent)
+
+
+def sync_file(path: Path) -> None:
+    """fsync the bytes of `path`."""
+    with path.open("rb") as file:
+        os.fsync(file.fileno())
+
+
+def sync_folder(path: Path) -> None:
+    """fsync the entries of a folder, so that a rename in it survives a power cut."""
+    handle = os.open(path, os.O_RDONLY)
+    try:
+        os.fsync(handle)
+    finally:
+        os.close(handle)
+
+
+def sha256_file(path: Path) -> str:
+    """Hexadecimal SHA-256 of a file's bytes."""
+    with path.open("rb") as file:
+        return hashlib.file_digest(file, "sha256").hexdigest()

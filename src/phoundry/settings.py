@@ -1,0 +1,158 @@
+"""Where things are and how they are set: the one place that reads the environment.
+
+Everything is resolved when it is asked for, never at import, so that a test or a notebook can set
+a variable and go on.
+"""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+
+from phoundry.errors import UsageError
+
+DEFAULT_PORT = 7410
+DEFAULT_GATEWAY_PORT = 7411
+
+
+@dataclass(frozen=True, slots=True)
+class Settings:
+    """A view of the environment.
+
+    | variable | meaning | default |
+    |---|---|---|
+    | `PHOUNDRY_HOME` | state: database, blobs, models, logs, key file | platform's data folder |
+    | `PHOUNDRY_URL` | a control plane elsewhere | the one of this home |
+    | `PHOUNDRY_TOKEN` | its token | the one of this home |
+    | `PHOUNDRY_HOST` | address to listen on | 127.0.0.1 |
+    | `PHOUNDRY_PORT` | port of the control plane | 7410 or the next free one |
+    | `PHOUNDRY_GATEWAY_PORT` | port of the endpoints | 7411 or the next free one |
+    | `PHOUNDRY_WORKSPACE` | workspace | default |
+    | `PHOUNDRY_MEMORY_LIMIT` | bytes that jobs and replicas may plan with | what the machine has |
+    """
+
+    environ: Mapping[str, str] = field(default_factory=lambda: os.environ)
+
+    @property
+    def home(self) -> Path:
+        if chosen := self.environ.get("PHOUNDRY_HOME"):
+            return Path(chosen).expanduser().absolute()
+        import platformdirs
+
+        return platformdirs.user_data_path("phoundry", appauthor=False)
+
+    @property
+    def url(self) -> str | None:
+        return self.environ.get("PHOUNDRY_URL") or None
+
+    @property
+    def token(self) -> str | None:
+        return self.environ.get("PHOUNDRY_TOKEN") or None
+
+    @property
+    def host(self) -> str:
+        return self.environ.get("PHOUNDRY_HOST") or "127.0.0.1"
+
+    @property
+    def port(self) -> int | None:
+        """The port the user named, or None."""
+        return self._port("PHOUNDRY_PORT")
+
+    @property
+    def gateway_port(self) -> int | None:
+        return self._port("PHOUNDRY_GATEWAY_PORT")
+
+    @property
+    def workspace(self) -> str:
+        return self.environ.get("PHOUNDRY_WORKSPACE") or "default"
+
+    @property
+    def memory_limit(self) -> int | None:
+        """Bytes, or None for what the machine has."""
+        text = self.environ.get("PHOUNDRY_MEMORY_LIMIT")
+        if not text:
+            return None
+        if not text.isdigit():
+            raise UsageError(
+                f"PHOUNDRY_MEMORY_LIMIT is '{text}', which is not a number of bytes.",
+                remedy="Set it to a whole number, such as 4000000000, or unset it.",
+            )
+        return int(text)
+
+    def _port(self, variable: str) -> int | None:
+        text = self.environ.get(variable)
+        if not text:
+            return None
+        if not text.isdigit() or not 1 <= int(text) <= 65535:
+            raise UsageError(
+                f"{variable} is '{text}', which is not a port.",
+                remedy="Set it to a whole number from 1 to 65535, or unset it.",
+            )
+        return int(text)
+
+
+@dataclass(frozen=True, slots=True)
+class Home:
+    """The layout of one `PHOUNDRY_HOME`. Nothing is created by asking for a path."""
+
+    root: Path
+
+    @classmethod
+    def current(cls) -> Home:
+        return cls(Settings().home)
+
+    @property
+    def database(self) -> Path:
+        return self.root / "phoundry.db"
+
+    @property
+    def blobs(self) -> Path:
+        return self.root / "blobs"
+
+    @property
+    def mlflow(self) -> Path:
+        """Tracking database and artifacts; MLflow is the one registry of models."""
+        return self.root / "mlflow"
+
+    @property
+    def tracking_uri(self) -> str:
+        return f"sqlite:///{self.mlflow / 'mlflow.db'}"
+
+    @property
+    def checkpoints(self) -> Path:
+        """Materialised base models (Hugging Face layout), one folder each."""
+        return self.root / "checkpoints"
+
+    @property
+    def cache(self) -> Path:
+        """Files that can be made again: downloads and GGUF conversions."""
+        return self.root / "cache"
+
+    @property
+    def runs(self) -> Path:
+        """One folder a worker: spec, events, log, result, output."""
+        return self.root / "runs"
+
+    @property
+    def logs(self) -> Path:
+        return self.root / "logs"
+
+    @property
+    def vault_key(self) -> Path:
+        return self.root / "vault.key"
+
+    @property
+    def server_file(self) -> Path:
+        """Address and token of the running control plane (mode 0600)."""
+        return self.root / "server.json"
+
+    @property
+    def server_lock(self) -> Path:
+        return self.root / "server.lock"
+
+    @property
+    def routes(self) -> Path:
+        """The gateway's routing table (mode 0600)."""
+        return self.root / "gateway" / "routes.json"

@@ -1,0 +1,1 @@
+"""What users write and what they are shown: one pydantic model per resource."""

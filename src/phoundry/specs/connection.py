@@ -1,0 +1,44 @@
+"""Connections: where a tool calls, and with which secrets."""
+
+from __future__ import annotations
+
+from datetime import datetime
+from typing import Literal
+
+from pydantic import Field, SecretStr
+
+from phoundry.specs.base import Spec, View
+from phoundry.specs.names import AssetName
+
+ConnectionType = Literal["custom", "open_ai"]
+HIDDEN = "***"
+
+
+class ConnectionSpec(Spec):
+    """Prompt flow's YAML for a custom connection: `configs` in clear, `secrets` encrypted."""
+
+    schema_: str | None = Field(default=None, alias="$schema")
+    name: AssetName
+    type: ConnectionType = "custom"
+    configs: dict[str, str] = Field(default_factory=dict[str, str])
+    secrets: dict[str, SecretStr] = Field(default_factory=dict[str, SecretStr])
+
+
+class Connection(View):
+    """What is shown: every secret value is `***`."""
+
+    name: str
+    type: ConnectionType
+    configs: dict[str, str] = Field(default_factory=dict[str, str])
+    secrets: dict[str, str] = Field(default_factory=dict[str, str])
+    created_at: datetime
+    updated_at: datetime
+
+
+class ConnectionValues(View):
+    """The values that a flow needs while it runs. Never printed, logged or stored."""
+
+    name: str
+    type: ConnectionType
+    configs: dict[str, str] = Field(default_factory=dict[str, str])
+    secrets: dict[str, str] = Field(default_factory=dict[str, str], repr=False)

@@ -1,0 +1,60 @@
+"""Deployments: a model behind an endpoint, served by replica processes."""
+
+from __future__ import annotations
+
+from datetime import datetime
+from typing import Any, Literal
+
+from pydantic import Field
+
+from phoundry.specs.base import Event, Spec, View
+from phoundry.specs.names import EndpointName
+
+DeploymentStatus = Literal["Creating", "Succeeded", "Failed", "Deleting"]
+EngineName = Literal["llama.cpp", "transformers"]
+
+
+class RequestSettings(Spec):
+    """Azure's default of 5,000 ms suits no language model; the limit of 180 s is theirs."""
+
+    request_timeout_ms: int = Field(default=180_000, gt=0)
+    max_concurrent_requests_per_instance: int = Field(default=8, gt=0, le=64)
+    max_queue_wait_ms: int | None = None
+
+
+class DeploymentSpec(Spec):
+    schema_: str | None = Field(default=None, alias="$schema")
+    name: EndpointName
+    endpoint_name: EndpointName
+    model: str = Field(description="Registered model (NAME:VERSION), catalog name or folder")
+    engine: EngineName = "llama.cpp"
+    context_length: int | None = Field(default=None, gt=0, description="Tokens of one conversation")
+    request_settings: RequestSettings = Field(default_factory=RequestSettings)
+    description: str = ""
+    tags: dict[str, str] = Field(default_factory=dict[str, str])
+    # Azure's names: recorded, and run on this machine with a notice.
+    instance_type: str | None = None
+    instance_count: int = Field(default=1, ge=1, le=1, description="One replica on this machine")
+    compute: str | None = None
+
+
+class Deployment(View):
+    name: str
+    endpoint_name: str
+    model: str
+    engine: EngineName
+    provisioning_state: DeploymentStatus
+    traffic: int = 0
+    context_length: int | None = None
+    request_settings: RequestSettings = Field(default_factory=RequestSettings)
+    instance_type: str | None = None
+    pid: int | None = None
+    port: int | None = None
+    memory_bytes: int | None = None
+    restarts: int = 0
+    error: dict[str, Any] | None = None
+    notices: list[str] = Field(default_factory=list[str])
+    description: str = ""
+    tags: dict[str, str] = Field(default_factory=dict[str, str])
+    created_at: datetime
+    events: list[Event] = Field(default_factory=list[Event])

@@ -1,0 +1,112 @@
+"""Fine-tuning parameters, under the names and defaults of Azure ML's chat-completion fine-tune.
+
+Azure writes booleans as the strings "true" and "false" and numbers as strings; both are accepted
+(pydantic's lax mode). `resolve` says of every value where it came from.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any, Literal
+
+from pydantic import Field, ValidationError, model_validator
+
+from phoundry.errors import Fault, InvalidInput, nearest
+from phoundry.specs.base import Spec
+
+Source = Literal["user", "model", "machine", "default"]
+
+
+class FineTuneParameters(Spec):
+    """Every parameter with its default. Lengths are in tokens."""
+
+    # LoRA
+    apply_lora: bool = False
+    merge_lora_weights: bool = True
+    lora_alpha: int = Field(default=128, gt=0)
+    lora_r: int = Field(default=8, gt=0)
+    lora_dropout: float = Field(default=0.0, ge=0, lt=1)
+    # Training
+    num_train_epochs: float = Field(default=1, gt=0)
+    max_steps: int = Field(default=-1, ge=-1, description="Optimizer steps; -1: by the epochs")
+    per_device_train_batch_size: int = Field(
+        default=1, gt=0, description="Packs (or, unpacked, conversations) in a forward pass"
+    )
+    per_device_eval_batch_size: int = Field(default=1, gt=0)
+    optim: Literal["adamw_torch", "adafactor"] = "adamw_torch"
+    learning_rate: float = Field(default=2e-5, gt=0)
+    warmup_steps: int = Field(default=0, ge=0)
+    weight_decay: float = Field(default=0.0, ge=0)
+    adam_beta1: float = Field(default=0.9, ge=0, lt=1)
+    adam_beta2: float = Field(default=0.999, ge=0, lt=1)
+    adam_epsilon: float = Field(default=1e-8, gt=0)
+    gradient_accumulation_steps: int = Field(default=1, gt=0)
+    lr_scheduler_type: Literal[
+        "linear", "cosine", "cosine_with_restarts", "polynomial", "constant", "constant_with_warmup"
+    ] = "linear"
+    precision: Literal["32", "16"] = Field(
+        default="32", description="16 is bfloat16 weights, never float16"
+    )
+    seed: int = 42
+    enable_full_determinism: bool = False
+    max_grad_norm: float = Field(default=1.0, ge=0, description="0: no clipping")
+    max_seq_length: int = Field(default=-1, ge=-1, description="-1: what the model takes")
+    # Evaluation, logging, saving
+    evaluation_strategy: Literal["epoch", "steps", "disable"] = "epoch"
+    eval_steps: int = Field(default=500, gt=0)
+    logging_steps: int = Field(default=10, gt=0)
+    save_total_limit: int = Field(default=-1, ge=-1)
+    resume_from_checkpoint: bool = Field(
+        default=True, description="Go on from a killed run's last checkpoint"
+    )
+    # Phoundry's own
+    packing: bool = Field(default=True, description="Conversations share a pack, never attention")
+    pack_length: int = Field(default=1024, gt=0, description="Tokens of a pack")
+
+    @model_validator(mode="before")
+    @classmethod
+    def _numbers_as_precision(cls, values: Any) -> Any:
+        if isinstance(values, Mapping) and isinstance(values.get("precision"), int):
+            return {**values, "precision": str(values["precision"])}
+        return values
+
+
+def resolve(
+    user: Mapping[str, Any],
+    *,
+    model: Mapping[str, Any] | None = None,
+    machine: Mapping[str, Any] | None = None,
+    where: str = "--set",
+) -> tuple[FineTuneParameters, dict[str, Source]]:
+    """Parameters and, for each, the source that won: user over machine over model over default.
+
+    Raises:
+        InvalidInput: with one fault for each unknown name and each bad value, all together.
+    """
+    layers: list[tuple[Source, Mapping[str, Any]]] = [
+        ("model", model or {}),
+        ("machine", machine or {}),
+        ("user", user),
+    ]
+    merged: dict[str, Any] = {}
+    sources: dict[str, Source] = dict.fromkeys(FineTuneParameters.model_fields, "default")
+    for source, values in layers:
+        merged.update(values)
+        sources.update({name: source for name in values if name in sources})
+    try:
+        return FineTuneParameters.model_validate(merged), sources
+    except ValidationError as error:
+        raise InvalidInput(
+            "The training parameters are not usable.",
+            faults=[_fault(where, detail) for detail in error.errors()],
+            remedy="See `phoundry train --help` for every parameter and its range.",
+        ) from None
+
+
+def _fault(where: str, detail: Any) -> Fault:
+    name = ".".join(str(part) for part in detail["loc"]) or "parameters"
+    if detail["type"] == "extra_forbidden":
+        near = nearest(name, FineTuneParameters.model_fields)
+        hint = f"; did you mean {', '.join(near)}?" if near else ""
+        return Fault(f"{where} {name}", f"unknown parameter{hint}")
+    return Fault(f"{where} {name}", f"{detail['msg']}, found {detail['input']!r}")

@@ -1,0 +1,86 @@
+"""Jobs: long work in a process of its own."""
+
+from __future__ import annotations
+
+from datetime import datetime
+from typing import Any, Literal
+
+from pydantic import AliasChoices, Field
+
+from phoundry.specs.base import Event, Spec, View
+from phoundry.specs.names import AssetName
+
+# Azure ML's words.
+JobStatus = Literal[
+    "Queued", "Preparing", "Running", "CancelRequested", "Completed", "Failed", "Canceled"
+]
+FINISHED: frozenset[str] = frozenset({"Completed", "Failed", "Canceled"})
+
+
+class FineTuningJobSpec(Spec):
+    """`type: finetuning`, Azure ML's job YAML v2 for `task: chat_completion`."""
+
+    schema_: str | None = Field(default=None, alias="$schema")
+    type: Literal["finetuning"] = "finetuning"
+    task: Literal["chat_completion"] = "chat_completion"
+    model_provider: Literal["custom"] = "custom"
+    name: AssetName | None = None
+    display_name: str = ""
+    experiment_name: str = "phoundry"
+    description: str = ""
+    tags: dict[str, str] = Field(default_factory=dict[str, str])
+    model: str = Field(description="Catalog name, registered model, folder or hub id")
+    training_data: str = Field(description="Data asset NAME or NAME:VERSION")
+    validation_data: str | None = None
+    hyperparameters: dict[str, Any] = Field(
+        default_factory=dict[str, Any],
+        validation_alias=AliasChoices("hyperparameters", "parameters"),
+    )
+    outputs: dict[str, Any] = Field(default_factory=dict[str, Any])
+    # Recorded, and run on this machine with a notice.
+    compute: str | None = None
+    resources: dict[str, Any] = Field(default_factory=dict[str, Any])
+
+
+class Progress(View):
+    """Where a running job is. Losses are means over supervised tokens, in nats."""
+
+    step: int = 0
+    max_steps: int = 0
+    epoch: float = 0.0
+    loss: float | None = None
+    eval_loss: float | None = None
+    learning_rate: float | None = None
+    tokens: int = Field(default=0, description="Tokens trained on so far, prompts included")
+    tokens_per_second: float | None = None
+    seconds_left: float | None = None
+
+
+class Job(View):
+    name: str
+    type: str = "finetuning"
+    status: JobStatus
+    display_name: str = ""
+    model: str
+    training_data: str
+    validation_data: str | None = None
+    parameters: dict[str, Any] = Field(default_factory=dict[str, Any])
+    sources: dict[str, str] = Field(default_factory=dict[str, str])
+    progress: Progress = Field(default_factory=Progress)
+    metrics: dict[str, float] = Field(default_factory=dict[str, float])
+    error: dict[str, Any] | None = None
+    notices: list[str] = Field(default_factory=list[str])
+    run_dir: str = ""
+    tags: dict[str, str] = Field(default_factory=dict[str, str])
+    created_at: datetime
+    started_at: datetime | None = None
+    finished_at: datetime | None = None
+    events: list[Event] = Field(default_factory=list[Event])
+
+
+class LogChunk(View):
+    """A part of a log. Ask again from `offset`; `finished` when nothing more will come."""
+
+    text: str
+    offset: int
+    finished: bool

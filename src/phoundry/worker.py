@@ -1,0 +1,64 @@
+"""What every worker process does: read its spec, report, and leave a result behind.
+
+A worker is `python -m phoundry.<room> RUN_DIR`. Its folder holds
+
+    spec.json      what to do (written by the control plane before the start)
+    events.jsonl   what happens (see spool.py)
+    log.txt        standard output and error
+    result.json    written once, last: {"status": "succeeded", ...} or {"status", "error"}
+    output/        what it made
+
+A folder without result.json whose process is gone was killed.
+"""
+
+from __future__ import annotations
+
+import signal
+import sys
+import traceback
+from collections.abc import Callable
+from pathlib import Path
+from types import FrameType
+from typing import Any
+
+from phoundry.errors import Cancelled, PhoundryError, WorkerFailed
+from phoundry.files import read_json, write_json
+from phoundry.spool import Spool
+
+Task = Callable[[dict[str, Any], Path, Spool], dict[str, Any]]
+
+
+def run_worker(run_dir: Path, task: Task) -> int:
+    """Run `task(spec, run_dir, spool)` and write result.json; returns the exit code.
+
+    SIGTERM and SIGINT raise `Cancelled` in the task. An unexpected error is written to the log with
+    its traceback and to the result with its type, so that no failure is silent.
+    """
+    spool = Spool(run_dir / "events.jsonl")
+    for number in (signal.SIGTERM, signal.SIGINT):
+        signal.signal(number, _cancel)
+    try:
+        spec = read_json(run_dir / "spec.json")
+        result = {"status": "succeeded", **task(spec, run_dir, spool)}
+    except Cancelled as error:
+        result = {"status": "cancelled", "error": error.to_dict()}
+    except PhoundryError as error:
+        sys.stderr.write(f"{error}\n")
+        result = {"status": "failed", "error": error.to_dict()}
+    except Exception as error:  # noqa: BLE001 - the process boundary: reported, never swallowed
+        traceback.print_exc()
+        unexpected = WorkerFailed(
+            f"{type(error).__name__}: {error}", remedy=f"The log is {run_dir / 'log.txt'}."
+        )
+        result = {"status": "failed", "error": unexpected.to_dict()}
+    write_json(run_dir / "result.json", result)
+    return 0 if result["status"] == "succeeded" else 1
+
+
+def main(task: Task) -> None:
+    """Entry of a worker module: `if __name__ == "__main__": main(task)`."""
+    sys.exit(run_worker(Path(sys.argv[1]), task))
+
+
+def _cancel(number: int, frame: FrameType | None) -> None:
+    raise Cancelled(f"Stopped by {signal.Signals(number).name}.")
