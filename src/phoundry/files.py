@@ -7,7 +7,7 @@ import json
 import os
 import shutil
 import tempfile
-from collections.abc import Iterator
+from collections.abc import Generator
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
@@ -47,7 +47,7 @@ def read_json(path: Path) -> Any:
 
 
 @contextmanager
-def atomic_folder(destination: Path) -> Iterator[Path]:
+def atomic_folder(destination: Path) -> Generator[Path]:
     """Yield an empty folder that becomes `destination` when the block ends well.
 
     An existing `destination` is replaced. After an error nothing is left.

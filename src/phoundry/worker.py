@@ -3,6 +3,8 @@
 A worker is `python -m phoundry.<room> RUN_DIR`. Its folder holds
 
     spec.json      what to do (written by the control plane before the start)
+    lock           held while the worker lives: one folder never has two workers
+    process.json   {"pid", "create_time"}: written by the worker itself
     events.jsonl   what happens (see spool.py)
     log.txt        standard output and error
     result.json    written once, last: {"status": "succeeded", ...} or {"status", "error"}
@@ -13,17 +15,22 @@ A folder without result.json whose process is gone was killed.
 
 from __future__ import annotations
 
+import fcntl
+import os
 import signal
 import sys
+import time
 import traceback
 from collections.abc import Callable
 from pathlib import Path
 from types import FrameType
 from typing import Any
 
-from phoundry.errors import Cancelled, PhoundryError, WorkerFailed
+from phoundry.errors import Cancelled, Conflict, PhoundryError, WorkerFailed
 from phoundry.files import read_json, write_json
 from phoundry.spool import Spool
+
+_CLAIM_ATTEMPTS = 25
 
 Task = Callable[[dict[str, Any], Path, Spool], dict[str, Any]]
 
@@ -35,6 +42,7 @@ def run_worker(run_dir: Path, task: Task) -> int:
     its traceback and to the result with its type, so that no failure is silent.
     """
     spool = Spool(run_dir / "events.jsonl")
+    claim(run_dir)
     for number in (signal.SIGTERM, signal.SIGINT):
         signal.signal(number, _cancel)
     try:
@@ -53,6 +61,29 @@ def run_worker(run_dir: Path, task: Task) -> int:
         result = {"status": "failed", "error": unexpected.to_dict()}
     write_json(run_dir / "result.json", result)
     return 0 if result["status"] == "succeeded" else 1
+
+
+def claim(run_dir: Path) -> None:
+    """Hold `run_dir`'s lock until this process ends, and write process.json.
+
+    Raises:
+        Conflict: another worker holds it.
+    """
+    import psutil
+
+    # Left open on purpose: the kernel frees the lock when the process ends, however it ends.
+    handle = os.open(run_dir / "lock", os.O_RDWR | os.O_CREAT, 0o600)
+    # Whoever looks whether the lock is held takes it for a moment, so one refusal means nothing.
+    for attempt in range(_CLAIM_ATTEMPTS):
+        try:
+            fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            break
+        except BlockingIOError:
+            if attempt == _CLAIM_ATTEMPTS - 1:
+                raise Conflict(f"A worker already runs in {run_dir}.") from None
+            time.sleep(0.02)
+    created = psutil.Process().create_time()
+    write_json(run_dir / "process.json", {"pid": os.getpid(), "create_time": created})
 
 
 def main(task: Task) -> None:

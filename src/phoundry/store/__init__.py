@@ -1,0 +1,1 @@
+"""Tables, migrations, blobs and the vault. Used by `phoundry.services` alone."""

@@ -1,0 +1,159 @@
+"""Start, watch and stop worker processes.
+
+A worker is known by its run folder (see `phoundry.worker`): the folder's lock says whether one
+lives, process.json says which, result.json how it ended. So a control plane that was killed finds
+every worker again by looking at folders, and starting one twice is harmless.
+"""
+
+from __future__ import annotations
+
+import fcntl
+import os
+import subprocess
+import sys
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import psutil
+
+from phoundry.files import PRIVATE, read_json, write_json
+
+_OUTCOME = ("result.json", "ready.json", "process.json", "loaded.json")
+
+
+@dataclass(frozen=True, slots=True)
+class WorkerState:
+    """What a run folder says of its worker."""
+
+    running: bool
+    pid: int | None
+    result: dict[str, Any] | None
+    ready: dict[str, Any] | None
+
+    @property
+    def died(self) -> bool:
+        """It is gone and left no result: it was killed."""
+        return not self.running and self.result is None
+
+
+def start(
+    run_dir: Path, module: str, spec: dict[str, Any], *, environ: Mapping[str, str] | None = None
+) -> int:
+    """Start `python -m module run_dir` in a session of its own; returns its pid.
+
+    The spec goes through a file of mode 0600, never through arguments. If the folder's worker still
+    lives, nothing is started.
+    """
+    if (state := inspect(run_dir)).running and state.pid:
+        return state.pid
+    run_dir.mkdir(parents=True, exist_ok=True)
+    for name in _OUTCOME:
+        (run_dir / name).unlink(missing_ok=True)
+    write_json(run_dir / "spec.json", spec, mode=PRIVATE)
+    with (run_dir / "log.txt").open("ab") as log:
+        process = subprocess.Popen(
+            [sys.executable, "-m", module, str(run_dir)],
+            stdin=subprocess.DEVNULL,
+            stdout=log,
+            stderr=subprocess.STDOUT,
+            start_new_session=True,
+            env={**(os.environ if environ is None else environ), "PYTHONUNBUFFERED": "1"},
+        )
+    created = _create_time(process.pid)
+    # The worker writes the same once it holds the lock; until then this one tells that it lives.
+    if created and not (run_dir / "process.json").exists():
+        write_json(run_dir / "process.json", {"pid": process.pid, "create_time": created})
+    return process.pid
+
+
+def inspect(run_dir: Path) -> WorkerState:
+    """The state of the worker of `run_dir`; a folder that is not there has none."""
+    record: dict[str, Any] = read_json(run_dir / "process.json") or {}
+    pid: int | None = record.get("pid")
+    running = lock_held(run_dir / "lock") or lives(pid, record.get("create_time"))
+    # Read after the check: a result that appears in between belongs to a worker that has ended.
+    result = read_json(run_dir / "result.json")
+    return WorkerState(running, pid, result, read_json(run_dir / "ready.json"))
+
+
+def terminate(run_dir: Path) -> bool:
+    """Ask the worker to stop (SIGTERM). False if none lives."""
+    return _signal(run_dir, psutil.Process.terminate)
+
+
+def kill(run_dir: Path) -> bool:
+    """End the worker and its children at once (SIGKILL). False if none lives."""
+
+    def kill_tree(process: psutil.Process) -> None:
+        for child in process.children(recursive=True):
+            child.kill()
+        process.kill()
+
+    return _signal(run_dir, kill_tree)
+
+
+def memory_bytes(pid: int) -> int | None:
+    """Resident bytes of a process, or None if it is gone."""
+    try:
+        return int(psutil.Process(pid).memory_info().rss)
+    except psutil.Error:
+        return None
+
+
+def _signal(run_dir: Path, action: Callable[[psutil.Process], None]) -> bool:
+    record: dict[str, Any] = read_json(run_dir / "process.json") or {}
+    if not lives(record.get("pid"), record.get("create_time")):
+        return False
+    try:
+        action(psutil.Process(record["pid"]))
+    except psutil.NoSuchProcess:
+        return False
+    return True
+
+
+def _create_time(pid: int) -> float | None:
+    try:
+        return psutil.Process(pid).create_time()
+    except psutil.NoSuchProcess:
+        return None
+
+
+def lives(pid: int | None, create_time: float | None) -> bool:
+    """Whether `pid` is still the process that started at `create_time` (pids are used again)."""
+    if pid is None or create_time is None:
+        return False
+    try:
+        process = psutil.Process(pid)
+        if abs(process.create_time() - create_time) > 0.05:
+            return False
+        if process.status() == psutil.STATUS_ZOMBIE:
+            _reap(pid)
+            return False
+    except psutil.NoSuchProcess:
+        return False
+    return True
+
+
+def _reap(pid: int) -> None:
+    """Take the exit status of a child of ours, so that it does not stay a zombie."""
+    try:
+        os.waitpid(pid, os.WNOHANG)
+    except ChildProcessError:
+        return
+
+
+def lock_held(path: Path) -> bool:
+    """Whether some process holds the lock file `path`."""
+    try:
+        handle = os.open(path, os.O_RDWR)
+    except FileNotFoundError:
+        return False
+    try:
+        fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except BlockingIOError:
+        return True
+    finally:
+        os.close(handle)
+    return False

@@ -1,0 +1,49 @@
+"""Walking a journey: every tick tries the first step that is not done."""
+
+from __future__ import annotations
+
+from phoundry.errors import PhoundryError
+from phoundry.journey import steps as walk
+from phoundry.services import journeys
+from phoundry.services.context import Context
+from phoundry.specs.base import now
+from phoundry.specs.journey import Journey, JourneySpec, Step
+
+
+def start(context: Context, spec: JourneySpec) -> Journey:
+    """Begin a journey, or go on with it. What failed or was stopped gets another chance."""
+    waiting = [
+        Step(name=name, state="waiting", title=title) for name, (title, _) in walk.STEPS.items()
+    ]
+    walk.retry(context, spec)
+    return journeys.start(context, spec, waiting)
+
+
+def tick(context: Context) -> None:
+    """Move every running journey on."""
+    for spec, steps in journeys.running(context):
+        before = [step.model_copy() for step in steps]
+        failure: PhoundryError | None = None
+        try:
+            _advance(context, spec, steps)
+        except PhoundryError as error:
+            failure = error
+        if failure or steps != before:
+            journeys.update(context, spec.name, steps, error=failure)
+
+
+def _advance(context: Context, spec: JourneySpec, steps: list[Step]) -> None:
+    for step in steps:
+        if step.state == "done":
+            continue
+        if step.state != "running":
+            step.state, step.started_at = "running", now()
+        try:
+            progress = walk.STEPS[step.name][1](context, spec)
+        except PhoundryError as error:
+            step.state, step.message, step.finished_at = "failed", error.message, now()
+            raise
+        step.reference, step.message = progress.reference, progress.message
+        if not progress.done:
+            return
+        step.state, step.finished_at = "done", now()

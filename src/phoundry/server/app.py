@@ -1,0 +1,76 @@
+"""The API: routers over the services, errors mapped once."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from fastapi import FastAPI, Request
+from fastapi.exceptions import RequestValidationError
+from fastapi.responses import JSONResponse
+from starlette.exceptions import HTTPException
+
+from phoundry import __version__
+from phoundry.errors import Fault, InvalidInput, NotFound, PhoundryError, UsageError
+from phoundry.server.routers import ROUTERS
+from phoundry.server.security import LOOPBACK, Guard
+from phoundry.services.context import Context, open_context
+from phoundry.settings import Home
+from phoundry.store.vault import new_secret
+
+
+def create_app(
+    home: Home,
+    *,
+    context: Context | None = None,
+    token: str | None = None,
+    address: str | None = None,
+    hosts: frozenset[str] = LOOPBACK | {"phoundry.local"},
+) -> FastAPI:
+    """The API over the services of `home`.
+
+    `address` is set by the control plane; without it the app serves one process's own calls. The
+    token that every call must carry is `app.state.token`.
+    """
+    app = FastAPI(title="Phoundry", version=__version__, docs_url=None, redoc_url=None)
+    app.state.context = context or open_context(home)
+    app.state.token = token or new_secret()
+    app.state.address = address
+    app.state.shutdown = None
+    for router in ROUTERS:
+        app.include_router(router, prefix="/api")
+    app.add_api_route("/healthz", _health)
+    app.add_exception_handler(PhoundryError, _on_error)
+    app.add_exception_handler(RequestValidationError, _on_invalid)
+    app.add_exception_handler(HTTPException, _on_http)
+    app.add_middleware(Guard, token=app.state.token, hosts=hosts)
+    return app
+
+
+def _health() -> dict[str, str]:
+    return {"status": "ok", "version": __version__}
+
+
+def _answer(error: PhoundryError, status: int | None = None) -> JSONResponse:
+    return JSONResponse({"error": error.to_dict()}, status_code=status or error.status)
+
+
+async def _on_error(request: Request, error: Exception) -> JSONResponse:
+    assert isinstance(error, PhoundryError)  # noqa: S101 - registered for this class
+    return _answer(error)
+
+
+async def _on_invalid(request: Request, error: Exception) -> JSONResponse:
+    assert isinstance(error, RequestValidationError)  # noqa: S101
+    faults = [_fault(detail) for detail in error.errors()]
+    return _answer(InvalidInput("The request cannot be used.", faults=faults))
+
+
+async def _on_http(request: Request, error: Exception) -> JSONResponse:
+    assert isinstance(error, HTTPException)  # noqa: S101
+    kind = NotFound if error.status_code == 404 else UsageError
+    return _answer(kind(f"{request.method} {request.url.path}: {error.detail}"), error.status_code)
+
+
+def _fault(detail: Any) -> Fault:
+    place = ".".join(str(part) for part in detail["loc"] if part not in ("body", "query", "path"))
+    return Fault(place or "body", str(detail["msg"]).removeprefix("Value error, "))

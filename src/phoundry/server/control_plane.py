@@ -1,0 +1,191 @@
+"""The control plane's life: lock, ports, gateway, API, the reconciler's loop, and its end."""
+
+from __future__ import annotations
+
+import fcntl
+import logging
+import os
+import socket
+import threading
+import time
+from collections.abc import Callable, Generator
+from contextlib import contextmanager
+from dataclasses import replace
+from pathlib import Path
+
+import psutil
+import uvicorn
+
+from phoundry.compute import machine, workers
+from phoundry.errors import Conflict, UsageError
+from phoundry.files import PRIVATE, write_json
+from phoundry.journey import journeys
+from phoundry.server.app import create_app
+from phoundry.services import addresses, routing
+from phoundry.services.context import Context, open_context
+from phoundry.services.reconcile import deployments, gateway, jobs, models, tasks
+from phoundry.settings import DEFAULT_GATEWAY_PORT, DEFAULT_PORT, Home, Settings
+
+log = logging.getLogger("phoundry.server")
+
+TICK_SECONDS = 0.2
+STOP_SECONDS = 25.0
+
+
+class ControlPlane:
+    """One for each home. `run` returns when it was asked to stop."""
+
+    def __init__(
+        self, home: Home, *, port: int | None = None, gateway_port: int | None = None
+    ) -> None:
+        settings = Settings()
+        self.home = home
+        self.host = settings.host
+        if self.host not in ("127.0.0.1", "localhost"):
+            raise UsageError(
+                f"The address {self.host} can be reached from other machines.",
+                remedy="Use 127.0.0.1: serving others needs TLS, which this version has not.",
+            )
+        used = addresses.ports(home)
+        self.port = machine.choose_port(
+            self.host,
+            named=port or settings.port,
+            remembered=used.get("port"),
+            default=DEFAULT_PORT,
+        )
+        self.gateway_port = self._gateway_port(gateway_port or settings.gateway_port, used)
+        self.stop_workers = False
+        self._stopping = threading.Event()
+        self._context: Context | None = None
+
+    def run(self, on_ready: Callable[[str], None] | None = None) -> None:
+        """Serve until SIGTERM (workers go on), SIGINT or `/api/shutdown` (everything ends)."""
+        with locked(self.home), _listening(self.host, self.port) as listener:
+            context = open_context(self.home)
+            self._context = context = replace(context, publish=lambda: routing.publish(context))
+            address = f"http://{self.host}:{self.port}"
+            app = create_app(self.home, context=context, address=address)
+            config = uvicorn.Config(app, log_level="warning", access_log=False, lifespan="off")
+            server = uvicorn.Server(config)
+            app.state.shutdown = lambda: self._shut_down(server)
+            addresses.remember_ports(self.home, self.port, self.gateway_port)
+            routing.publish(context)
+            gateway.tick(context, self.host, self.gateway_port)
+            gateway.wait(context)
+            loop = threading.Thread(target=self._loop, name="reconciler", daemon=True)
+            loop.start()
+            self._announce(app.state.token, address)
+            if on_ready:
+                on_ready(address)
+            self._serve(server, listener)
+            self._stopping.set()
+            loop.join(timeout=10)
+            self.home.server_file.unlink(missing_ok=True)
+            if self.stop_workers:
+                stop_everything(context)
+            context.database.close()
+
+    def _serve(self, server: uvicorn.Server, listener: socket.socket) -> None:
+        try:
+            server.run(sockets=[listener])
+        except KeyboardInterrupt:
+            self.stop_workers = True
+
+    def _shut_down(self, server: uvicorn.Server) -> None:
+        self.stop_workers = True
+        server.should_exit = True
+
+    def _gateway_port(self, named: int | None, used: dict[str, int]) -> int:
+        state = workers.inspect(self.home.routes.parent)
+        if state.running and state.ready and named in (None, state.ready["port"]):
+            return int(state.ready["port"])  # it outlived the last control plane: adopt it
+        return machine.choose_port(
+            self.host,
+            named=named,
+            remembered=used.get("gateway_port"),
+            default=max(DEFAULT_GATEWAY_PORT, self.port + 1),
+        )
+
+    def _announce(self, token: str, address: str) -> None:
+        record = {
+            "url": address,
+            "token": token,
+            "gateway_url": f"http://{self.host}:{self.gateway_port}",
+            "pid": os.getpid(),
+            "create_time": psutil.Process().create_time(),
+        }
+        write_json(self.home.server_file, record, mode=PRIVATE)
+
+    def _loop(self) -> None:
+        assert self._context is not None  # noqa: S101 - set before the thread starts
+        while not self._stopping.is_set():
+            try:
+                tick(self._context, self.host, self.gateway_port)
+            except Exception:
+                log.exception("a tick of the reconciler failed")
+                self._stopping.wait(2.0)
+            self._stopping.wait(TICK_SECONDS)
+
+
+def tick(context: Context, host: str, gateway_port: int) -> None:
+    """One round over everything that is under way."""
+    tasks.tick(context)
+    jobs.tick(context)
+    models.tick(context)
+    if deployments.tick(context):
+        routing.publish(context)
+    gateway.tick(context, host, gateway_port)
+    journeys.tick(context)
+
+
+def stop_everything(context: Context) -> None:
+    """End every worker. Jobs are queued again, to go on with the next start."""
+    jobs.pause_all(context)
+    deployments.stop_all(context)
+    folders = _worker_folders(context)
+    for folder in folders:
+        workers.terminate(folder)
+    deadline = time.monotonic() + STOP_SECONDS
+    while any(workers.inspect(folder).running for folder in folders):
+        if time.monotonic() > deadline:
+            for folder in folders:
+                workers.kill(folder)
+        time.sleep(0.05)
+
+
+@contextmanager
+def locked(home: Home) -> Generator[None]:
+    """Hold the home's lock: one control plane a home. Raises Conflict where one runs."""
+    home.root.mkdir(parents=True, exist_ok=True, mode=0o700)
+    handle = os.open(home.server_lock, os.O_RDWR | os.O_CREAT, 0o600)
+    try:
+        fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except BlockingIOError:
+        os.close(handle)
+        raise Conflict(
+            f"A control plane runs on {home.root} already.",
+            remedy="`phoundry status` shows it; `phoundry down` ends it.",
+        ) from None
+    try:
+        yield
+    finally:
+        os.close(handle)
+
+
+@contextmanager
+def _listening(host: str, port: int) -> Generator[socket.socket]:
+    listener = socket.socket(socket.AF_INET)
+    listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+    try:
+        listener.bind((host, port))
+        listener.listen(128)
+        yield listener
+    finally:
+        listener.close()
+
+
+def _worker_folders(context: Context) -> list[Path]:
+    folders = [context.home.routes.parent]
+    if context.home.runs.exists():
+        folders += sorted(path for path in context.home.runs.iterdir() if path.is_dir())
+    return [folder for folder in folders if workers.inspect(folder).running]

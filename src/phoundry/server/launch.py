@@ -1,0 +1,123 @@
+"""Starting the control plane: detached, or in this process. Finding the one that runs."""
+
+from __future__ import annotations
+
+import json
+import os
+import subprocess
+import sys
+import time
+import urllib.error
+import urllib.request
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Any
+
+from phoundry.compute.workers import lives
+from phoundry.errors import Unavailable, from_dict
+from phoundry.files import read_json
+from phoundry.settings import Home
+
+START_SECONDS = 40.0
+
+
+@dataclass(frozen=True, slots=True)
+class ServerInfo:
+    """The running control plane of a home."""
+
+    url: str
+    token: str
+    gateway_url: str
+    pid: int
+
+    def __repr__(self) -> str:
+        return f"ServerInfo({self.url}, pid={self.pid})"
+
+
+def running(home: Home) -> ServerInfo | None:
+    """The control plane that runs on this home and answers, or None."""
+    record: dict[str, Any] | None = read_json(home.server_file)
+    if record is None or not lives(record.get("pid"), record.get("create_time")):
+        return None
+    if not _answers(record["url"]):
+        return None
+    return ServerInfo(record["url"], record["token"], record["gateway_url"], record["pid"])
+
+
+def ensure_running(
+    home: Home, *, port: int | None = None, gateway_port: int | None = None
+) -> ServerInfo:
+    """The running control plane, started detached where there is none.
+
+    Raises:
+        InsufficientResources: a port that was named, or used before, is taken.
+        Unavailable: it did not come up.
+    """
+    if found := running(home):
+        return found
+    home.logs.mkdir(parents=True, exist_ok=True, mode=0o700)
+    failure = home.logs / "server-error.json"
+    failure.unlink(missing_ok=True)
+    command = [sys.executable, "-m", "phoundry.server", str(home.root)]
+    if port:
+        command += ["--port", str(port)]
+    if gateway_port:
+        command += ["--gateway-port", str(gateway_port)]
+    with (home.logs / "server.log").open("ab") as log:
+        process = subprocess.Popen(
+            command,
+            stdin=subprocess.DEVNULL,
+            stdout=log,
+            stderr=subprocess.STDOUT,
+            start_new_session=True,
+            env={**os.environ, "PHOUNDRY_HOME": str(home.root)},
+        )
+    deadline = time.monotonic() + START_SECONDS
+    while time.monotonic() < deadline:
+        if found := running(home):
+            return found
+        if process.poll() is not None:
+            # Two commands may have started one at once; the other's is as good.
+            if found := _soon(home):
+                return found
+            error: dict[str, Any] | None = read_json(failure)
+            if error:
+                raise from_dict(error)
+            break
+        time.sleep(0.05)
+    raise Unavailable(
+        "The control plane did not start.", remedy=f"Its log is {home.logs / 'server.log'}."
+    )
+
+
+def run_foreground(
+    home: Home,
+    *,
+    port: int | None = None,
+    gateway_port: int | None = None,
+    on_ready: Callable[[str], None] | None = None,
+) -> None:
+    """Run the control plane in this process until Ctrl-C; then everything it started ends."""
+    from phoundry.server.control_plane import ControlPlane
+
+    ControlPlane(home, port=port, gateway_port=gateway_port).run(on_ready)
+
+
+def _soon(home: Home, seconds: float = 10.0) -> ServerInfo | None:
+    """The server of another command that is just starting: its lock is held."""
+    from phoundry.compute.workers import lock_held
+
+    deadline = time.monotonic() + seconds
+    while time.monotonic() < deadline and lock_held(home.server_lock):
+        if found := running(home):
+            return found
+        time.sleep(0.05)
+    return None
+
+
+def _answers(url: str) -> bool:
+    try:
+        with urllib.request.urlopen(f"{url}/healthz", timeout=5) as reply:  # noqa: S310 - loopback
+            return json.load(reply).get("status") == "ok"
+    except (urllib.error.URLError, OSError, ValueError):
+        return False

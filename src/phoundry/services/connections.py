@@ -1,0 +1,80 @@
+"""Connections: configs in clear, secrets encrypted."""
+
+from __future__ import annotations
+
+from sqlalchemy import select
+
+from phoundry.errors import Conflict
+from phoundry.services.context import Context, now, record
+from phoundry.services.rows import find, get
+from phoundry.specs.connection import HIDDEN, Connection, ConnectionSpec, ConnectionValues
+from phoundry.store.tables import ConnectionRow
+
+_REMEDY = "`phoundry connection list` shows what there is; `phoundry connection create` adds one."
+
+
+def create(context: Context, spec: ConnectionSpec, *, replace: bool = False) -> Connection:
+    """Store a connection. Raises Conflict where the name is taken and `replace` is not set."""
+    secrets = {name: value.get_secret_value() for name, value in spec.secrets.items()}
+    with context.begin("connections/write") as session:
+        row = find(session, context, ConnectionRow, spec.name)
+        if row and not replace:
+            raise Conflict(
+                f"There is a connection '{spec.name}' already.",
+                remedy=f"Change it with `phoundry connection update {spec.name} …`.",
+            )
+        if row is None:
+            row = ConnectionRow(workspace=context.workspace, name=spec.name)
+            session.add(row)
+        row.type = spec.type
+        row.configs = dict(spec.configs)
+        row.secret_names = sorted(secrets)
+        row.secrets = context.vault.encrypt(secrets)
+        row.updated_at = now()
+        session.flush()
+        record(session, context, f"connection/{spec.name}", "written", "Stored.")
+        return view(row)
+
+
+def listing(context: Context) -> list[Connection]:
+    with context.begin("connections/read") as session:
+        query = select(ConnectionRow).filter_by(workspace=context.workspace)
+        return [view(row) for row in session.scalars(query.order_by(ConnectionRow.name))]
+
+
+def show(context: Context, name: str) -> Connection:
+    with context.begin("connections/read") as session:
+        return view(get(session, context, ConnectionRow, name, noun="connection", remedy=_REMEDY))
+
+
+def values(context: Context, name: str) -> ConnectionValues:
+    """With the secrets in clear, for a flow that runs. Recorded in the connection's history."""
+    with context.begin("connections/listsecrets") as session:
+        row = get(session, context, ConnectionRow, name, noun="connection", remedy=_REMEDY)
+        record(session, context, f"connection/{name}", "read", "Secrets were read.")
+        return ConnectionValues(
+            name=row.name,
+            type=row.type,  # type: ignore[arg-type] - checked by pydantic
+            configs={key: str(value) for key, value in row.configs.items()},
+            secrets=context.vault.decrypt(row.secrets),
+        )
+
+
+def delete(context: Context, name: str) -> None:
+    with context.begin("connections/write") as session:
+        session.delete(
+            get(session, context, ConnectionRow, name, noun="connection", remedy=_REMEDY)
+        )
+
+
+def view(row: ConnectionRow) -> Connection:
+    return Connection.model_validate(
+        {
+            "name": row.name,
+            "type": row.type,
+            "configs": row.configs,
+            "secrets": dict.fromkeys(row.secret_names, HIDDEN),
+            "created_at": row.created_at,
+            "updated_at": row.updated_at,
+        }
+    )

@@ -1,0 +1,167 @@
+"""Deployments: a model behind an endpoint."""
+
+from __future__ import annotations
+
+import shutil
+from pathlib import Path
+
+from sqlalchemy import select
+from sqlalchemy.orm import Session
+
+from phoundry.compute import workers
+from phoundry.errors import Conflict, NotFound
+from phoundry.services import bases, jobs
+from phoundry.services.context import Context, history, now, record
+from phoundry.services.endpoints import REMEDY as ENDPOINT_REMEDY
+from phoundry.services.rows import find, get
+from phoundry.specs.deployment import Deployment, DeploymentSpec
+from phoundry.specs.job import LogChunk
+from phoundry.store.tables import DeploymentRow, EndpointRow
+from phoundry.store.vault import new_secret
+
+
+def create(context: Context, spec: DeploymentSpec) -> Deployment:
+    """Ask for a deployment. The endpoint's first one gets all the traffic, later ones none.
+
+    Raises:
+        NotFound: the endpoint or the model.
+        Conflict: the name is taken.
+    """
+    with context.begin("deployments/write") as session:
+        endpoint = _endpoint(session, context, spec.endpoint_name)
+        bases.check(session, context, spec.model)
+        bases.retry(session, context, spec.model)
+        if find(session, context, DeploymentRow, spec.name, endpoint=spec.endpoint_name):
+            raise Conflict(
+                f"Endpoint '{spec.endpoint_name}' has a deployment '{spec.name}' already.",
+                remedy="Choose another name, or delete that one first.",
+            )
+        query = select(DeploymentRow).filter_by(
+            workspace=context.workspace, endpoint=spec.endpoint_name
+        )
+        first = session.scalars(query).first() is None
+        row = DeploymentRow(
+            workspace=context.workspace,
+            endpoint=spec.endpoint_name,
+            name=spec.name,
+            state="Creating",
+            spec=_pinned(session, context, spec).model_dump(mode="json", by_alias=True),
+            run_dir=str(context.home.runs / f"replica-{spec.endpoint_name}-{spec.name}"),
+            token=context.vault.encrypt(new_secret()),
+            notices=_notices(spec),
+        )
+        session.add(row)
+        if first:
+            endpoint.traffic = {spec.name: 100}
+        resource = f"deployment/{spec.endpoint_name}/{spec.name}"
+        record(session, context, resource, "created", f"Serves {spec.model}.")
+        session.flush()
+        made = view(session, context, row)
+    context.publish()
+    return made
+
+
+def listing(context: Context, endpoint: str) -> list[Deployment]:
+    with context.begin("deployments/read") as session:
+        _endpoint(session, context, endpoint)
+        query = select(DeploymentRow).filter_by(workspace=context.workspace, endpoint=endpoint)
+        rows = session.scalars(query.order_by(DeploymentRow.id)).all()
+        return [view(session, context, row) for row in rows]
+
+
+def show(context: Context, endpoint: str, name: str) -> Deployment:
+    with context.begin("deployments/read") as session:
+        row = _get(session, context, endpoint, name)
+        deployment = view(session, context, row)
+        deployment.events = history(session, context, f"deployment/{endpoint}/{name}")
+        return deployment
+
+
+def logs(context: Context, endpoint: str, name: str, offset: int = 0) -> LogChunk:
+    """What the replica wrote, from byte `offset` on."""
+    with context.begin("deployments/read") as session:
+        row = _get(session, context, endpoint, name)
+        path, finished = Path(row.run_dir) / "log.txt", row.state == "Failed"
+    return jobs.read_log(path, offset, finished=finished)
+
+
+def delete(context: Context, endpoint: str, name: str) -> None:
+    """Stop and forget a deployment.
+
+    Raises:
+        Conflict: it has live traffic.
+    """
+    with context.begin("deployments/delete") as session:
+        row = _get(session, context, endpoint, name)
+        share = _endpoint(session, context, endpoint).traffic.get(name, 0)
+        if share:
+            raise Conflict(
+                f"Deployment '{name}' has {share} % of the live traffic of '{endpoint}'.",
+                remedy=f"Move it first: `phoundry endpoint update {endpoint} --traffic "
+                f"{name}=0` (or name the deployment that takes over), then delete.",
+            )
+        row.state = "Deleting"
+        row.stopping_since = row.stopping_since or now()
+        workers.terminate(Path(row.run_dir))
+        record(session, context, f"deployment/{endpoint}/{name}", "deleting", "Deletion asked for.")
+    context.publish()
+
+
+def forget(session: Session, row: DeploymentRow) -> None:
+    """Remove a deployment whose replica has ended, with its folder."""
+    shutil.rmtree(row.run_dir, ignore_errors=True)
+    session.delete(row)
+
+
+def view(session: Session, context: Context, row: DeploymentRow) -> Deployment:
+    endpoint = find(session, context, EndpointRow, row.endpoint)
+    worker = workers.inspect(Path(row.run_dir))
+    pid = worker.pid if worker.running else None
+    ready = worker.ready or {}
+    return Deployment.model_validate(
+        {
+            **row.spec,
+            "provisioning_state": row.state,
+            "traffic": endpoint.traffic.get(row.name, 0) if endpoint else 0,
+            "pid": pid,
+            "port": ready.get("port") if pid else None,
+            "memory_bytes": workers.memory_bytes(pid) if pid else None,
+            "restarts": row.restarts,
+            "error": row.error,
+            "notices": row.notices,
+            "created_at": row.created_at,
+        }
+    )
+
+
+def _endpoint(session: Session, context: Context, name: str) -> EndpointRow:
+    row = get(session, context, EndpointRow, name, noun="endpoint", remedy=ENDPOINT_REMEDY)
+    if row.state == "Deleting":
+        raise NotFound(f"Endpoint '{name}' is being deleted.")
+    return row
+
+
+def _get(session: Session, context: Context, endpoint: str, name: str) -> DeploymentRow:
+    _endpoint(session, context, endpoint)
+    return get(
+        session,
+        context,
+        DeploymentRow,
+        name,
+        noun=f"deployment of '{endpoint}'",
+        remedy=f"`phoundry deployment list --endpoint {endpoint}` shows what there is.",
+        endpoint=endpoint,
+    )
+
+
+def _pinned(session: Session, context: Context, spec: DeploymentSpec) -> DeploymentSpec:
+    """The spec with the version that a bare model name stands for now: it must never change."""
+    row = bases.registered(session, context, spec.model)
+    if row is None:
+        return spec
+    return spec.model_copy(update={"model": f"{row.name}:{row.version}"})
+
+
+def _notices(spec: DeploymentSpec) -> list[str]:
+    where = spec.instance_type or spec.compute
+    return [f"'{where}' is recorded; the deployment runs on this machine."] if where else []

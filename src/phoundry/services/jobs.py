@@ -1,0 +1,170 @@
+"""Fine-tuning jobs."""
+
+from __future__ import annotations
+
+import secrets
+from pathlib import Path
+from typing import Any
+
+from sqlalchemy import select
+
+from phoundry.compute import machine, workers
+from phoundry.errors import Conflict
+from phoundry.models import catalog
+from phoundry.services import bases, data
+from phoundry.services.context import Context, history, now, record
+from phoundry.services.rows import find, get
+from phoundry.specs.finetune import FineTuneParameters, Source, resolve
+from phoundry.specs.job import FINISHED, FineTuningJobSpec, Job, LogChunk
+from phoundry.store.tables import JobRow
+from phoundry.training.estimate import ModelShape, check_memory, estimate_memory
+from phoundry.training.machine import machine_recommendation
+
+_REMEDY = "`phoundry job list` shows what there is."
+
+
+def create(context: Context, spec: FineTuningJobSpec) -> Job:
+    """Queue a job. Everything that can be known to fail is refused here, before anything starts.
+
+    Raises:
+        NotFound: the model or the data.
+        InvalidInput: the parameters, all faults together.
+        InsufficientResources: the training does not fit this machine's memory.
+        Conflict: the name is taken.
+    """
+    training_data = data.show(context, spec.training_data)
+    if spec.validation_data:
+        data.show(context, spec.validation_data)
+    with context.begin("models/read") as session:
+        bases.check(session, context, spec.model)
+        config = bases.config(session, context, spec.model)
+    parameters, sources = resolve(
+        spec.hyperparameters,
+        model=catalog.recommended(config or spec.model),
+        machine=machine_recommendation(),
+        where="hyperparameters",
+    )
+    if config is not None:  # else the worker checks once it has the model's files
+        check_memory(_estimate(config, parameters), machine.available_memory())
+    name = spec.name or f"{_stem(spec.model)}-{secrets.token_hex(4)}"
+    with context.begin("jobs/write") as session:
+        bases.retry(session, context, spec.model)
+        if find(session, context, JobRow, name):
+            raise Conflict(
+                f"There is a job '{name}' already.", remedy="Choose another name, or none."
+            )
+        pinned = spec.model_copy(
+            update={"training_data": f"{training_data.name}:{training_data.version}"}
+        )
+        row = JobRow(
+            workspace=context.workspace,
+            name=name,
+            status="Queued",
+            spec=pinned.model_dump(mode="json", by_alias=True),
+            parameters=parameters.model_dump(mode="json"),
+            sources=dict(sources),
+            notices=_notices(spec, sources),
+            run_dir=str(context.home.runs / f"job-{name}"),
+        )
+        session.add(row)
+        record(session, context, f"job/{name}", "queued", "Queued.")
+        session.flush()
+        return view(row)
+
+
+def listing(context: Context) -> list[Job]:
+    with context.begin("jobs/read") as session:
+        query = select(JobRow).filter_by(workspace=context.workspace)
+        return [view(row) for row in session.scalars(query.order_by(JobRow.id.desc()))]
+
+
+def show(context: Context, name: str) -> Job:
+    with context.begin("jobs/read") as session:
+        row = get(session, context, JobRow, name, noun="job", remedy=_REMEDY)
+        job = view(row)
+        job.events = history(session, context, f"job/{name}")
+        return job
+
+
+def cancel(context: Context, name: str) -> Job:
+    """Ask a job to stop; it keeps its last checkpoint. A finished job is left as it is."""
+    with context.begin("jobs/cancel") as session:
+        row = get(session, context, JobRow, name, noun="job", remedy=_REMEDY)
+        if row.status in FINISHED:
+            raise Conflict(f"Job '{name}' has ended already ({row.status}).")
+        if row.status == "Running":
+            row.status, row.stopping_since = "CancelRequested", now()
+            workers.terminate(Path(row.run_dir))
+        elif row.status != "CancelRequested":
+            row.status, row.finished_at = "Canceled", now()
+        record(session, context, f"job/{name}", "cancel", "Cancelling was asked for.")
+        return view(row)
+
+
+def resume(context: Context, name: str) -> Job:
+    """Queue an ended job again; it goes on from its last checkpoint.
+
+    Raises:
+        Conflict: the job is completed or has not ended.
+    """
+    with context.begin("jobs/write") as session:
+        row = get(session, context, JobRow, name, noun="job", remedy=_REMEDY)
+        if row.status not in ("Failed", "Canceled"):
+            raise Conflict(f"Job '{name}' is {row.status}; only an ended one can be resumed.")
+        bases.retry(session, context, row.spec["model"])
+        (Path(row.run_dir) / "result.json").unlink(missing_ok=True)
+        row.status, row.error, row.finished_at, row.stopping_since = "Queued", None, None, None
+        record(session, context, f"job/{name}", "resumed", "Queued again.")
+        return view(row)
+
+
+def logs(context: Context, name: str, offset: int = 0) -> LogChunk:
+    """What the job's process wrote, from byte `offset` on."""
+    job = show(context, name)
+    return read_log(Path(job.run_dir) / "log.txt", offset, finished=job.status in FINISHED)
+
+
+def read_log(path: Path, offset: int, *, finished: bool, limit: int = 1 << 20) -> LogChunk:
+    """Up to `limit` bytes of a log, cut at a line's end while it still grows."""
+    if not path.exists():
+        return LogChunk(text="", offset=offset, finished=finished)
+    with path.open("rb") as file:
+        file.seek(offset)
+        content = file.read(limit)
+    full = len(content) == limit
+    if full or not finished:
+        content = content[: content.rfind(b"\n") + 1]
+    text = content.decode(errors="replace")
+    return LogChunk(text=text, offset=offset + len(content), finished=finished and not full)
+
+
+def view(row: JobRow) -> Job:
+    spec = row.spec
+    own = {key: getattr(row, key) for key in Job.model_fields if hasattr(row, key)}
+    return Job.model_validate(
+        {
+            **own,
+            "model": spec["model"],
+            "training_data": spec["training_data"],
+            "validation_data": spec.get("validation_data"),
+            "display_name": spec.get("display_name", ""),
+            "tags": spec.get("tags", {}),
+        }
+    )
+
+
+def _estimate(config: dict[str, Any], parameters: FineTuneParameters) -> int:
+    row_tokens = parameters.pack_length * parameters.per_device_train_batch_size
+    return estimate_memory(ModelShape.from_config(config), parameters, row_tokens=row_tokens)
+
+
+def _notices(spec: FineTuningJobSpec, sources: dict[str, Source]) -> list[Any]:
+    where = spec.compute or ", ".join(map(str, spec.resources.get("instance_types", [])))
+    if not where:
+        return []
+    return [f"compute '{where}' is recorded; the job runs on this machine."]
+
+
+def _stem(model: str) -> str:
+    stem = Path(model.removeprefix("models:/")).name.split(":")[0].lower()
+    return "".join(char if char.isalnum() else "-" for char in stem).strip("-")[:40] or "job"

@@ -1,0 +1,178 @@
+"""Deployments: checkpoint → GGUF → replica → ready; restarts with back-off; deletion."""
+
+from __future__ import annotations
+
+import hashlib
+from datetime import timedelta
+from pathlib import Path
+from typing import Any
+
+from sqlalchemy import select
+from sqlalchemy.orm import Session
+
+from phoundry.compute import machine, workers
+from phoundry.errors import InsufficientResources, PhoundryError, from_dict
+from phoundry.files import read_json
+from phoundry.services import bases, deployments, tasks
+from phoundry.services.context import Context, now, record
+from phoundry.store.tables import DeploymentRow, EndpointRow
+
+GRACE = timedelta(seconds=15)
+MAX_FAILURES = 5  # in a row
+CONTEXT = 4096  # tokens of one conversation, where the model takes as many
+QUANTIZATION = "Q8_0"
+
+
+def tick(context: Context) -> bool:
+    """Move every deployment on by one step. True if the routing table may have changed."""
+    changed = False
+    with context.database.begin() as session:
+        query = select(DeploymentRow).filter_by(workspace=context.workspace)
+        for row in session.scalars(query).all():
+            before = (row.state, row.replica)
+            try:
+                _step(session, context, row)
+            except PhoundryError as error:
+                _fail(session, context, row, error.to_dict())
+            changed = changed or before != (row.state, row.replica) or row.state == "Deleting"
+        _forget_endpoints(session, context)
+    return changed
+
+
+def stop_all(context: Context) -> None:
+    """Ask every replica to end; the deployments stay and come back with the next start."""
+    with context.database.begin() as session:
+        for row in session.scalars(select(DeploymentRow).filter_by(workspace=context.workspace)):
+            workers.terminate(Path(row.run_dir))
+            if row.state != "Deleting" and row.replica != "failed":
+                row.replica = "waiting"
+
+
+def _step(session: Session, context: Context, row: DeploymentRow) -> None:
+    if row.state == "Deleting":
+        _remove(session, context, row)
+    elif row.replica == "waiting":
+        _start(session, context, row)
+    elif row.replica in ("starting", "ready"):
+        _watch(session, context, row)
+    elif row.replica == "crashed" and row.retry_at and now() >= row.retry_at:
+        row.replica = "waiting"
+
+
+def _start(session: Session, context: Context, row: DeploymentRow) -> None:
+    checkpoint = bases.checkpoint(session, context, row.spec["model"])
+    if checkpoint is None:
+        return
+    files: dict[str, Any] = {"checkpoint_dir": str(checkpoint)}
+    if row.spec["engine"] == "llama.cpp":
+        gguf = _converted(session, context, checkpoint)
+        if gguf is None:
+            return
+        files = {"gguf_path": str(gguf)}
+    config: dict[str, Any] = read_json(checkpoint / "config.json") or {}
+    longest = int(config.get("max_position_embeddings", CONTEXT))
+    context_length = min(row.spec["context_length"] or CONTEXT, longest)
+    _check_memory(row, checkpoint, files)
+    spec = {
+        "name": f"{row.endpoint}/{row.name}",
+        "engine": row.spec["engine"],
+        **files,
+        "tokenizer_dir": str(checkpoint),
+        "model_name": row.endpoint,
+        "context_length": context_length,
+        "slots": min(row.spec["request_settings"]["max_concurrent_requests_per_instance"], 8),
+        "threads": machine.cores(),
+        "token": context.vault.decrypt(row.token),
+    }
+    pid = workers.start(Path(row.run_dir), "phoundry.serving.replica", spec)
+    row.replica = "starting"
+    _note(session, context, row, "starting", f"Replica in process {pid}.")
+
+
+def _watch(session: Session, context: Context, row: DeploymentRow) -> None:
+    state = workers.inspect(Path(row.run_dir))
+    if state.running:
+        if state.ready and row.replica != "ready":
+            row.replica, row.state, row.failures, row.error = "ready", "Succeeded", 0, None
+            _note(session, context, row, "ready", "The replica answers.")
+        return
+    row.restarts += 1
+    row.failures += 1
+    error = (state.result or {}).get("error") or {
+        "code": "WorkerFailed",
+        "message": f"The replica's process {state.pid or ''} ended without a word.",
+        "remedy": f"See `phoundry deployment logs {row.endpoint}/{row.name}`.",
+    }
+    if row.failures >= MAX_FAILURES:
+        _fail(session, context, row, error)
+        return
+    delay = 0 if row.failures == 1 else 2 ** (row.failures - 1)
+    row.replica, row.retry_at, row.error = "crashed", now() + timedelta(seconds=delay), error
+    _note(session, context, row, "crashed", f"{error['message']} Starting again in {delay} s.")
+
+
+def _converted(session: Session, context: Context, checkpoint: Path) -> Path | None:
+    """The GGUF of a checkpoint, or None while it is being made. Checkpoints never change."""
+    digest = hashlib.sha256(str(checkpoint).encode()).hexdigest()[:16]
+    path = context.home.cache / "gguf" / f"{digest}-{QUANTIZATION}.gguf"
+    if path.exists():
+        return path
+    spec = {
+        "checkpoint_dir": str(checkpoint),
+        "gguf_path": str(path),
+        "quantization": QUANTIZATION,
+    }
+    key = f"convert/{digest}-{QUANTIZATION}"
+    task = tasks.ensure(session, context, key, "phoundry.models.convert", spec)
+    if task.state == "succeeded":  # made once and removed since: the cache may be emptied
+        task.state = "new"
+    if task.error:
+        raise from_dict(task.error)
+    return None
+
+
+def _check_memory(row: DeploymentRow, checkpoint: Path, files: dict[str, Any]) -> None:
+    """Raise InsufficientResources where the weights alone are larger than what is free."""
+    if "gguf_path" in files:
+        size = Path(files["gguf_path"]).stat().st_size
+    else:
+        size = sum(file.stat().st_size for file in checkpoint.glob("*.safetensors"))
+    available = machine.available_memory()
+    if size > available:
+        raise InsufficientResources(
+            f"'{row.spec['model']}' takes {size / 1e9:.1f} GB of memory and more with its "
+            f"conversations; {available / 1e9:.1f} GB are free.",
+            remedy="Delete another deployment, or deploy a smaller model.",
+        )
+
+
+def _remove(session: Session, context: Context, row: DeploymentRow) -> None:
+    run_dir = Path(row.run_dir)
+    if not workers.inspect(run_dir).running:
+        deployments.forget(session, row)
+        _note(session, context, row, "deleted", "Deleted.")
+    elif row.stopping_since and now() - row.stopping_since > GRACE:
+        workers.kill(run_dir)
+    else:
+        workers.terminate(run_dir)
+
+
+def _forget_endpoints(session: Session, context: Context) -> None:
+    """Remove endpoints in deletion that have no deployment left."""
+    session.flush()
+    query = select(EndpointRow).filter_by(workspace=context.workspace, state="Deleting")
+    for row in session.scalars(query).all():
+        left = select(DeploymentRow).filter_by(workspace=context.workspace, endpoint=row.name)
+        if session.scalars(left).first() is None:
+            session.delete(row)
+
+
+def _fail(session: Session, context: Context, row: DeploymentRow, error: dict[str, Any]) -> None:
+    if row.state == "Failed":
+        return
+    row.state, row.replica, row.error = "Failed", "failed", error
+    _note(session, context, row, "failed", str(error["message"]))
+
+
+def _note(session: Session, context: Context, row: DeploymentRow, kind: str, text: str) -> None:
+    record(session, context, f"deployment/{row.endpoint}/{row.name}", kind, text)

@@ -1,0 +1,133 @@
+"""Jobs: Queued → Preparing → Running → Completed, Failed or Canceled."""
+
+from __future__ import annotations
+
+from datetime import timedelta
+from pathlib import Path
+from typing import Any
+
+from sqlalchemy import select
+from sqlalchemy.orm import Session
+
+from phoundry.compute import workers
+from phoundry.errors import PhoundryError
+from phoundry.services import bases, data
+from phoundry.services.context import Context, now, record
+from phoundry.specs.job import Progress
+from phoundry.spool import Spool
+from phoundry.store.tables import JobRow
+
+ACTIVE = ("Preparing", "Running", "CancelRequested")
+GRACE = timedelta(seconds=30)
+_ENDED = {"succeeded": "Completed", "failed": "Failed", "cancelled": "Canceled"}
+
+
+def tick(context: Context) -> None:
+    """Move every job on by one step. One job trains at a time: they share the cores."""
+    with context.database.begin() as session:
+        query = select(JobRow).filter_by(workspace=context.workspace)
+        rows = session.scalars(
+            query.where(JobRow.status.in_(("Queued", *ACTIVE))).order_by(JobRow.id)
+        ).all()
+        busy = any(row.status in ACTIVE for row in rows)
+        for row in rows:
+            if row.status == "Queued" and not busy:
+                row.status, busy = "Preparing", True
+            try:
+                _step(session, context, row)
+            except PhoundryError as error:
+                _end(session, context, row, "Failed", error.to_dict())
+
+
+def pause_all(context: Context) -> None:
+    """Stop every running job and queue it again: it goes on from its last checkpoint."""
+    with context.database.begin() as session:
+        query = select(JobRow).filter_by(workspace=context.workspace)
+        for row in session.scalars(query.where(JobRow.status.in_(("Preparing", "Running")))):
+            workers.terminate(Path(row.run_dir))
+            row.status = "Queued"
+            record(session, context, f"job/{row.name}", "paused", "Phoundry was stopped.")
+
+
+def _step(session: Session, context: Context, row: JobRow) -> None:
+    if row.status == "Preparing":
+        checkpoint = bases.checkpoint(session, context, row.spec["model"])
+        if checkpoint is not None:
+            _start(session, context, row, checkpoint)
+    elif row.status in ("Running", "CancelRequested"):
+        _watch(session, context, row)
+
+
+def _start(session: Session, context: Context, row: JobRow, checkpoint: Path) -> None:
+    train = data.show(context, row.spec["training_data"])
+    chosen = row.spec.get("validation_data")
+    if chosen:
+        validation = data.split_path(context, data.show(context, chosen), "train")
+    else:
+        validation = data.split_path(context, train, "test")
+    spec: dict[str, Any] = {
+        "checkpoint_dir": str(checkpoint),
+        "train_path": str(data.split_path(context, train, "train")),
+        "validation_path": str(validation) if validation else None,
+        "parameters": row.parameters,
+        "sources": row.sources,
+    }
+    pid = workers.start(Path(row.run_dir), "phoundry.training", spec)
+    row.status, row.started_at = "Running", row.started_at or now()
+    record(session, context, f"job/{row.name}", "started", f"Training in process {pid}.")
+
+
+def _watch(session: Session, context: Context, row: JobRow) -> None:
+    run_dir = Path(row.run_dir)
+    state = workers.inspect(run_dir)
+    _take_in(session, context, row, run_dir)
+    if state.running:
+        if row.stopping_since and now() - row.stopping_since > GRACE:
+            workers.kill(run_dir)
+        return
+    if state.result is None and row.status == "CancelRequested":
+        _end(session, context, row, "Canceled", None)
+    elif state.result is None:
+        _end(session, context, row, "Failed", _killed(row, state.pid))
+    else:
+        row.metrics = {**row.metrics, **state.result.get("metrics", {})}
+        error = state.result.get("error")
+        _end(session, context, row, _ENDED[state.result["status"]], error)
+
+
+def _take_in(session: Session, context: Context, row: JobRow, run_dir: Path) -> None:
+    """Add the worker's new events to the row. The offset moves in the same transaction."""
+    events, row.spool_offset = Spool(run_dir / "events.jsonl").read(row.spool_offset)
+    progress = dict(row.progress)
+    for event in events:
+        fields = {key: value for key, value in event.items() if key not in ("time", "kind")}
+        if event["kind"] == "notice":
+            row.notices = [*row.notices, fields.get("message", "")]
+            continue
+        progress.update({key: fields[key] for key in Progress.model_fields if key in fields})
+        if event["kind"] == "evaluated" and fields.get("eval_loss") is not None:
+            loss = float(fields["eval_loss"])
+            first = row.metrics.get("first_eval_loss", loss)
+            row.metrics = {**row.metrics, "eval_loss": loss, "first_eval_loss": first}
+        if event["kind"] != "progress":
+            record(session, context, f"job/{row.name}", event["kind"], "", **fields)
+    if events:
+        row.progress = progress
+
+
+def _end(
+    session: Session, context: Context, row: JobRow, status: str, error: dict[str, Any] | None
+) -> None:
+    row.status, row.error, row.finished_at = status, error, now()
+    message = error["message"] if error else f"{status}."
+    record(session, context, f"job/{row.name}", status.lower(), message)
+
+
+def _killed(row: JobRow, pid: int | None) -> dict[str, Any]:
+    step = row.progress.get("step", 0)
+    return {
+        "code": "WorkerFailed",
+        "message": f"The training process {pid or ''} was killed at step {step}, by somebody or by "
+        "the system when memory ran out.",
+        "remedy": f"`phoundry job resume {row.name}` goes on from its last checkpoint.",
+    }

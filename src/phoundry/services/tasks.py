@@ -1,0 +1,65 @@
+"""Shared work with a key: making a base model's checkpoint, converting weights.
+
+Several jobs and deployments may wait for one task; it runs once, and its outcome is kept. A failed
+task is tried again when somebody asks for it anew (`retry`).
+"""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+from sqlalchemy import select
+from sqlalchemy.orm import Session
+
+from phoundry.compute import workers
+from phoundry.services.context import Context
+from phoundry.store.tables import TaskRow
+
+
+def ensure(
+    session: Session, context: Context, key: str, module: str, spec: dict[str, Any]
+) -> TaskRow:
+    """The task `key`, started if there is none: state `running`, `succeeded` or `failed`."""
+    row = _find(session, context, key)
+    if row is None:
+        run_dir = context.home.runs / f"task-{key.replace('/', '-')}"
+        row = TaskRow(
+            workspace=context.workspace, key=key, module=module, state="new", run_dir=str(run_dir)
+        )
+        session.add(row)
+    if row.state == "new":
+        workers.start(Path(row.run_dir), module, spec)
+        row.state, row.error = "running", None
+    return row
+
+
+def refresh(session: Session, context: Context) -> None:
+    """Take in how running tasks ended."""
+    query = select(TaskRow).filter_by(workspace=context.workspace, state="running")
+    for row in session.scalars(query):
+        state = workers.inspect(Path(row.run_dir))
+        if state.running:
+            continue
+        result = state.result or {
+            "status": "failed",
+            "error": {
+                "code": "WorkerFailed",
+                "message": f"The process of '{row.key}' was killed.",
+                "remedy": f"Its log is {row.run_dir}/log.txt. Try again.",
+            },
+        }
+        row.state = "succeeded" if result["status"] == "succeeded" else "failed"
+        row.result, row.error = result, result.get("error")
+
+
+def retry(session: Session, context: Context, prefix: str) -> None:
+    """Let failed tasks whose key starts with `prefix` run again."""
+    query = select(TaskRow).filter_by(workspace=context.workspace, state="failed")
+    for row in session.scalars(query.where(TaskRow.key.startswith(prefix))):
+        row.state = "new"
+
+
+def _find(session: Session, context: Context, key: str) -> TaskRow | None:
+    query = select(TaskRow).filter_by(workspace=context.workspace, key=key)
+    return session.scalars(query).first()

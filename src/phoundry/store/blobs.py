@@ -1,0 +1,40 @@
+"""Bytes by the SHA-256 of their content. A blob never changes."""
+
+from __future__ import annotations
+
+import hashlib
+import re
+from pathlib import Path
+
+from phoundry.errors import NotFound
+from phoundry.files import write_atomic
+
+
+class Blobs:
+    """A folder of blobs: `root/ab/abcdef…`."""
+
+    def __init__(self, root: Path) -> None:
+        self.root = root
+
+    def put(self, content: bytes) -> str:
+        """Keep `content`; returns its hexadecimal SHA-256."""
+        digest = hashlib.sha256(content).hexdigest()
+        path = self._path(digest)
+        if not path.exists():
+            write_atomic(path, content)
+        return digest
+
+    def path(self, digest: str) -> Path:
+        """Where the bytes of `digest` are. Raises NotFound."""
+        path = self._path(digest)
+        if not path.exists():
+            raise NotFound(
+                f"The data with SHA-256 {digest[:12]}… is missing from {self.root}.",
+                remedy="Create the data asset again from its source.",
+            )
+        return path
+
+    def _path(self, digest: str) -> Path:
+        if not re.fullmatch(r"[0-9a-f]{64}", digest):
+            raise NotFound(f"'{digest}' is not a SHA-256.")
+        return self.root / digest[:2] / digest
