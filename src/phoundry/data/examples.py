@@ -1,0 +1,70 @@
+"""Make conversations fit: whole trailing turns are dropped, never half an answer."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+
+from phoundry.data.row import ChatMessage, Row
+from phoundry.data.tokenizer import ChatTokenizer, Example
+
+
+@dataclass(slots=True)
+class Examples:
+    """What became of the rows: `len(examples) + dropped` is their number."""
+
+    examples: list[Example] = field(default_factory=list[Example])
+    truncated: int = 0
+    dropped: int = 0
+
+    @property
+    def tokens(self) -> int:
+        return sum(len(example) for example in self.examples)
+
+    @property
+    def supervised_tokens(self) -> int:
+        return sum(sum(example.loss_mask) for example in self.examples)
+
+
+def truncate(
+    tokenizer: ChatTokenizer, messages: Sequence[ChatMessage], max_tokens: int
+) -> Example | None:
+    """The conversation's longest beginning of at most `max_tokens` that ends with an answer.
+
+    It is whole where it fits. None where not even the first exchange does.
+
+    Raises:
+        InvalidInput: see `ChatTokenizer.render_example`.
+    """
+    whole = tokenizer.render_example(messages)
+    if len(whole) <= max_tokens:
+        return whole
+    turns = [i for i, message in enumerate(messages) if message["role"] == "assistant" and i > 0]
+    fitting = [i for i, end in zip(turns, whole.turn_ends, strict=True) if end <= max_tokens]
+    for last in reversed(fitting):
+        # Rendered anew: a template may write something of its own after the last turn.
+        example = tokenizer.render_example(messages[: last + 1])
+        if len(example) <= max_tokens:
+            return example
+    return None
+
+
+def render_rows(tokenizer: ChatTokenizer, rows: Sequence[Row], max_tokens: int) -> Examples:
+    """Every row as an example of at most `max_tokens`, with the number of those that were cut.
+
+    Raises:
+        InvalidInput: see `ChatTokenizer.render_example`.
+    """
+    result = Examples()
+    for row in rows:
+        example = truncate(tokenizer, row["messages"], max_tokens)
+        if example is None:
+            result.dropped += 1
+            continue
+        result.examples.append(example)
+        result.truncated += len(example.turn_ends) < _answers(row["messages"])
+    return result
+
+
+def _answers(messages: Sequence[ChatMessage]) -> int:
+    return sum(message["role"] == "assistant" for message in messages[1:])
