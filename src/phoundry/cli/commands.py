@@ -1,0 +1,123 @@
+"""What every command has in common: plain help, an example, options that take several values."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Callable
+from typing import Any, TypeVar
+
+import typer
+import typer.main
+from typer.core import TyperCommand, TyperGroup
+
+from phoundry.errors import UsageError, nearest
+
+Function = TypeVar("Function", bound=Callable[..., Any])
+
+# Plain text: Typer's rich help costs a tenth of a second at every call.
+PLAIN: dict[str, Any] = {
+    "add_completion": False,
+    "rich_markup_mode": None,
+    "pretty_exceptions_enable": False,
+}
+ASSIGNMENT = re.compile(r"^[\w.${}-]+=")
+
+
+class Command(TyperCommand):
+    """A command whose repeatable options also take several values at once.
+
+    `--inputs a=1 b=2` is `--inputs a=1 --inputs b=2`, as Azure's and Prompt flow's command lines
+    have it. Only words of the form `name=value` are taken so, so that arguments stay arguments.
+    """
+
+    def __init__(self, *args: Any, **kwargs: Any) -> None:
+        super().__init__(*args, **kwargs)
+        for parameter in self.params:
+            if parameter.param_type_name == "argument" and parameter.metavar is None:
+                parameter.metavar = parameter.name.upper()
+
+    def parse_args(self, ctx: Any, args: list[str]) -> list[str]:
+        repeatable = {
+            name
+            for parameter in self.get_params(ctx)
+            if getattr(parameter, "multiple", False)
+            for name in parameter.opts
+        }
+        return super().parse_args(ctx, spread(args, repeatable))
+
+
+class Noun(TyperGroup):
+    """A group of verbs that names the nearest one after a typing mistake."""
+
+    def resolve_command(self, ctx: Any, args: list[str]) -> Any:
+        known = self.list_commands(ctx)
+        if args[0] not in known and not args[0].startswith("-"):
+            near = nearest(args[0], known) or known
+            raise UsageError(
+                f"There is no command '{ctx.info_name} {args[0]}'.",
+                remedy=f"Did you mean {', '.join(near)}?",
+            )
+        return super().resolve_command(ctx, args)
+
+
+def spread(words: list[str], repeatable: set[str]) -> list[str]:
+    """`words` with the option's name set before each further value of a repeatable option."""
+    result: list[str] = []
+    option: str | None = None
+    for index, word in enumerate(words):
+        if word == "--":
+            return result + words[index:]
+        if word in repeatable:
+            option = word
+        elif word.startswith("-"):
+            option = None
+        elif option and result[-1] != option:
+            if ASSIGNMENT.match(word):
+                result.append(option)
+            else:
+                option = None
+        result.append(word)
+    return result
+
+
+def noun(text: str) -> typer.Typer:
+    """The app of one noun; its verbs are added with `verb`."""
+    app = typer.Typer(cls=Noun, no_args_is_help=True, help=text, **PLAIN)
+    app.callback()(lambda: None)  # keeps an app of one verb a group
+    return app
+
+
+def verb(
+    app: typer.Typer, name: str, *, example: str, more: str = ""
+) -> Callable[[Function], Function]:
+    """Add a function to `app` as the verb `name`, with an example (and `more`) in its help."""
+    return app.command(name, cls=Command, epilog=example_text(example, more))
+
+
+def example_text(example: str, more: str = "") -> str:
+    """Help text that is printed as it stands (a paragraph after `\\b` is not wrapped)."""
+    blocks = ["Example:\n" + "\n".join(f"  {line}" for line in example.splitlines())]
+    if more:
+        blocks.append(more)
+    return "\n\n".join("\b\n" + block for block in blocks)
+
+
+def alone(*, example: str, more: str = "") -> Callable[[Function], Function]:
+    """Mark a function as a command of the root, with an example in its help."""
+
+    def mark(function: Function) -> Function:
+        function.__dict__["epilog"] = example_text(example, more)
+        return function
+
+    return mark
+
+
+def as_command(name: str, target: Any) -> Any:
+    """The click command of a noun's app, or of a function marked with `alone`."""
+    if not isinstance(target, typer.Typer):
+        app = typer.Typer(**PLAIN)
+        app.command(name, cls=Command, epilog=target.epilog)(target)
+        target = app
+    command = typer.main.get_command(target)
+    command.name = name
+    return command

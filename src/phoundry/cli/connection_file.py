@@ -1,0 +1,59 @@
+"""Prompt flow's connection YAML, of both shapes.
+
+A custom connection has `configs:` and `secrets:`. A strong-typed one (`type: open_ai`) has its
+values at the top: `api_key` is a secret, the others are not.
+"""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+from phoundry.specs import yaml
+
+TOP_SECRETS = frozenset({"api_key"})
+TOP_CONFIGS = frozenset({"base_url", "api_base", "organization", "api_type", "api_version"})
+PLAIN_KEYS = frozenset({"$schema", "name", "type", "configs", "secrets"})
+
+
+def read_connection(path: Path) -> dict[str, Any]:
+    """`{"name"?, "type"?, "configs", "secrets"}` of a file, ready for `ConnectionSpec`.
+
+    Raises:
+        NotFound, InvalidInput: as `specs.yaml.load`, with lines.
+    """
+    document: dict[str, Any] = yaml.load_document(path)
+    custom = document.get("type") in (None, "custom")
+    movable = frozenset[str]() if custom else TOP_SECRETS | TOP_CONFIGS
+    moved = [key for key in document if key in movable]
+    values: dict[str, Any] = {key: document[key] for key in document if key not in moved}
+    values["configs"] = _texts(document.get("configs"))
+    values["secrets"] = _texts(document.get("secrets"))
+    for key in moved:
+        where = "secrets" if key in TOP_SECRETS else "configs"
+        values[where][key] = _text(document[key])
+    unknown = [key for key in values if key not in PLAIN_KEYS]
+    if unknown:
+        _refuse(path, document, unknown)
+    return values
+
+
+def _texts(mapping: dict[str, Any] | None) -> dict[str, str]:
+    return {str(key): _text(value) for key, value in (mapping or {}).items()}
+
+
+def _text(value: Any) -> str:
+    return str(value).lower() if isinstance(value, bool) else str(value)
+
+
+def _refuse(path: Path, document: Any, unknown: list[str]) -> None:
+    from phoundry.errors import Fault, InvalidInput, nearest
+
+    faults: list[Fault] = []
+    for key in unknown:
+        near = nearest(key, PLAIN_KEYS | TOP_SECRETS | TOP_CONFIGS)
+        hint = f"; did you mean {near[0]}?" if near else ""
+        faults.append(
+            Fault(f"{path}:{yaml.line_of(document, (key,))}", f"unknown key '{key}'{hint}")
+        )
+    raise InvalidInput(f"{path} cannot be used.", faults=faults)

@@ -1,0 +1,133 @@
+"""`phoundry job`"""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated, Any
+
+import typer
+
+from phoundry.cli.arguments import assignments
+from phoundry.cli.commands import noun, verb
+from phoundry.cli.output import Format, Output, Printer
+
+app = noun("Fine-tuning jobs.")
+Name = Annotated[str, typer.Argument(help="Name of the job.")]
+
+
+@verb(app, "create", example="phoundry job create -f job.yaml --set learning_rate=1e-4 --stream")
+def create(
+    file: Annotated[Path, typer.Option("--file", "-f", help="Azure ML's finetuning YAML.")],
+    settings: Annotated[
+        list[str] | None,
+        typer.Option("--set", help="Override a key: name=v, hyperparameters.lora_r=16."),
+    ] = None,
+    stream: Annotated[bool, typer.Option("--stream", help="Follow until it ends.")] = False,
+    output: Output = Format.table,
+) -> None:
+    """Create a job from a YAML file (`type: finetuning`).
+
+    It runs in a process of its own and outlives this terminal.
+    """
+    from phoundry.cli.progress import follow_job
+    from phoundry.client import Client
+    from phoundry.client.checking import checked
+    from phoundry.specs import yaml
+    from phoundry.specs.job import FineTuningJobSpec
+
+    out, client = Printer(output), Client()
+    spec = yaml.load(file, FineTuningJobSpec)
+    if settings:
+        written = spec.model_dump(mode="json", by_alias=True, exclude_unset=True)
+        overridden = override(written, assignments(settings, "--set"))
+        spec = checked(FineTuningJobSpec, overridden, f"{file} with --set")
+    job = client.jobs.create(spec)
+    if stream:
+        follow_job(client, job, out)
+    else:
+        out.one(job)
+        out.suggest(f"phoundry job logs {job.name} -f", f"phoundry job show {job.name}")
+
+
+@verb(app, "list", example="phoundry job list")
+def list_(output: Output = Format.table) -> None:
+    """List every job, newest first."""
+    from phoundry.cli.progress import job_detail
+    from phoundry.client import Client
+
+    Printer(output).many(
+        Client().jobs.list(),
+        {
+            "name": lambda job: job.name,
+            "status": lambda job: job.status,
+            "model": lambda job: job.model,
+            "data": lambda job: job.training_data,
+            "progress": job_detail,
+            "created": lambda job: job.created_at,
+        },
+        "There is no job yet: phoundry train MODEL DATA",
+    )
+
+
+@verb(app, "show", example="phoundry job show faq-1 -o json")
+def show(name: Name, output: Output = Format.table) -> None:
+    """Show a job: status, progress, metrics, parameters and where each came from."""
+    from phoundry.client import Client
+
+    out = Printer(output)
+    job = Client().jobs.show(name)
+    fields = job.model_dump(mode="json")
+    if out.talks:
+        sources: dict[str, str] = fields.pop("sources", {})
+        fields["parameters"] = {
+            key: f"{value}  ({sources[key]})" if key in sources else value
+            for key, value in fields["parameters"].items()
+        }
+    out.value(fields)
+
+
+@verb(app, "logs", example="phoundry job logs faq-1 -f")
+def logs(
+    name: Name,
+    follow: Annotated[bool, typer.Option("--follow", "-f", help="Until the job ends.")] = False,
+) -> None:
+    """Print what a job has written."""
+    from phoundry.client import Client
+
+    jobs = Client().jobs
+    pieces = jobs.follow(name) if follow else [jobs.logs(name).text]
+    for piece in pieces:
+        typer.echo(piece, nl=False)
+
+
+@verb(app, "cancel", example="phoundry job cancel faq-1")
+def cancel(name: Name, output: Output = Format.table) -> None:
+    """Cancel a job."""
+    from phoundry.client import Client
+
+    Printer(output).one(Client().jobs.cancel(name))
+
+
+def override(document: dict[str, Any], values: dict[str, str]) -> dict[str, Any]:
+    """`document` with `a.b=c` set at its dotted place.
+
+    The bare name of a training parameter goes where training parameters are.
+    """
+    from phoundry.specs.finetune import FineTuneParameters
+
+    result = {**document}
+    if "parameters" in result:  # the other spelling of the same key
+        result["hyperparameters"] = result.pop("parameters")
+    for name, value in values.items():
+        path = name.split(".")
+        if path[0] == "parameters":
+            path[0] = "hyperparameters"
+        if len(path) == 1 and name in FineTuneParameters.model_fields:
+            path = ["hyperparameters", name]
+        target = result
+        for part in path[:-1]:
+            inner: Any = target.get(part)
+            target[part] = {**inner} if isinstance(inner, dict) else {}
+            target = target[part]
+        target[path[-1]] = value
+    return result

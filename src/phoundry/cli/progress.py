@@ -1,0 +1,185 @@
+"""Following a job or a journey: a live display in a terminal, lines anywhere else."""
+
+from __future__ import annotations
+
+import sys
+import time
+from collections.abc import Callable, Generator
+from contextlib import contextmanager
+from typing import TYPE_CHECKING
+
+import typer
+
+from phoundry.cli.output import Printer, cell, duration
+from phoundry.errors import PhoundryError, WorkerFailed, from_dict
+
+if TYPE_CHECKING:
+    from phoundry.client import Client
+    from phoundry.specs.job import Job, Progress
+    from phoundry.specs.journey import Journey, Step
+
+MARKS = {"waiting": "·", "running": "▸", "done": "✓", "failed": "✗"}
+LINE_SECONDS = 10.0  # between two lines about the same thing where nothing can be redrawn
+Show = Callable[[str, bool], None]
+
+
+def job_detail(job: Job) -> str:
+    """Where a job is, in one line."""
+    return progress_detail(job.progress) if job.progress.max_steps else ""
+
+
+def progress_detail(progress: Progress) -> str:
+    """`step 40/120, loss 1.83, validation 1.91, 310 tokens/s, 1 min 20 s left`"""
+    parts = [f"step {progress.step}/{progress.max_steps}"]
+    if progress.loss is not None:
+        parts.append(f"loss {progress.loss:.3f}")
+    if progress.eval_loss is not None:
+        parts.append(f"validation {progress.eval_loss:.3f}")
+    if progress.tokens_per_second:
+        parts.append(f"{progress.tokens_per_second:,.0f} tokens/s")
+    if progress.seconds_left is not None and progress.step < progress.max_steps:
+        parts.append(f"{duration(progress.seconds_left)} left")
+    return ", ".join(parts)
+
+
+def follow_job(client: Client, job: Job, out: Printer) -> Job:
+    """Show a job's progress until it ends, and print it.
+
+    Raises:
+        PhoundryError: the job's own failure.
+        typer.Exit: 130 after Ctrl-C, which leaves the job running; 1 if it was canceled.
+    """
+    name = job.name
+    out.note(f"Job {name} trains {job.model} on {job.training_data}. Ctrl-C leaves it running.")
+    for notice in job.notices:
+        out.note(f"Note: {notice}")
+    try:
+        with _display(out) as show:
+            job = client.jobs.wait(
+                name, lambda job: show(f"{job.status:<10} {job_detail(job)}", False)
+            )
+    except KeyboardInterrupt:
+        out.note(
+            f"\nJob {name} goes on. Follow it: phoundry job logs {name} -f\n"
+            f"              Cancel it: phoundry job cancel {name}"
+        )
+        raise typer.Exit(130) from None
+    if job.status == "Failed":
+        raise failure_of(job)
+    out.one(job)
+    if job.status == "Canceled":
+        raise typer.Exit(1)
+    out.suggest(f"phoundry model register NAME --job {name}")
+    return job
+
+
+def failure_of(job: Job) -> PhoundryError:
+    """The error that a failed job left, with where to look further."""
+    if job.error:
+        return from_dict(job.error)
+    return WorkerFailed(f"Job {job.name} failed.", remedy=f"See `phoundry job logs {job.name}`.")
+
+
+def follow_journey(client: Client, name: str, out: Printer) -> Journey:
+    """Show a journey's steps until it is done.
+
+    Raises:
+        PhoundryError: the failure of the step that failed.
+        typer.Exit: 130 after Ctrl-C, which leaves the journey going.
+    """
+    from phoundry.client.waiting import wait_for
+
+    def look() -> tuple[Journey, Job | None]:
+        journey = client.journeys.show(name)
+        training = next((s for s in journey.steps if s.name == "train" and s.reference), None)
+        job = None
+        if training and training.reference and training.state == "running":
+            job = client.jobs.show(training.reference)
+        return journey, job
+
+    try:
+        with _display(out) as show:
+            told: set[str] = set()
+
+            def tell(current: tuple[Journey, Job | None]) -> None:
+                for line, final in step_lines(*current, told):
+                    show(line, final)
+
+            journey, _ = wait_for(
+                look, lambda current: current[0].state != "running", on_change=tell
+            )
+    except KeyboardInterrupt:
+        out.note("\nThe journey goes on. The same command follows it again.")
+        raise typer.Exit(130) from None
+    if journey.state == "failed":
+        if journey.error:
+            raise from_dict(journey.error)
+        raise WorkerFailed(f"The journey '{name}' failed.", remedy="Run the same command again.")
+    return journey
+
+
+def step_lines(journey: Journey, job: Job | None, told: set[str]) -> Generator[tuple[str, bool]]:
+    """Lines about the steps that have ended since (`told` remembers), then the one that runs.
+
+    Yields the line and whether it is final.
+    """
+    for step in journey.steps:
+        if step.state in ("done", "failed") and step.name not in told:
+            told.add(step.name)
+            yield _step_line(step, step.message or cell(step.reference or "")), True
+    for step in journey.steps:
+        if step.state == "running":
+            yield _step_line(step, job_detail(job) if job else step.message), False
+
+
+def _step_line(step: Step, detail: str) -> str:
+    took = ""
+    if step.started_at and step.finished_at:
+        took = f"  ({duration((step.finished_at - step.started_at).total_seconds())})"
+    return f"{MARKS[step.state]} {step.title}" + (f": {detail}" if detail else "") + took
+
+
+@contextmanager
+def _display(out: Printer) -> Generator[Show]:
+    """Yield `show(line, final)`: a final line stays, another is replaced by the next.
+
+    Where standard error is no terminal, a passing line is printed when what it is about changes
+    (its first words), and otherwise every few seconds.
+    """
+    if not out.talks:
+        yield lambda line, final: None
+    elif sys.stderr.isatty():
+        with _live() as show:
+            yield show
+    else:
+        yield _lines(out)
+
+
+@contextmanager
+def _live() -> Generator[Show]:
+    from rich.console import Console
+    from rich.markup import escape
+    from rich.status import Status
+
+    console = Console(stderr=True, highlight=False)
+    with Status("…", console=console) as status:
+
+        def show(line: str, final: bool) -> None:
+            if final:
+                console.print(line, markup=False)
+            else:
+                status.update(escape(line.removeprefix(MARKS["running"]).strip()))
+
+        yield show
+
+
+def _lines(out: Printer) -> Show:
+    last: dict[str, float | str] = {"about": "", "time": 0.0}
+
+    def show(line: str, final: bool) -> None:
+        about, now = line.partition(":")[0][:24], time.monotonic()
+        if final or about != last["about"] or now - float(last["time"]) >= LINE_SECONDS:
+            last.update(about=about, time=now)
+            out.note(line)
+
+    return show

@@ -1,0 +1,173 @@
+"""`phoundry up`, `phoundry down`, `phoundry status`"""
+
+from __future__ import annotations
+
+import re
+import shlex
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any
+
+import typer
+
+from phoundry.cli.arguments import assignments
+from phoundry.cli.commands import alone
+from phoundry.cli.output import Format, Output, Printer
+from phoundry.errors import UsageError
+
+if TYPE_CHECKING:
+    from phoundry.client import Client
+    from phoundry.specs.data import DataAsset
+    from phoundry.specs.journey import Journey
+
+DEFAULT_MODEL = "smollm2-135m-instruct"
+QUESTION = "Hello! What can you help me with?"
+
+
+@alone(example="phoundry up\nphoundry up faq.jsonl\nphoundry up faq.jsonl --set num_train_epochs=3")
+def up(
+    data: Annotated[Path | None, typer.Argument(help="JSONL file of chats.")] = None,
+    model: Annotated[str, typer.Option("--model", "-m", help="Base model.")] = DEFAULT_MODEL,
+    name: Annotated[
+        str | None, typer.Option("--name", "-n", help="Of all that is made; else the file's.")
+    ] = None,
+    settings: Annotated[
+        list[str] | None, typer.Option("--set", help="A training parameter, name=value.")
+    ] = None,
+    port: Annotated[int | None, typer.Option(help="Port of the control plane.")] = None,
+    gateway_port: Annotated[int | None, typer.Option(help="Port of the endpoints.")] = None,
+    foreground: Annotated[
+        bool, typer.Option("--foreground", help="Run the control plane in this terminal.")
+    ] = False,
+    output: Output = Format.table,
+) -> None:
+    """Start Phoundry; with DATA, walk from data to chat.
+
+    Check the data, fine-tune, register, deploy, connect, make a chat flow. Returns when all is
+    ready. Interrupted, the journey goes on; the same command again follows it, and does nothing
+    twice.
+    """
+    from phoundry.client import Client
+
+    if foreground and data:
+        raise UsageError("--foreground takes no DATA.", remedy="Run `phoundry up DATA` beside it.")
+    client = Client()
+    if foreground:
+        from phoundry.server.launch import run_foreground
+
+        run_foreground(client.home, port=port, gateway_port=gateway_port)
+        return
+    out = Printer(output)
+    info = client.start(port=port, gateway_port=gateway_port)
+    out.note(f"Phoundry runs at {info.url}, its endpoints at {info.gateway_url}.")
+    if data is None:
+        out.one(client.status())
+        out.suggest("phoundry up FILE.jsonl", "phoundry status")
+        return
+    _walk(client, out, data, name or name_of(data), model, assignments(settings, "--set"))
+
+
+def _walk(
+    client: Client, out: Printer, file: Path, name: str, model: str, parameters: dict[str, str]
+) -> None:
+    from phoundry.cli.progress import follow_journey
+    from phoundry.client.checking import checked
+    from phoundry.specs.journey import JourneySpec
+
+    asset = _asset(client, name, file)
+    flow = client.home.root / "flows" / name
+    values: dict[str, Any] = {
+        "name": name,
+        "data": f"{asset.name}:{asset.version}",
+        "model": model,
+        "parameters": parameters,
+        "flow_path": str(flow),
+    }
+    client.journeys.create(checked(JourneySpec, values, "The journey"))
+    journey = follow_journey(client, name, out)
+    _finish(client, out, journey, flow)
+
+
+def _asset(client: Client, name: str, file: Path) -> DataAsset:
+    """The newest version of `name` if it is this file's content, else a new version."""
+    from phoundry.errors import NotFound
+    from phoundry.files import sha256_file
+
+    if file.is_file():
+        try:
+            newest = client.data.show(name)
+        except NotFound:
+            pass
+        else:
+            if newest.sha256 == sha256_file(file):
+                return newest
+    return client.data.create(name, file)
+
+
+def _finish(client: Client, out: Printer, journey: Journey, flow: Path) -> None:
+    """Where the model answers now, and how to ask it."""
+    endpoint = client.endpoints.show(journey.name)
+    command = curl(endpoint.name, endpoint.scoring_uri)
+    if not out.talks:
+        found = journey.model_dump(mode="json")
+        out.value(found | {"scoring_uri": endpoint.scoring_uri, "flow": str(flow), "curl": command})
+        return
+    typer.echo(f"\nEndpoint   {endpoint.scoring_uri}")
+    typer.echo(f"OpenAI     {endpoint.openai_base_url}  (model: {endpoint.name})")
+    typer.echo(f"Flow       {flow}")
+    typer.echo(f"\n{command}\n")
+    out.suggest(f"phoundry chat {shlex.quote(str(flow))}")
+
+
+def curl(endpoint: str, scoring_uri: str) -> str:
+    """A line that asks the endpoint. The key is fetched when the line runs, not printed."""
+    body = f'{{"input_data": {{"input_string": [{{"role": "user", "content": "{QUESTION}"}}]}}}}'
+    return (
+        f"curl {scoring_uri} -H 'Content-Type: application/json' \\\n"
+        f'  -H "Authorization: Bearer $(phoundry endpoint keys {endpoint} --only primary)" \\\n'
+        f"  -d '{body}'"
+    )
+
+
+def name_of(file: Path) -> str:
+    """A file's name as an endpoint's: 3 to 32 letters, digits and hyphens, a letter first."""
+    name = re.sub(r"[^a-zA-Z0-9]+", "-", file.stem).strip("-")
+    if not name[:1].isalpha():
+        name = f"data-{name}".rstrip("-")
+    if len(name) < 3:
+        name = f"{name}-data"
+    return name[:32].rstrip("-")
+
+
+@alone(example="phoundry down")
+def down() -> None:
+    """Stop Phoundry and everything it runs.
+
+    What is kept stays; a job that was training goes on from its last checkpoint at the next start.
+    """
+    from phoundry.client import Client
+
+    stopped = Client().shutdown()
+    Printer(Format.table).note("Phoundry has stopped." if stopped else "Phoundry does not run.")
+
+
+@alone(example="phoundry status -o json")
+def status(output: Output = Format.table) -> None:
+    """Show what runs, and where."""
+    from phoundry.cli.output import sheet, table
+    from phoundry.client import Client
+
+    out = Printer(output)
+    found = Client().status()
+    fields = found.model_dump(mode="json")
+    if out.talks and found.processes:
+        del fields["processes"]
+        rows = [
+            [each.kind, each.name, str(each.pid), f"{(each.memory_bytes or 0) / 2**20:,.0f} MiB"]
+            for each in found.processes
+        ]
+        processes = table(["process", "name", "pid", "memory"], rows)
+        out.value(fields, text=f"{sheet(fields)}\n\n{processes}")
+    else:
+        out.value(fields)
+    if not found.running:
+        out.suggest("phoundry up")

@@ -1,0 +1,72 @@
+"""Jobs."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Sequence
+
+from phoundry.client.transport import Transport, segment
+from phoundry.client.waiting import LONGEST, wait_for
+from phoundry.specs.job import FINISHED, FineTuningJobSpec, Job, LogChunk
+
+
+class Jobs:
+    """`client.jobs`"""
+
+    def __init__(self, transport: Transport) -> None:
+        self._transport = transport
+
+    def create(self, spec: FineTuningJobSpec) -> Job:
+        """Queue a job. It outlives this process."""
+        body = spec.model_dump(mode="json", by_alias=True, exclude_unset=True)
+        return self._transport.one(Job, "POST", "/api/jobs", json=body, starts=True)
+
+    def show(self, name: str) -> Job:
+        return self._transport.one(Job, "GET", f"/api/jobs/{segment(name)}")
+
+    def cancel(self, name: str) -> Job:
+        return self._transport.one(Job, "POST", f"/api/jobs/{segment(name)}/cancel", starts=True)
+
+    def logs(self, name: str, *, offset: int = 0) -> LogChunk:
+        """What the job has written from byte `offset` on."""
+        return self._transport.one(
+            LogChunk, "GET", f"/api/jobs/{segment(name)}/logs", params={"offset": offset}
+        )
+
+    def follow(self, name: str) -> Iterator[str]:
+        """The job's log as it is written, until the job ends."""
+        return follow_log(lambda offset: self.logs(name, offset=offset))
+
+    def wait(
+        self,
+        name: str,
+        on_progress: Callable[[Job], None] | None = None,
+        *,
+        timeout: float | None = None,
+    ) -> Job:
+        """The job once it is Completed, Failed or Canceled; `on_progress` sees each change."""
+        return wait_for(
+            lambda: self.show(name),
+            lambda job: job.status in FINISHED,
+            on_change=on_progress,
+            timeout=timeout,
+            what=f"Job {name}",
+        )
+
+    def list(self) -> Sequence[Job]:
+        return self._transport.many(Job, "/api/jobs")
+
+
+def follow_log(read: Callable[[int], LogChunk]) -> Iterator[str]:
+    """Pieces of a log, from its start until it is finished."""
+    import time
+
+    offset = 0
+    while True:
+        chunk = read(offset)
+        offset = chunk.offset
+        if chunk.text:
+            yield chunk.text
+        elif chunk.finished:
+            return
+        else:
+            time.sleep(LONGEST / 2)

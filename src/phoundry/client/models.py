@@ -1,0 +1,53 @@
+"""Models: registered versions, and base models of the catalog."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+
+from phoundry.client.transport import Transport, segment
+from phoundry.client.waiting import wait_for
+from phoundry.specs.model import CatalogModel, Model, ModelSpec
+from phoundry.specs.names import split_version
+
+
+class Models:
+    """`client.models`"""
+
+    def __init__(self, transport: Transport) -> None:
+        self._transport = transport
+
+    def register(self, name: str, job: str, *, description: str = "") -> Model:
+        """Begin to register a completed job's model as the next version of `name`."""
+        spec = ModelSpec(name=name, job=job, description=description)
+        body = spec.model_dump(mode="json")
+        return self._transport.one(Model, "POST", "/api/models", json=body, starts=True)
+
+    def show(self, reference: str) -> Model:
+        """`NAME` (the newest version) or `NAME:VERSION`."""
+        name, version = split_version(reference)
+        return self._transport.one(
+            Model, "GET", f"/api/models/{segment(name)}", params={"version": version}
+        )
+
+    def wait(
+        self,
+        reference: str,
+        on_change: Callable[[Model], None] | None = None,
+        *,
+        timeout: float | None = None,
+    ) -> Model:
+        """The model version once it is Ready or Failed."""
+        return wait_for(
+            lambda: self.show(reference),
+            lambda model: model.status != "Registering",
+            on_change=on_change,
+            timeout=timeout,
+            what=f"Model {reference}",
+        )
+
+    def catalog(self) -> Sequence[CatalogModel]:
+        """Base models that can be named."""
+        return self._transport.many(CatalogModel, "/api/catalog")
+
+    def list(self) -> Sequence[Model]:
+        return self._transport.many(Model, "/api/models")
