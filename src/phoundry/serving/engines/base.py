@@ -1,0 +1,87 @@
+"""What an engine is: token ids in, a stream of deltas out.
+
+Everything around it (rendering the conversation, stop strings, limits, the wire formats) is the
+replica's, so that it is the same for every engine.
+"""
+
+from __future__ import annotations
+
+from collections.abc import AsyncGenerator, Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any, Literal, Protocol
+
+FinishReason = Literal["stop", "length"]
+
+
+@dataclass(frozen=True, slots=True)
+class SamplingParams:
+    """How to choose tokens. Values are in range: the replica has checked them.
+
+    The order is Hugging Face's: penalties, temperature, top-k, top-p. `temperature` 0 is greedy
+    and then `top_k`, `top_p` and `seed` have no effect. `top_k` 0 keeps all tokens. The penalties
+    are OpenAI's: a token that occurred c > 0 times (prompt included) loses
+    `presence_penalty + c * frequency_penalty` from its logit.
+    """
+
+    max_tokens: int
+    temperature: float = 0.0
+    top_p: float = 1.0
+    top_k: int = 0
+    seed: int | None = None
+    presence_penalty: float = 0.0
+    frequency_penalty: float = 0.0
+
+
+@dataclass(frozen=True, slots=True)
+class Delta:
+    """A piece of an answer.
+
+    `text` never holds a part of a character nor an end token. `tokens` is how many tokens have been
+    generated so far, the end token not counted. Only the last delta has a `finish_reason`: "stop"
+    after an end token, "length" when `max_tokens` or the context is used up.
+    """
+
+    text: str
+    tokens: int
+    token_ids: tuple[int, ...] = ()
+    finish_reason: FinishReason | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class EngineSpec:
+    """What an engine is opened with. `options` are the engine's own."""
+
+    context_length: int
+    slots: int
+    threads: int
+    end_token_ids: frozenset[int]
+    gguf_path: Path | None = None
+    checkpoint_dir: Path | None = None
+    tokenizer_dir: Path | None = None
+    options: Mapping[str, Any] = field(default_factory=dict[str, Any])
+
+
+class Engine(Protocol):
+    """One loaded model.
+
+    `context_length`: tokens of prompt and answer together, for each request. `slots`: how many
+    requests are decoded in one batch; more of them wait inside the engine.
+    """
+
+    context_length: int
+    slots: int
+
+    def generate(
+        self, prompt_ids: list[int], params: SamplingParams
+    ) -> AsyncGenerator[Delta, None]:
+        """Generate after `prompt_ids`. Closing the generator early frees the slot.
+
+        Raises:
+            ModelError: the engine failed.
+        """
+        ...
+
+    async def close(self) -> None:
+        """Free memory and threads. The engine answers nothing after it."""
+        ...

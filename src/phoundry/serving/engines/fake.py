@@ -1,0 +1,61 @@
+"""An engine without a model, for tests of everything around one: it echoes the prompt.
+
+Options (`spec.options`):
+
+    delay_ms      wait before each token (0)
+    fail          "generate": every generation raises; "late": after the first token ("")
+    hang          true: no token ever comes (false)
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import AsyncGenerator
+
+from tokenizers import Tokenizer
+from tokenizers.decoders import DecodeStream
+
+from phoundry.errors import InvalidInput, ModelError
+from phoundry.serving.engines.base import Delta, EngineSpec, SamplingParams
+
+
+class FakeEngine:
+    """Answers with the prompt's own tokens, one at a time, up to `max_tokens`.
+
+    An end token of the prompt is left out, so a conversation is echoed as its text.
+    """
+
+    def __init__(self, spec: EngineSpec) -> None:
+        if spec.tokenizer_dir is None:
+            raise InvalidInput("The engine fake needs tokenizer_dir.")
+        self.context_length = spec.context_length
+        self.slots = spec.slots
+        self._end = spec.end_token_ids
+        self._delay = float(spec.options.get("delay_ms", 0)) / 1000
+        self._fail = str(spec.options.get("fail", ""))
+        self._hang = bool(spec.options.get("hang", False))
+        self._tokenizer = Tokenizer.from_file(str(spec.tokenizer_dir / "tokenizer.json"))
+        self._running = asyncio.Semaphore(spec.slots)
+
+    async def generate(
+        self, prompt_ids: list[int], params: SamplingParams
+    ) -> AsyncGenerator[Delta, None]:
+        async with self._running:
+            if self._fail == "generate":
+                raise ModelError("The fake engine fails, as it was told to.")
+            if self._hang:
+                await asyncio.Event().wait()
+            decoder = DecodeStream(skip_special_tokens=True)
+            echo = [token for token in prompt_ids if token not in self._end]
+            for index in range(min(params.max_tokens, len(echo))):
+                if self._delay:
+                    await asyncio.sleep(self._delay)
+                text = decoder.step(self._tokenizer, echo[index]) or ""
+                yield Delta(text, index + 1, (echo[index],))
+                if self._fail == "late":
+                    raise ModelError("The fake engine fails late, as it was told to.")
+            reason = "stop" if params.max_tokens >= len(echo) else "length"
+            yield Delta("", min(params.max_tokens, len(echo)), (), reason)
+
+    async def close(self) -> None:
+        return None

@@ -1,0 +1,134 @@
+"""The reference engine: Hugging Face transformers, one conversation at a time.
+
+Slow on a CPU and exact: what the other engines are compared with. Safetensors only, and never a
+checkpoint's own code.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import threading
+from collections.abc import AsyncGenerator, Callable
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
+from typing import Any
+
+import torch
+from tokenizers import Tokenizer
+from tokenizers.decoders import DecodeStream
+from transformers import AutoModelForCausalLM, DynamicCache
+
+from phoundry.errors import InvalidInput, ModelError
+from phoundry.files import read_json
+from phoundry.serving.engines.base import Delta, EngineSpec, SamplingParams
+from phoundry.serving.engines.sampling import choose
+
+
+class TransformersEngine:
+    """A Hugging Face folder in torch. Options: `dtype` ("auto": as the checkpoint has it)."""
+
+    def __init__(self, spec: EngineSpec) -> None:
+        if spec.checkpoint_dir is None or spec.tokenizer_dir is None:
+            raise InvalidInput("The engine transformers needs checkpoint_dir and tokenizer_dir.")
+        self.context_length = spec.context_length
+        self.slots = 1
+        self._end = spec.end_token_ids
+        torch.set_num_threads(spec.threads)
+        self._model: Any = _load(spec.checkpoint_dir, str(spec.options.get("dtype", "auto")))
+        self._tokenizer = Tokenizer.from_file(str(spec.tokenizer_dir / "tokenizer.json"))
+        self._thread = ThreadPoolExecutor(1, thread_name_prefix="transformers")
+
+    async def generate(
+        self, prompt_ids: list[int], params: SamplingParams
+    ) -> AsyncGenerator[Delta, None]:
+        loop = asyncio.get_running_loop()
+        queue: asyncio.Queue[Delta | Exception] = asyncio.Queue()
+        stop = threading.Event()
+
+        def emit(item: Delta | Exception) -> None:
+            loop.call_soon_threadsafe(queue.put_nowait, item)
+
+        work = loop.run_in_executor(self._thread, self._decode, prompt_ids, params, stop, emit)
+        try:
+            while True:
+                item = await queue.get()
+                if isinstance(item, Exception):
+                    raise ModelError(f"transformers failed: {item}") from item
+                yield item
+                if item.finish_reason:
+                    return
+        finally:
+            stop.set()
+            work.cancel()  # it has not begun; else the event ends it at the next token
+
+    async def close(self) -> None:
+        self._thread.shutdown(wait=True, cancel_futures=True)
+        self._model = None
+
+    def _decode(
+        self,
+        prompt_ids: list[int],
+        params: SamplingParams,
+        stop: threading.Event,
+        emit: Callable[[Delta | Exception], None],
+    ) -> None:
+        """Runs on the engine's thread. An error is handed over, so that no caller waits forever."""
+        try:
+            with torch.inference_mode():
+                self._steps(prompt_ids, params, stop, emit)
+        except (RuntimeError, ValueError, IndexError, TypeError) as error:
+            emit(error)
+
+    def _steps(
+        self,
+        prompt_ids: list[int],
+        params: SamplingParams,
+        stop: threading.Event,
+        emit: Callable[[Delta | Exception], None],
+    ) -> None:
+        generator = torch.Generator()
+        if params.seed is None:
+            generator.seed()
+        else:
+            generator.manual_seed(params.seed % 2**63)
+        text = DecodeStream(skip_special_tokens=True)
+        cache = DynamicCache(config=self._model.config)
+        seen = list(prompt_ids)
+        step = torch.tensor([prompt_ids])  # (1, length), then (1, 1)
+        for count in range(1, params.max_tokens + 1):
+            if stop.is_set():
+                return
+            output = self._model(
+                input_ids=step, past_key_values=cache, use_cache=True, logits_to_keep=1
+            )
+            token = choose(output.logits[0, -1].float(), seen, params, generator)
+            if token in self._end:
+                emit(Delta("", count - 1, (), "stop"))
+                return
+            seen.append(token)
+            step = torch.tensor([[token]])
+            piece = text.step(self._tokenizer, token) or ""
+            last = count == params.max_tokens
+            emit(Delta(piece, count, (token,), "length" if last else None))
+
+
+def _load(folder: Path, dtype: str) -> Any:
+    config = read_json(folder / "config.json")
+    if config is None:
+        raise ModelError(f"There is no config.json in {folder}.")
+    if "auto_map" in config:
+        raise ModelError(
+            f"The checkpoint {folder.name} wants to run code of its own (auto_map).",
+            remedy="Use a checkpoint of an architecture that transformers has built in.",
+        )
+    try:
+        model = AutoModelForCausalLM.from_pretrained(
+            folder,
+            dtype=dtype,
+            local_files_only=True,
+            trust_remote_code=False,
+            use_safetensors=True,
+        )
+    except (OSError, ValueError, KeyError, RuntimeError) as error:
+        raise ModelError(f"transformers cannot load {folder.name}: {error}") from error
+    return model.eval()

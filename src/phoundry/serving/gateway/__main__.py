@@ -1,0 +1,70 @@
+"""The gateway worker: `python -m phoundry.serving.gateway RUN_DIR`.
+
+spec.json: `host` (loopback), `port` (0: any free one), `routes_path`.
+
+It writes ready.json `{port, pid}` when it accepts requests with the table in force, and then, after
+every table that it takes into force, loaded.json `{generation}`. It serves until SIGTERM.
+Events: `ready {port}`, `routes_refused {message}`, `stopping`.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import os
+from contextlib import suppress
+from pathlib import Path
+from typing import Any
+
+from phoundry.files import write_json
+from phoundry.serving.gateway.access import AccessLog
+from phoundry.serving.gateway.app import GatewayApp
+from phoundry.serving.gateway.hosts import HostCheck
+from phoundry.serving.gateway.relay import Relay
+from phoundry.serving.gateway.reload import Reloader, keep
+from phoundry.serving.gateway.routing import Router
+from phoundry.serving.listen import bind, port_of, run, serve
+from phoundry.spool import Spool
+from phoundry.worker import main
+
+GRACE_SECONDS = 30
+
+
+def gateway(spec: dict[str, Any], run_dir: Path, spool: Spool) -> dict[str, Any]:
+    """Load the table, serve, follow its changes."""
+    router = Router()
+    reloader = Reloader(Path(spec["routes_path"]), router, spool, run_dir / "loaded.json")
+    log = AccessLog(run_dir / "access.jsonl")
+    host = str(spec["host"])
+    listener = bind(host, int(spec["port"]))
+
+    async def started() -> None:
+        port = port_of(listener)
+        spool.append("ready", port=port)
+        write_json(run_dir / "ready.json", {"port": port, "pid": os.getpid()})
+
+    async def serving() -> None:
+        reloader.check()
+        relay = Relay()
+        app = GatewayApp(router, relay, HostCheck(host), log)
+        following = asyncio.create_task(keep(reloader, log))
+        try:
+            await serve(
+                app,
+                listener,
+                started=started,
+                stopping=lambda: spool.append("stopping"),
+                grace_seconds=GRACE_SECONDS,
+            )
+        finally:
+            following.cancel()
+            with suppress(asyncio.CancelledError):
+                await following
+            await relay.close()
+            log.flush()
+
+    run(serving())
+    return {}
+
+
+if __name__ == "__main__":
+    main(gateway)

@@ -1,0 +1,45 @@
+"""Which web pages and names may reach a loopback server: its own (DNS rebinding, ShadowRay)."""
+
+from __future__ import annotations
+
+from urllib.parse import urlsplit
+
+from phoundry.errors import Forbidden
+from phoundry.serving.asgi import Scope
+from phoundry.serving.listen import LOOPBACK
+
+
+class HostCheck:
+    """Refuses requests whose Host or Origin is not this machine's own name."""
+
+    def __init__(self, configured: str) -> None:
+        self._allowed = LOOPBACK | {configured.lower()}
+        # The hot path: values that have passed before, such as b"127.0.0.1:7411".
+        self._passed: set[bytes] = set()
+
+    def check(self, scope: Scope) -> None:
+        """Raises Forbidden for a foreign Host or Origin, or where Host is missing."""
+        host_seen = False
+        for name, value in scope["headers"]:
+            if name == b"host":
+                host_seen = True
+                if value not in self._passed:
+                    self._check(value, "//", "Host")
+            elif name == b"origin" and value not in self._passed:
+                self._check(value, "", "Origin")
+        if not host_seen:
+            raise Forbidden("The request has no Host header.")
+
+    def _check(self, value: bytes, prefix: str, what: str) -> None:
+        text = value.decode("latin-1")
+        try:
+            name = urlsplit(prefix + text).hostname or ""
+        except ValueError:
+            name = ""
+        if name.lower() not in self._allowed:
+            raise Forbidden(
+                f"The {what} '{text[:100]}' is not of this machine.",
+                remedy="Use the address that `phoundry status` prints.",
+            )
+        if len(self._passed) < 64:
+            self._passed.add(value)

@@ -1,0 +1,67 @@
+"""Take a changed routing table into force within a moment, and say so."""
+
+from __future__ import annotations
+
+import asyncio
+import sys
+from pathlib import Path
+
+from phoundry.errors import InvalidInput
+from phoundry.files import write_json
+from phoundry.serving.gateway.access import AccessLog
+from phoundry.serving.gateway.routes import load_routes
+from phoundry.serving.gateway.routing import Router
+from phoundry.spool import Spool
+
+POLL_SECONDS = 0.05
+FLUSH_SECONDS = 0.5
+
+Stamp = tuple[int, int, int] | None
+
+
+class Reloader:
+    """Watches the file by inode, size and time of change: the control plane replaces it whole.
+
+    A table that cannot be read leaves the old one in force, is reported once, and does not change
+    loaded.json, by which the control plane sees what is in force.
+    """
+
+    def __init__(self, path: Path, router: Router, spool: Spool, loaded: Path) -> None:
+        self._path = path
+        self._router = router
+        self._spool = spool
+        self._loaded = loaded
+        self._stamp: Stamp = None
+
+    def check(self) -> bool:
+        """Load the table if the file has changed; whether a new one is in force."""
+        stamp = self._look()
+        if stamp == self._stamp and self._router.generation >= 0:
+            return False
+        self._stamp = stamp  # taken before reading: a change while we read is seen next time
+        try:
+            table = load_routes(self._path)
+        except (InvalidInput, OSError) as error:
+            sys.stderr.write(f"{error}\nThe old routing table stays in force.\n")
+            self._spool.append("routes_refused", message=str(error))
+            return False
+        self._router.update(table)
+        write_json(self._loaded, {"generation": table.generation})
+        return True
+
+    def _look(self) -> Stamp:
+        try:
+            status = self._path.stat()
+        except OSError:
+            return None
+        return status.st_ino, status.st_size, status.st_mtime_ns
+
+
+async def keep(reloader: Reloader, log: AccessLog) -> None:
+    """Poll the table and write the access log, until cancelled."""
+    rounds = round(FLUSH_SECONDS / POLL_SECONDS)
+    while True:
+        for _ in range(rounds):
+            await asyncio.sleep(POLL_SECONDS)
+            reloader.check()
+        await asyncio.to_thread(log.flush)

@@ -1,0 +1,1 @@
+"""The replica: one process that renders conversations and serves one model."""

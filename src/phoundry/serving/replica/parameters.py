@@ -1,0 +1,144 @@
+"""Reading a request: every value in its range, or refused by its name."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import Any, cast
+
+from phoundry.data import ChatMessage
+from phoundry.errors import InvalidInput
+from phoundry.serving.engines.base import SamplingParams
+from phoundry.serving.errors import bad_parameter
+from phoundry.specs.chat import ROLES, Role
+
+STOP_LIMIT = 4
+SEED_LIMIT = 2**63
+
+
+class Parameters:
+    """Typed access to the members of a JSON object; `null` counts as absent.
+
+    Every method raises InvalidInput naming the parameter.
+    """
+
+    def __init__(self, values: Mapping[str, Any], prefix: str = "") -> None:
+        self._values = values
+        self._prefix = prefix
+
+    def refuse_unknown(self, known: frozenset[str]) -> None:
+        """A name outside `known` is a typo or a feature that is not here: never ignored."""
+        for name, value in self._values.items():
+            if name not in known and value is not None:
+                raise bad_parameter(self._prefix + name, "is not supported here.")
+
+    def number(
+        self, name: str, low: float, high: float, *, above_low: bool = False
+    ) -> float | None:
+        """A number from `low` to `high`, or None. `above_low` leaves `low` itself out."""
+        value = self._values.get(name)
+        if value is None:
+            return None
+        wanted = f"a number from {low:g} to {high:g}" + (f", {low:g} left out" if above_low else "")
+        if isinstance(value, bool) or not isinstance(value, int | float):
+            raise self._bad(name, value, wanted)
+        if not low <= value <= high or (above_low and value == low):  # NaN fails, too
+            raise self._bad(name, value, wanted)
+        return float(value)
+
+    def integer(self, name: str, low: int, high: int) -> int | None:
+        value = self._values.get(name)
+        if value is None:
+            return None
+        if isinstance(value, bool) or not isinstance(value, int) or not low <= value <= high:
+            raise self._bad(name, value, f"a whole number from {low:,} to {high:,}")
+        return value
+
+    def boolean(self, name: str) -> bool | None:
+        value = self._values.get(name)
+        if value is not None and not isinstance(value, bool):
+            raise self._bad(name, value, "true or false")
+        return value
+
+    def text(self, name: str) -> str | None:
+        value = self._values.get(name)
+        if value is not None and not isinstance(value, str):
+            raise self._bad(name, value, "a string")
+        return value
+
+    def mapping(self, name: str) -> Mapping[str, Any]:
+        """The object called `name`; empty where it is absent."""
+        value = self._values.get(name)
+        if value is None:
+            return {}
+        if not isinstance(value, dict):
+            raise self._bad(name, value, "an object {…}")
+        return cast(dict[str, Any], value)
+
+    def stop(self, name: str = "stop") -> tuple[str, ...]:
+        """One stop string, or up to four; none of them empty."""
+        value: Any = self._values.get(name)
+        if value is None:
+            return ()
+        strings = cast(list[Any], [value] if isinstance(value, str) else value)
+        wanted = f"a string or a list of at most {STOP_LIMIT} strings, none of them empty"
+        if not isinstance(strings, list) or len(strings) > STOP_LIMIT:  # pyright: ignore[reportUnnecessaryIsInstance]
+            raise self._bad(name, value, wanted)
+        if not all(isinstance(string, str) and string for string in strings):
+            raise self._bad(name, value, wanted)
+        return tuple(strings)
+
+    def messages(self, name: str = "messages") -> list[ChatMessage]:
+        """A conversation of at least one message."""
+        value: Any = self._values.get(name)
+        where = self._prefix + name
+        if not isinstance(value, list) or not value:
+            raise bad_parameter(where, 'must be a list of {"role", "content"} with one or more.')
+        items = cast(Sequence[Any], value)
+        return [_message(item, f"{where}[{index}]") for index, item in enumerate(items)]
+
+    def _bad(self, name: str, value: object, wanted: str) -> InvalidInput:
+        found = repr(value) if len(repr(value)) <= 40 else repr(value)[:40] + "…"
+        return bad_parameter(self._prefix + name, f"is {found}; it must be {wanted}.")
+
+
+def sampling(parameters: Parameters, temperature: float | None) -> SamplingParams:
+    """The parameters that both dialects share. `max_tokens` is bounded later by the context."""
+    top_p = parameters.number("top_p", 0, 1, above_low=True)
+    return SamplingParams(
+        max_tokens=0,
+        temperature=temperature or 0.0,
+        top_p=1.0 if top_p is None else top_p,
+        top_k=parameters.integer("top_k", 0, 2**31) or 0,
+        seed=parameters.integer("seed", -SEED_LIMIT, SEED_LIMIT - 1),
+        presence_penalty=parameters.number("presence_penalty", -2, 2) or 0.0,
+        frequency_penalty=parameters.number("frequency_penalty", -2, 2) or 0.0,
+    )
+
+
+def _message(item: object, where: str) -> ChatMessage:
+    if not isinstance(item, dict):
+        raise bad_parameter(where, 'must be an object with "role" and "content".')
+    fields = cast(dict[str, Any], item)
+    role = fields.get("role")
+    if role == "developer":  # OpenAI's newer name of the same thing
+        role = "system"
+    if role not in ROLES:
+        raise bad_parameter(f"{where}.role", f"is {role!r}; it must be one of {', '.join(ROLES)}.")
+    if fields.get("tool_calls"):
+        raise bad_parameter(f"{where}.tool_calls", "is not supported here.")
+    return ChatMessage(role=cast(Role, role), content=_content(fields.get("content"), where))
+
+
+def _content(content: object, where: str) -> str:
+    """The text of a message: a string, or OpenAI's list of text parts."""
+    if isinstance(content, str):
+        return content
+    if not isinstance(content, list):
+        raise bad_parameter(f"{where}.content", "must be a string or a list of text parts.")
+    texts: list[str] = []
+    for index, part in enumerate(cast(list[Any], content)):
+        text = cast(dict[str, Any], part).get("text") if isinstance(part, dict) else None
+        if not isinstance(text, str):
+            raise bad_parameter(f"{where}.content[{index}]", 'must be {"type": "text", "text": …}.')
+        texts.append(text)
+    return "".join(texts)
