@@ -9,6 +9,7 @@ import pytest
 from phoundry.errors import InvalidInput, NotFound
 from phoundry.models.catalog import CATALOG, count_parameters, find, recommended, resolve
 from phoundry.specs import finetune
+from tests.models.conftest import Maker
 
 # As the model pages state them.
 PUBLISHED = {
@@ -29,7 +30,7 @@ def test_the_size_of_a_model_is_the_published_one(name: str, parameters: int) ->
 
 
 @pytest.mark.parametrize("kind", ["llama", "phi3", "qwen2", "qwen3"])
-def test_counting_agrees_with_the_built_model(kind: str, tiny) -> None:
+def test_counting_agrees_with_the_built_model(kind: str, tiny: Maker) -> None:
     import json
 
     from phoundry.models.tensors import Weights

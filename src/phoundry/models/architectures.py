@@ -34,6 +34,7 @@ _SEPARATE = {
     "mlp.gate_proj.weight": "ffn_gate.weight",
     "mlp.up_proj.weight": "ffn_up.weight",
 }
+_OUTPUT_BIAS = {"self_attn.o_proj.bias": "attn_output.bias"}
 _BIASES = {f"self_attn.{part}_proj.bias": f"attn_{part}.bias" for part in "qkv"}
 _QK_NORMS = {f"self_attn.{part}_norm.weight": f"attn_{part}_norm.weight" for part in "qk"}
 # Phi-3's fused matrices go over whole: llama.cpp splits qkv and gate_up in the same order.
@@ -87,7 +88,10 @@ class Architecture:
 
 
 _LLAMA = Architecture(
-    "llama", "LlamaForCausalLM", {**_COMMON, **_SEPARATE, **_BIASES}, interleaved=True
+    "llama",
+    "LlamaForCausalLM",
+    {**_COMMON, **_SEPARATE, **_BIASES, **_OUTPUT_BIAS},
+    interleaved=True,
 )
 _PHI3 = Architecture("phi3", "Phi3ForCausalLM", {**_COMMON, **_FUSED})
 _QWEN2 = Architecture("qwen2", "Qwen2ForCausalLM", {**_COMMON, **_SEPARATE, **_BIASES})
@@ -113,7 +117,8 @@ def architecture(name: str) -> Architecture:
 def permute(weight: npt.NDArray[Any], heads: int) -> npt.NDArray[Any]:
     """Rows from Hugging Face's rotary order to llama.cpp's.
 
-    That is from `(heads, 2, half)` to `(heads, half, 2)`; `weight` is `(heads * 2 * half, …)`. The formula is that of llama.cpp's convert_hf_to_gguf.py.
+    That is from `(heads, 2, half)` to `(heads, half, 2)`; `weight` is
+    `(heads * 2 * half, …)`. The formula is that of llama.cpp's convert_hf_to_gguf.py.
     """
     rows = weight.reshape(heads, 2, weight.shape[0] // heads // 2, *weight.shape[1:])
     return rows.swapaxes(1, 2).reshape(weight.shape)

@@ -1,0 +1,183 @@
+"""Worker: a Hugging Face folder becomes a GGUF file that llama.cpp serves.
+
+    python -m phoundry.models.convert RUN_DIR
+
+spec.json is `{checkpoint_dir, gguf_path, quantization}`; result.json tells `{gguf_path, sha256,
+quantization, bytes, notices}`. One tensor is in memory at a time; torch is not needed.
+"""
+
+from __future__ import annotations
+
+import os
+import tempfile
+from collections.abc import Callable, Generator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from phoundry.errors import InvalidInput
+from phoundry.files import sha256_file, sync_file, sync_folder
+from phoundry.models.architectures import Architecture, architecture, permute
+from phoundry.models.checkpoints import read_config
+from phoundry.models.gguf_metadata import add_shape, rope_tensors
+from phoundry.models.gguf_vocab import add_tokenizer
+from phoundry.models.quantize import FILE_TYPES, kind_for, quantize
+from phoundry.models.tensors import Weights
+from phoundry.spool import Spool
+from phoundry.worker import main
+
+if TYPE_CHECKING:
+    import numpy as np
+    import numpy.typing as npt
+    from gguf import GGUFWriter
+
+    Floats = npt.NDArray[np.float32]
+
+
+@dataclass(frozen=True, slots=True)
+class _Tensor:
+    name: str  # llama.cpp's
+    shape: tuple[int, ...]
+    make: Callable[[], Floats]
+
+
+def convert(
+    checkpoint_dir: Path, gguf_path: Path, quantization: str = "Q8_0", name: str | None = None
+) -> dict[str, Any]:
+    """Write the checkpoint as `gguf_path`; matrices as `quantization`, vectors as float32.
+
+    Returns `{gguf_path, sha256, quantization, bytes, notices}`.
+
+    Raises:
+        InvalidInput: an unknown quantisation, an architecture, tokenizer or tensor that cannot be
+            converted, or a tensor that is missing.
+    """
+    from gguf import GGUFWriter
+
+    if quantization not in FILE_TYPES:
+        raise InvalidInput(
+            f"The quantisation '{quantization}' is not supported.",
+            remedy=f"Choose one of {', '.join(FILE_TYPES)}.",
+        )
+    config = read_config(checkpoint_dir)
+    kind = architecture(config["model_type"])
+    tensors = _plan(Weights(checkpoint_dir), kind, config)
+    with _atomic_file(gguf_path) as temporary:
+        writer = GGUFWriter(temporary, kind.name)
+        try:
+            writer.add_name(name or checkpoint_dir.name)
+            writer.add_file_type(FILE_TYPES[quantization])
+            writer.add_quantization_version(2)
+            add_shape(writer, config)
+            notices = add_tokenizer(writer, checkpoint_dir, config)
+            _write(writer, tensors, quantization)
+        finally:
+            writer.close()
+    return {
+        "gguf_path": str(gguf_path),
+        "sha256": sha256_file(gguf_path),
+        "quantization": quantization,
+        "bytes": gguf_path.stat().st_size,
+        "notices": notices,
+    }
+
+
+def _plan(weights: Weights, kind: Architecture, config: dict[str, Any]) -> list[_Tensor]:
+    """Every tensor under llama.cpp's name, the rotary factors first."""
+    tensors = [
+        _Tensor(name, factors.shape, lambda factors=factors: factors)
+        for name, factors in rope_tensors(config).items()
+    ]
+    tied = bool(config.get("tie_word_embeddings"))
+    found: set[str] = set()
+    for name in weights.names:
+        # A copy of the embedding that some checkpoints carry; inv_freq follows from the config.
+        if (tied and name == "lm_head.weight") or name.endswith("rotary_emb.inv_freq"):
+            continue
+        target = kind.gguf_name(name)
+        if target is None:
+            raise InvalidInput(
+                f"The checkpoint holds the tensor '{name}', which llama.cpp's {kind.name} has not.",
+                remedy="Merge adapters first; quantised checkpoints cannot be converted.",
+            )
+        found.add(name)
+        heads = kind.rotated_heads(name, config)
+        tensors.append(_Tensor(target, weights.info(name).shape, _maker(weights, name, heads)))
+    _check_complete(found, kind, config, tied=tied)
+    return tensors
+
+
+def _maker(weights: Weights, name: str, heads: int | None) -> Callable[[], Floats]:
+    def make() -> Floats:
+        values = weights.floats(name)
+        return permute(values, heads) if heads else values
+
+    return make
+
+
+def _check_complete(
+    found: set[str], kind: Architecture, config: dict[str, Any], *, tied: bool
+) -> None:
+    """Every layer has the tensors that layer 0 has, and the outer ones are there."""
+    needed = {"model.embed_tokens.weight", "model.norm.weight"}
+    if not tied:
+        needed.add("lm_head.weight")
+    first = [part for part in kind.layer if f"model.layers.0.{part}" in found]
+    required = [part for part in kind.layer if not part.endswith(".bias")]
+    for number in range(int(config["num_hidden_layers"])):
+        needed |= {f"model.layers.{number}.{part}" for part in {*first, *required}}
+    if missing := sorted(needed - found):
+        more = f" and {len(missing) - 3} more" if len(missing) > 3 else ""
+        raise InvalidInput(
+            f"The checkpoint lacks the tensors {', '.join(missing[:3])}{more}.",
+            remedy="The download or the merge did not finish: make the checkpoint again.",
+        )
+
+
+def _write(writer: GGUFWriter, tensors: list[_Tensor], quantization: str) -> None:
+    """Header first, then each tensor: made, quantised, written, forgotten."""
+    import numpy as np
+    from gguf.quants import quant_shape_to_byte_shape
+
+    kinds = {tensor.name: kind_for(tensor.shape, quantization) for tensor in tensors}
+    for tensor in tensors:
+        shape = quant_shape_to_byte_shape(tensor.shape, kinds[tensor.name])
+        size = int(np.prod(shape))
+        writer.add_tensor_info(tensor.name, shape, np.dtype(np.uint8), size, kinds[tensor.name])
+    writer.write_header_to_file()
+    writer.write_kv_data_to_file()
+    writer.write_ti_data_to_file()
+    for tensor in tensors:
+        writer.write_tensor_data(quantize(tensor.name, tensor.make(), kinds[tensor.name]))
+
+
+@contextmanager
+def _atomic_file(path: Path) -> Generator[Path]:
+    """A temporary file beside `path` that takes its place when the block ends well."""
+    path.parent.mkdir(parents=True, exist_ok=True)
+    handle, name = tempfile.mkstemp(dir=path.parent, prefix=f".{path.name}.")
+    os.close(handle)
+    temporary = Path(name)
+    try:
+        yield temporary
+        sync_file(temporary)
+        temporary.chmod(0o644)
+        temporary.replace(path)
+        sync_folder(path.parent)
+    finally:
+        temporary.unlink(missing_ok=True)
+
+
+def task(spec: dict[str, Any], run_dir: Path, spool: Spool) -> dict[str, Any]:
+    """The worker's task (see `phoundry.worker`)."""
+    quantization = str(spec.get("quantization") or "Q8_0")
+    spool.append("progress", message=f"Converting to GGUF {quantization}.")
+    result = convert(Path(spec["checkpoint_dir"]), Path(spec["gguf_path"]), quantization)
+    for notice in result["notices"]:
+        spool.append("notice", message=notice)
+    return result
+
+
+if __name__ == "__main__":
+    main(task)
