@@ -5,6 +5,7 @@ from __future__ import annotations
 import hashlib
 import threading
 import time
+from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
@@ -14,7 +15,13 @@ from sqlalchemy.orm import Session
 from phoundry.compute import workers
 from phoundry.files import read_json
 from phoundry.services.context import Context
-from phoundry.serving.gateway import routes
+from phoundry.serving.gateway.routes import (
+    DeploymentRoute,
+    EndpointRoute,
+    ReplicaRoute,
+    RoutingTable,
+    write_routes,
+)
 from phoundry.store.tables import DeploymentRow, EndpointRow
 
 _WAIT_SECONDS = 3.0
@@ -27,44 +34,44 @@ def publish(context: Context) -> None:
         with context.database.begin() as session:
             endpoints = _endpoints(session, context)
         present: dict[str, Any] = read_json(context.home.routes) or {}
-        if present.get("endpoints") == endpoints:
-            return
         generation = int(present.get("generation", 0)) + 1
-        table: routes.RoutingTable = {"generation": generation, "endpoints": endpoints}
-        routes.write_routes(context.home.routes, table)
+        table = RoutingTable(generation, endpoints)
+        if present and present.get("endpoints") == asdict(table)["endpoints"]:
+            return
+        write_routes(context.home.routes, table)
     _wait(context.home.routes.parent, generation)
 
 
-def _endpoints(session: Session, context: Context) -> dict[str, Any]:
+def _endpoints(session: Session, context: Context) -> dict[str, EndpointRoute]:
     query = select(EndpointRow).filter_by(workspace=context.workspace)
     rows = session.scalars(query.where(EndpointRow.state != "Deleting"))
     return {row.name: _endpoint(session, context, row) for row in rows}
 
 
-def _endpoint(session: Session, context: Context, row: EndpointRow) -> dict[str, Any]:
+def _endpoint(session: Session, context: Context, row: EndpointRow) -> EndpointRoute:
     query = select(DeploymentRow).filter_by(workspace=context.workspace, endpoint=row.name)
     deployments = session.scalars(query.where(DeploymentRow.state != "Deleting"))
     keys: dict[str, str] = context.vault.decrypt(row.keys)
-    return {
-        "key_hashes": sorted(hashlib.sha256(key.encode()).hexdigest() for key in keys.values()),
-        "traffic": dict(row.traffic),
-        "deployments": {item.name: _deployment(context, item) for item in deployments},
-    }
+    return EndpointRoute(
+        key_hashes=sorted(hashlib.sha256(key.encode()).hexdigest() for key in keys.values()),
+        traffic=dict(row.traffic),
+        deployments={item.name: _deployment(context, item) for item in deployments},
+    )
 
 
-def _deployment(context: Context, row: DeploymentRow) -> dict[str, Any]:
+def _deployment(context: Context, row: DeploymentRow) -> DeploymentRoute:
     settings = row.spec["request_settings"]
-    replicas: list[dict[str, str]] = []
+    replicas: list[ReplicaRoute] = []
     if row.replica == "ready":
         worker = workers.inspect(Path(row.run_dir))
         if worker.running and worker.ready:
             url = f"http://127.0.0.1:{worker.ready['port']}"
-            replicas.append({"url": url, "token": context.vault.decrypt(row.token)})
-    return {
-        "replicas": replicas,
-        "timeout_ms": settings["request_timeout_ms"],
-        "max_concurrent": settings["max_concurrent_requests_per_instance"],
-    }
+            replicas.append(ReplicaRoute(url, context.vault.decrypt(row.token)))
+    return DeploymentRoute(
+        replicas=replicas,
+        timeout_ms=settings["request_timeout_ms"],
+        max_concurrent=settings["max_concurrent_requests_per_instance"],
+    )
 
 
 def _wait(run_dir: Path, generation: int) -> None:

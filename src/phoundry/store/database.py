@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Generator
 from contextlib import contextmanager
+from contextvars import ContextVar
 from pathlib import Path
 from typing import Any
 
@@ -28,15 +29,27 @@ class Database:
         path.parent.mkdir(parents=True, exist_ok=True)
         self.path = path
         self.engine: Engine = create_engine(f"sqlite:///{path}")
+        self._current: ContextVar[Session | None] = ContextVar("session", default=None)
         event.listen(self.engine, "connect", _configure)
         event.listen(self.engine, "begin", _begin)
         self._migrate()
 
     @contextmanager
     def begin(self) -> Generator[Session]:
-        """A session in one transaction: all of the block, or nothing of it."""
+        """A session in one transaction: all of the block, or nothing of it.
+
+        Inside another block of the same thread it is that block's session: verbs can call verbs,
+        and the outermost one commits.
+        """
+        if (outer := self._current.get()) is not None:
+            yield outer
+            return
         with Session(self.engine, expire_on_commit=False) as session, session.begin():
-            yield session
+            token = self._current.set(session)
+            try:
+                yield session
+            finally:
+                self._current.reset(token)
 
     def close(self) -> None:
         self.engine.dispose()
