@@ -28,6 +28,10 @@ from phoundry.errors import UsageError as PhoundryUsageError
 SECTIONS: dict[str, dict[str, tuple[str, str]]] = {
     "The journey": {
         "up": ("phoundry.cli.up:up", "Start Phoundry; with DATA, walk from data to chat."),
+        "demo": (
+            "phoundry.cli.demo:demo",
+            "Walk the whole journey on a real model and real data, in minutes.",
+        ),
         "chat": ("phoundry.cli.chat:chat", "Chat with a flow, an endpoint or a model."),
         "train": ("phoundry.cli.train:train", "Fine-tune MODEL on the data asset DATA."),
         "status": ("phoundry.cli.up:status", "Show what runs, and where."),

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import re
 import shlex
 from pathlib import Path
@@ -84,7 +85,7 @@ def _walk(
     }
     client.journeys.create(checked(JourneySpec, values, "The journey"))
     journey = follow_journey(client, name, out)
-    _finish(client, out, journey, flow)
+    closing(client, out, journey, flow)
 
 
 def _asset(client: Client, name: str, file: Path) -> DataAsset:
@@ -103,12 +104,20 @@ def _asset(client: Client, name: str, file: Path) -> DataAsset:
     return client.data.create(name, file)
 
 
-def _finish(client: Client, out: Printer, journey: Journey, flow: Path) -> None:
-    """Where the model answers now, and how to ask it."""
+def closing(
+    client: Client,
+    out: Printer,
+    journey: Journey,
+    flow: Path,
+    *,
+    extra: dict[str, Any] | None = None,
+    question: str = QUESTION,
+) -> None:
+    """Say where the model answers now, and how to ask it."""
     endpoint = client.endpoints.show(journey.name)
-    command = curl(endpoint.name, endpoint.scoring_uri)
+    command = curl(endpoint.name, endpoint.scoring_uri, question)
     if not out.talks:
-        found = journey.model_dump(mode="json")
+        found = journey.model_dump(mode="json") | (extra or {})
         out.value(found | {"scoring_uri": endpoint.scoring_uri, "flow": str(flow), "curl": command})
         return
     typer.echo(f"\nEndpoint   {endpoint.scoring_uri}")
@@ -118,9 +127,10 @@ def _finish(client: Client, out: Printer, journey: Journey, flow: Path) -> None:
     out.suggest(f"phoundry chat {shlex.quote(str(flow))}")
 
 
-def curl(endpoint: str, scoring_uri: str) -> str:
+def curl(endpoint: str, scoring_uri: str, question: str = QUESTION) -> str:
     """A line that asks the endpoint. The key is fetched when the line runs, not printed."""
-    body = f'{{"input_data": {{"input_string": [{{"role": "user", "content": "{QUESTION}"}}]}}}}'
+    asked = {"input_data": {"input_string": [{"role": "user", "content": question}]}}
+    body = json.dumps(asked).replace("'", "\\u0027")  # a quote would end the shell's string
     return (
         f"curl {scoring_uri} -H 'Content-Type: application/json' \\\n"
         f'  -H "Authorization: Bearer $(phoundry endpoint keys {endpoint} --only primary)" \\\n'

@@ -1,0 +1,124 @@
+"""`phoundry demo`"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Annotated, Any
+
+import typer
+
+from phoundry.cli.commands import alone
+from phoundry.cli.output import Format, Output, Printer
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+    from phoundry.client import Client
+    from phoundry.specs.data import DataAsset
+
+TRAINED_QUESTIONS = 3
+
+
+@dataclass(frozen=True, slots=True)
+class Exchange:
+    """One question, what the data say, and what the two models said."""
+
+    kind: str  # "trained" or "held out"
+    question: str
+    reference: str
+    base: str
+    tuned: str
+
+
+@alone(example="phoundry demo\nphoundry demo -o json")
+def demo(
+    output: Output = Format.table,
+    port: Annotated[int | None, typer.Option(help="Port of the control plane.")] = None,
+    gateway_port: Annotated[int | None, typer.Option(help="Port of the endpoints.")] = None,
+) -> None:
+    """Walk the whole journey on a real model and real data, in minutes.
+
+    SmolLM2 (135M) learns part of a construction FAQ on this machine, is registered, deployed and
+    connected, and answers through a chat flow, beside the model it was made from. Interrupted, the
+    next `phoundry demo` goes on.
+    """
+    from phoundry.cli.progress import follow_journey
+    from phoundry.cli.up import closing
+    from phoundry.client import Client
+    from phoundry.journey import demo as example
+
+    out = Printer(output)
+    client = Client()
+    info = client.start(port=port, gateway_port=gateway_port)
+    out.note(f"Phoundry runs at {info.url}, its endpoints at {info.gateway_url}.")
+    folder = client.home.root / "demo"
+    source = example.write_faq(folder / f"{example.NAME}.jsonl", client.home.cache, out.note)
+    out.note(f"{example.ATTRIBUTION} {example.ROWS} conversations in {source}.")
+    asset = client.data.create(example.NAME, source, test_size=example.TEST_SIZE)
+    flow = client.home.root / "flows" / example.NAME
+    _start(client, asset, flow)
+    journey = follow_journey(client, example.NAME, out)
+    exchanges = _compare(client, asset, flow, out)
+    extra: dict[str, Any] = {"exchanges": [_plain(each) for each in exchanges]}
+    closing(client, out, journey, flow, extra=extra, question=exchanges[0].question)
+
+
+def _start(client: Client, asset: DataAsset, flow: Path) -> None:
+    from phoundry.journey import demo as example
+    from phoundry.specs.journey import JourneySpec
+
+    spec = JourneySpec(
+        name=example.NAME,
+        data=f"{asset.name}:{asset.version}",
+        model=example.MODEL,
+        parameters=example.PARAMETERS,
+        deploy_base=True,
+        flow_path=str(flow),
+    )
+    client.journeys.create(spec)
+
+
+def _compare(client: Client, asset: DataAsset, flow: Path, out: Printer) -> list[Exchange]:
+    """Ask both models through the flow and the endpoint; print each answer as it is complete."""
+    from phoundry.client.redirect import target_of
+    from phoundry.journey.steps import BASE
+
+    name = f"{asset.name}:{asset.version}"
+    trained = client.data.rows(name, split="train", limit=TRAINED_QUESTIONS)
+    held_out = client.data.rows(name, split="test", limit=1)
+    asked = [("trained", row) for row in trained] + [("held out", row) for row in held_out]
+    base = target_of(client.endpoints, f"{asset.name}/{BASE}")
+    found: list[Exchange] = []
+    with client.flows.chat(flow) as tuned_chat, client.flows.chat(flow, redirect=base) as base_chat:
+        for kind, row in asked:
+            question, reference = (message["content"] for message in row["messages"][-2:])
+            base_chat.reset()
+            tuned_chat.reset()
+            base_answer = "".join(base_chat.ask(question))
+            tuned_answer = "".join(tuned_chat.ask(question))
+            exchange = Exchange(kind, question, reference, base_answer, tuned_answer)
+            found.append(exchange)
+            if out.talks:
+                _print(exchange)
+    return found
+
+
+def _print(exchange: Exchange) -> None:
+    label = "TRAINED QUESTION" if exchange.kind == "trained" else "HELD-OUT QUESTION (never seen)"
+    typer.echo(f"\n{label}: {exchange.question}")
+    _columns({"base": exchange.base, "tuned": exchange.tuned, "the data say": exchange.reference})
+
+
+def _columns(texts: dict[str, str]) -> None:
+    from rich.console import Console
+    from rich.table import Table
+
+    grid = Table(box=None, padding=(0, 2, 0, 0), expand=True)
+    for title in texts:
+        grid.add_column(title, ratio=1, overflow="fold", header_style="bold")
+    grid.add_row(*(text.strip() for text in texts.values()))
+    Console(highlight=False, markup=False).print(grid)
+
+
+def _plain(exchange: Exchange) -> dict[str, str]:
+    return {name: getattr(exchange, name) for name in Exchange.__slots__}

@@ -1,0 +1,52 @@
+"""The demonstration: a real data set, a real model, and what to ask them.
+
+The data are the first questions of the *Swedish Construction FAQ* by Zaragoza AB (English edition,
+CC BY 4.0), fetched from the package index when used: knowledge that a small model has not, so that
+one can see what tuning does.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+from phoundry.files import write_atomic
+from phoundry.models.catalog import PackageFile
+from phoundry.models.fetch import package_file
+
+NAME = "construction-faq"
+MODEL = "smollm2-135m-instruct"
+ATTRIBUTION = "Data: Swedish Construction FAQ by Zaragoza AB, CC BY 4.0."
+SOURCE = PackageFile(
+    distribution="zaragoza-construction-faq",
+    version="1.2.1",
+    member="zaragoza_construction_faq/data/faq-en.jsonl",
+    sha256="e4a891ff78e0a785a180cdde2d9fa82bc0339d6e1f5297037e44eedb07f9b40b",
+    size=211_310,
+)
+# Few rows and many passes: in three minutes a small model learns sixty facts, not five hundred.
+ROWS = 80
+TEST_SIZE = 0.1
+PARAMETERS: dict[str, Any] = {"num_train_epochs": 8}
+
+
+def write_faq(path: Path, cache: Path, say: Callable[[str], None]) -> Path:
+    """Write the demonstration's conversations to `path` as messages JSONL.
+
+    Raises:
+        Unavailable: the package index cannot be reached.
+    """
+    source = package_file(SOURCE, cache, say)
+    lines = source.read_text(encoding="utf-8").splitlines()
+    write_atomic(path, "".join(_chat(json.loads(line)) for line in lines[:ROWS]))
+    return path
+
+
+def _chat(row: dict[str, Any]) -> str:
+    messages = [
+        {"role": "user", "content": row["q"]},
+        {"role": "assistant", "content": row["a"]},
+    ]
+    return json.dumps({"messages": messages}, ensure_ascii=False) + "\n"
