@@ -9,17 +9,16 @@ cancel while a prompt is being read; a closed connection can. The port is guarde
 from __future__ import annotations
 
 import json
+import os
 import secrets
 from collections.abc import AsyncGenerator
 from typing import Any
 
 import aiohttp
-import xllamacpp as _xllamacpp
 
-from phoundry.errors import InvalidInput, ModelError
+from phoundry.errors import InvalidInput, MissingDependency, ModelError
 from phoundry.serving.engines.base import Delta, EngineSpec, FinishReason, SamplingParams
 
-xllamacpp: Any = _xllamacpp  # a compiled module without types
 # llama.cpp's levels: 0 output, 1 errors, 2 warnings, 3 information.
 _ERRORS_ONLY = 1
 
@@ -37,8 +36,9 @@ class LlamaCppEngine:
         self._end = spec.end_token_ids
         self._key = secrets.token_urlsafe(32)
         self._session: aiohttp.ClientSession | None = None
+        library = _library()
         try:
-            self._server: Any = xllamacpp.Server(_parameters(spec, self._key))
+            self._server: Any = library.Server(_parameters(library, spec, self._key))
         except RuntimeError as error:
             raise ModelError(
                 f"llama.cpp cannot load {spec.gguf_path.name}: {error}",
@@ -98,8 +98,24 @@ class LlamaCppEngine:
         return self._session
 
 
-def _parameters(spec: EngineSpec, key: str) -> Any:
-    p: Any = xllamacpp.CommonParams()
+def _library() -> Any:
+    """xllamacpp, a compiled module without types.
+
+    Its threads meet many times a token, and by default they spin while they wait. On a machine that
+    is busy (a second replica, a training job) each then burns the time that the other needs: two
+    threads on two busy cores were measured at 3 tokens/s spinning and 56 waiting passively. OpenMP
+    reads this once, when the library is loaded.
+    """
+    os.environ.setdefault("OMP_WAIT_POLICY", "passive")
+    try:
+        import xllamacpp
+    except ModuleNotFoundError:
+        raise MissingDependency.extra("xllamacpp", "serve", "The engine llama.cpp") from None  # noqa: S610
+    return xllamacpp
+
+
+def _parameters(library: Any, spec: EngineSpec, key: str) -> Any:
+    p: Any = library.CommonParams()
     p.model.path = str(spec.gguf_path)
     p.n_parallel = spec.slots
     p.n_ctx = spec.context_length * spec.slots  # llama.cpp divides it among the slots

@@ -18,7 +18,9 @@ def open_engine(name: str, spec: EngineSpec) -> Engine:
         ModelError: the model cannot be loaded.
     """
     if name == "llama.cpp":
-        return _llamacpp(spec)
+        from phoundry.serving.engines.llamacpp import LlamaCppEngine
+
+        return LlamaCppEngine(spec)
     if name == "transformers":
         return _transformers(spec)
     if name == "fake":
@@ -26,14 +28,6 @@ def open_engine(name: str, spec: EngineSpec) -> Engine:
 
         return FakeEngine(spec)
     raise NotFound.named("engine", name, ENGINES)
-
-
-def _llamacpp(spec: EngineSpec) -> Engine:
-    try:
-        from phoundry.serving.engines.llamacpp import LlamaCppEngine
-    except ModuleNotFoundError as error:
-        raise MissingDependency.extra(str(error.name), "serve", "The engine llama.cpp") from None  # noqa: S610
-    return LlamaCppEngine(spec)
 
 
 def _transformers(spec: EngineSpec) -> Engine:
