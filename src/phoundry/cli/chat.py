@@ -42,7 +42,8 @@ def chat(
     chat_input: Annotated[str | None, typer.Option(help="The flow's chat input.")] = None,
     chat_output: Annotated[str | None, typer.Option(help="The flow's chat output.")] = None,
     connections: Annotated[
-        list[str] | None, typer.Option(help="Connection of a flow's input, node.input=name.")
+        list[str] | None,
+        typer.Option(help="Connection of a flow's input, node.input=name; remembered."),
     ] = None,
     output: Output = Format.table,
 ) -> None:

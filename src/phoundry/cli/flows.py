@@ -72,8 +72,7 @@ def run_once(
     given = read_inputs(inputs or [])
     os.environ.update(assignments(environment_variables, "--environment-variables"))
     try:
-        with Client().flows.session(path, connections=chosen, variant=variant) as session:
-            result = session.run(given, variant=variant)
+        result = Client().flows.run(path, given, overrides=chosen, variant=variant)
     except UsageError:
         raise
     except PhoundryError as error:

@@ -107,7 +107,7 @@ def open_partners(
             redirect = target_of(client.endpoints, endpoint_for(client, stack, out, other))
         chat = client.flows.chat(
             target,
-            connections=connections,
+            overrides=connections,
             chat_input=chat_input,
             chat_output=chat_output,
             redirect=redirect,

@@ -19,6 +19,7 @@ if TYPE_CHECKING:
     from phoundry.client import Client
     from phoundry.specs.data import DataAsset
     from phoundry.specs.journey import Journey
+    from phoundry.specs.status import Status
 
 DEFAULT_MODEL = "smollm2-135m-instruct"
 QUESTION = "Hello! What can you help me with?"
@@ -61,8 +62,8 @@ def up(
     info = client.start(port=port, gateway_port=gateway_port)
     out.note(f"Phoundry runs at {info.url}, its endpoints at {info.gateway_url}.")
     if data is None:
-        out.one(client.status())
-        out.suggest("phoundry up FILE.jsonl", "phoundry status")
+        _print_status(out, client.status())
+        out.suggest("phoundry up FILE.jsonl", "phoundry down")
         return
     _walk(client, out, data, name or name_of(data), model, assignments(settings, "--set"))
 
@@ -163,11 +164,18 @@ def down() -> None:
 @alone(example="phoundry status -o json")
 def status(output: Output = Format.table) -> None:
     """Show what runs, and where."""
-    from phoundry.cli.output import sheet, table
     from phoundry.client import Client
 
     out = Printer(output)
     found = Client().status()
+    _print_status(out, found)
+    if not found.running:
+        out.suggest("phoundry up")
+
+
+def _print_status(out: Printer, found: Status) -> None:
+    from phoundry.cli.output import sheet, table
+
     fields = found.model_dump(mode="json")
     if out.talks and found.processes:
         del fields["processes"]
@@ -179,5 +187,3 @@ def status(output: Output = Format.table) -> None:
         out.value(fields, text=f"{sheet(fields)}\n\n{processes}")
     else:
         out.value(fields)
-    if not found.running:
-        out.suggest("phoundry up")

@@ -32,6 +32,7 @@ def _fault(detail: Any, kind: type[BaseModel]) -> Fault:
         return Fault(name, "unknown key" + (f"; did you mean {near[0]}?" if near else ""))
     if detail["type"] == "missing":
         return Fault(name, "is missing")
-    if "secret" in name:
-        return Fault(name, str(detail["msg"]))  # never the value itself
-    return Fault(name, f"{detail['msg']}, found {detail['input']!r}")
+    message = str(detail["msg"]).removeprefix("Value error, ")
+    if "secret" in name or detail["type"] == "value_error":
+        return Fault(name, message)  # never a secret's value; our own messages name theirs
+    return Fault(name, f"{message}, found {detail['input']!r}")

@@ -23,6 +23,8 @@ if TYPE_CHECKING:
     from phoundry.server.launch import ServerInfo
     from phoundry.specs.status import Status
 
+STOP_SECONDS = 60.0
+
 
 class Client:
     """Everything the command line does, from Python.
@@ -121,10 +123,17 @@ class Client:
         return self.transport.start(port=port, gateway_port=gateway_port)
 
     def shutdown(self) -> bool:
-        """Stop the control plane and what it runs. False where none runs."""
+        """Stop the control plane and what it runs; returns once they have ended.
+
+        Returns False where none runs.
+        """
+        from phoundry.client.waiting import wait_for
+
         if not self.transport.running():
             return False
+        alive = self.transport.alive()
         self.transport.request("POST", "/api/shutdown")
+        wait_for(alive, lambda up: not up, timeout=STOP_SECONDS, what="The stop")
         self.transport.close()
         return True
 

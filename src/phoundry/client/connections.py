@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from typing import Any
 
 from phoundry.client.transport import Transport, segment
@@ -43,7 +42,7 @@ class Connections:
     def delete(self, name: str) -> None:
         self._transport.request("DELETE", f"/api/connections/{segment(name)}")
 
-    def list(self) -> Sequence[Connection]:
+    def list(self) -> list[Connection]:
         return self._transport.many(Connection, "/api/connections")
 
 

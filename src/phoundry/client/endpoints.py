@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 
+from phoundry.client.checking import checked
 from phoundry.client.transport import Transport, segment
 from phoundry.specs.endpoint import Endpoint, EndpointKeys, EndpointSpec, KeyType, TrafficUpdate
 
@@ -23,7 +24,7 @@ class Endpoints:
 
     def update(self, name: str, traffic: Mapping[str, int]) -> Endpoint:
         """Share the requests out: whole percent a deployment, adding up to 100, or to 0."""
-        body = TrafficUpdate(traffic=dict(traffic)).model_dump()
+        body = checked(TrafficUpdate, {"traffic": dict(traffic)}, "The traffic").model_dump()
         return self._transport.one(
             Endpoint, "PATCH", f"/api/endpoints/{segment(name)}", json=body, starts=True
         )

@@ -5,23 +5,30 @@ from __future__ import annotations
 from collections.abc import Iterator
 from typing import TYPE_CHECKING, Any
 
-from phoundry.client.redirect import Redirected, Target, check_redirect
-from phoundry.errors import ModelError, UsageError, from_dict
-from phoundry.specs.flow import FlowResult, FlowSettings
+from phoundry.client.redirect import Redirected
+from phoundry.errors import ModelError, PhoundryError, UsageError, from_dict
+from phoundry.specs.flow import FlowResult
 
 if TYPE_CHECKING:
-    from phoundry.client.connections import Connections
-    from phoundry.flows import ChatRoles, Flow, FlowSession
+    from phoundry.client.flows import Flows
+    from phoundry.flows import ChatRoles, FlowSession
 
 
 class FlowChat:
-    """Ask a flow turn by turn. A context manager: its process ends with it."""
+    """Ask a flow turn by turn. A context manager: the flow's process ends with it."""
 
     def __init__(
-        self, session: FlowSession, roles: ChatRoles, redirected: Redirected | None = None
+        self,
+        flows: Flows,
+        session: FlowSession,
+        roles: ChatRoles,
+        overrides: dict[str, str],
+        redirected: Redirected | None = None,
     ) -> None:
+        self._flows = flows
         self._session = session
         self._roles = roles
+        self._overrides = overrides
         self._redirected = redirected
         self.history: list[dict[str, Any]] = []
 
@@ -35,16 +42,17 @@ class FlowChat:
         if self._roles.history:
             inputs[self._roles.history] = self.history
         said = False
-        for piece in self._session.stream(inputs):
-            if isinstance(piece, FlowResult):
-                answer = self._take(piece, text)
-                if not said:
-                    yield answer
-            else:
+        for piece in self._session.stream(inputs, overrides=self._overrides):
+            if not isinstance(piece, FlowResult):
                 said = True
                 yield piece
+                continue
+            answer = self._take(piece, text)
+            if not said:
+                yield answer
 
     def _take(self, result: FlowResult, text: str) -> str:
+        """The answer of a run that completed, which becomes a turn of the conversation."""
         if result.status == "Failed" or result.output is None:
             raise failure_of(result)
         if self._redirected and not self._redirected.used:
@@ -52,8 +60,11 @@ class FlowChat:
                 "This flow does not call a Phoundry endpoint, so there is nothing to compare.",
                 remedy="Compare a flow whose connection leads to an endpoint of this machine.",
             )
-        self.history.append({"inputs": {self._roles.input: text}, "outputs": result.output})
-        return str(result.output.get(self._roles.output, ""))
+        if not self._redirected:
+            self._flows.keep_connections(self._session)
+        answer = result.output.get(self._roles.output, "")
+        self.history.append(self._roles.turn(text, answer))
+        return answer if isinstance(answer, str) else str(answer)
 
     def reset(self) -> None:
         """Forget the conversation."""
@@ -69,34 +80,8 @@ class FlowChat:
         self.close()
 
 
-def failure_of(result: FlowResult) -> Exception:
+def failure_of(result: FlowResult) -> PhoundryError:
     """The error that a failed run left."""
     if result.error:
         return from_dict(result.error)
     return ModelError("The flow failed without saying why.")
-
-
-def open_flow_chat(
-    flow: Flow,
-    roles: ChatRoles,
-    settings: FlowSettings,
-    connections: Connections,
-    target: Target | None,
-) -> FlowChat:
-    """Start the flow's process, its connections led to `target` if there is one."""
-    from phoundry.flows import FlowSession
-
-    redirected = Redirected(connections, target) if target else None
-    if target:
-        check_redirect(_scoring_tools(flow), target)
-    session = FlowSession(flow.root, connections=redirected or connections, settings=settings)
-    return FlowChat(session, roles, redirected)
-
-
-def _scoring_tools(flow: Flow) -> list[str]:
-    """Nodes whose source is seen to read a connection's `endpoint`."""
-    return [
-        node
-        for node, signature in flow.signatures.items()
-        if any("endpoint" in parameter.keys for parameter in signature.parameters.values())
-    ]

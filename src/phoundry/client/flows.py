@@ -4,11 +4,11 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from phoundry.client.connections import Connections
 from phoundry.client.transport import Transport
-from phoundry.specs.flow import FlowSettings
+from phoundry.specs.flow import FlowResult, FlowSettings
 
 if TYPE_CHECKING:
     from phoundry.client.flow_chat import FlowChat
@@ -42,39 +42,45 @@ class Flows:
         body = settings.model_dump(mode="json")
         return self._transport.one(FlowSettings, "PUT", "/api/flows/settings", json=body)
 
-    def session(
+    def run(
         self,
         path: Path | str,
+        inputs: Mapping[str, Any],
         *,
-        connections: Mapping[str, str] | None = None,
+        overrides: Mapping[str, str] | None = None,
         variant: str | None = None,
         timeout: float = 600,
-    ) -> FlowSession:
-        """A process that runs the flow in `path`, its connections chosen; close it after use.
+    ) -> FlowResult:
+        """Run the flow in `path` once. A flow that fails is a result with status Failed.
 
         Args:
-            connections: `node.input` to connection name; the choices are remembered.
+            overrides: `node.input` to connection name, remembered; `node.model` to a model.
             variant: `${node.variant}`.
-            timeout: seconds that one run may take.
+            timeout: seconds.
 
         Raises:
             NotFound, FlowError: no flow there, or a faulty one.
             PhoundryError: a connection is missing, or several fit.
         """
-        from phoundry.flows import FlowSession, load_flow, needs_choices
+        from phoundry.flows import load_flow
 
         flow = load_flow(path, variant=variant)
-        settings = FlowSettings(path=str(flow.root.resolve()))
-        # A flow that needs no choice needs no look at what is remembered: it starts at once.
-        if connections or needs_choices(flow):
-            settings = self._choose(flow, self.settings(flow.root), connections or {})
-        return FlowSession(path, connections=self._connections, settings=settings, timeout=timeout)
+        with self._session(flow, timeout) as session:
+            result = session.run(inputs, overrides=overrides, variant=variant)
+            self.keep_connections(session)
+        return result
+
+    def session(self, path: Path | str, *, timeout: float = 600) -> FlowSession:
+        """A process that runs the flow in `path`, over this home's connections; close it."""
+        from phoundry.flows import load_flow
+
+        return self._session(load_flow(path), timeout)
 
     def chat(
         self,
         path: Path | str,
         *,
-        connections: Mapping[str, str] | None = None,
+        overrides: Mapping[str, str] | None = None,
         chat_input: str | None = None,
         chat_output: str | None = None,
         redirect: Target | None = None,
@@ -82,30 +88,56 @@ class Flows:
         """A conversation with the flow in `path`; close it after use.
 
         Args:
+            overrides: as in `run`.
             chat_input, chat_output: roles that the file leaves open; remembered.
             redirect: let the flow's connections lead to this endpoint instead, in this
                 conversation only: what the same flow answers with another model.
         """
-        from phoundry.client.flow_chat import open_flow_chat
-        from phoundry.flows import chat_roles, load_flow
+        from phoundry.client.flow_chat import FlowChat
+        from phoundry.client.redirect import Redirected, check_redirect
+        from phoundry.flows import FlowSession, chat_roles, load_flow
 
         flow = load_flow(path)
-        settings = self._choose(flow, self.settings(flow.root), connections or {})
+        settings = self.settings(flow.root)
         roles = chat_roles(flow, settings, chat_input=chat_input, chat_output=chat_output)
-        if chat_input or chat_output:
-            chosen = {"chat_input": roles.input, "chat_output": roles.output}
-            settings = self.remember(settings.model_copy(update=chosen))
-        return open_flow_chat(flow, roles, settings, self._connections, redirect)
-
-    def _choose(
-        self, flow: Flow, settings: FlowSettings, overrides: Mapping[str, str]
-    ) -> FlowSettings:
-        """Settings with every connection chosen, remembered if something is new."""
-        from phoundry.flows import choose_connections
-
-        chosen = choose_connections(
-            flow, self._connections.list(), settings.connections, dict(overrides)
+        chosen = settings.model_copy(
+            update={"chat_input": roles.input, "chat_output": roles.output}
         )
-        if chosen != settings.connections:
-            settings = self.remember(settings.model_copy(update={"connections": chosen}))
-        return settings
+        if chat_input or chat_output:
+            self.remember(chosen)
+        if redirect:
+            check_redirect(flow, redirect)
+        redirected = Redirected(self._connections, redirect) if redirect else None
+        session = FlowSession(
+            flow.file, connections=redirected or self._connections, settings=chosen
+        )
+        return FlowChat(self, session, roles, dict(overrides or {}), redirected)
+
+    def keep_connections(self, session: FlowSession) -> None:
+        """Remember the connections that a session chose, if they are news."""
+        if session.connections and session.connections != session.settings.connections:
+            settings = session.settings.model_copy(update={"connections": session.connections})
+            session.settings = self.remember(settings)
+
+    def _session(self, flow: Flow, timeout: float) -> FlowSession:
+        from phoundry.flows import FlowSession
+        from phoundry.flows.connections import wanted_connections
+
+        if wanted_connections(flow):
+            settings = self.settings(flow.root)
+            return FlowSession(
+                flow.file, connections=self._connections, settings=settings, timeout=timeout
+            )
+        # A flow that takes no connection needs no look into the store: it starts at once.
+        bare = Unlisted(self._connections)
+        return FlowSession(flow.file, connections=bare, timeout=timeout)
+
+
+class Unlisted:
+    """Connections that are never chosen from; a flow's environment may still name one."""
+
+    def __init__(self, connections: Connections) -> None:
+        self.values = connections.values
+
+    def list(self) -> list[Any]:
+        return []

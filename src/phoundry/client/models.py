@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 
+from phoundry.client.checking import checked
 from phoundry.client.transport import Transport, segment
 from phoundry.client.waiting import wait_for
 from phoundry.specs.model import CatalogModel, Model, ModelSpec
@@ -18,7 +19,8 @@ class Models:
 
     def register(self, name: str, job: str, *, description: str = "") -> Model:
         """Begin to register a completed job's model as the next version of `name`."""
-        spec = ModelSpec(name=name, job=job, description=description)
+        values = {"name": name, "job": job, "description": description}
+        spec = checked(ModelSpec, values, "The model")
         body = spec.model_dump(mode="json")
         return self._transport.one(Model, "POST", "/api/models", json=body, starts=True)
 

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 from urllib.parse import urlsplit
@@ -13,6 +12,7 @@ from phoundry.specs.connection import Connection, ConnectionValues
 
 if TYPE_CHECKING:
     from phoundry.client.endpoints import Endpoints
+    from phoundry.flows import Flow
 
 KEYS = ("key", "api_key")
 BASES = ("api_base", "base_url")
@@ -48,7 +48,7 @@ class Redirected:
         self._target = target
         self.used = False
 
-    def list(self) -> Sequence[Connection]:
+    def list(self) -> list[Connection]:
         return self._connections.list()
 
     def values(self, name: str) -> ConnectionValues:
@@ -79,14 +79,20 @@ class Redirected:
         return result
 
 
-def check_redirect(scoring_tools: Sequence[str], target: Target) -> None:
-    """A tool that posts to a scoring URI cannot name a deployment. Raises UsageError."""
-    if target.pinned and scoring_tools:
-        raise UsageError(
-            f"The flow's node '{scoring_tools[0]}' calls a scoring address, which leads to an "
-            f"endpoint and not to the deployment '{target.model}'.",
-            remedy="Compare with a model or with a whole endpoint.",
-        )
+def check_redirect(flow: Flow, target: Target) -> None:
+    """Refuse a named deployment for a flow with a tool that posts to a scoring address.
+
+    Raises:
+        UsageError: such an address leads to an endpoint and cannot name a deployment.
+    """
+    for node, signature in flow.signatures.items():
+        reads_address = any("endpoint" in item.keys for item in signature.parameters.values())
+        if target.pinned and reads_address:
+            raise UsageError(
+                f"The flow's node '{node}' calls a scoring address, which leads to an endpoint "
+                f"and not to the deployment '{target.model}'.",
+                remedy="Compare with a model or with a whole endpoint.",
+            )
 
 
 def _origin(text: str) -> str:

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import io
 import json as json_text
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from typing import TYPE_CHECKING, Any, TypeVar, cast
 from urllib.parse import quote
 
@@ -128,6 +128,24 @@ class Transport:
             self.close()
             self._http = _discover(self.home)
         return self._http is not None
+
+    def alive(self) -> Callable[[], bool]:
+        """A question whether the control plane that answers now is still there."""
+        record: dict[str, Any] = {} if self._named else read_json(self.home.server_file) or {}
+        if "pid" in record:
+            workers = _server_module("phoundry.compute.workers")
+            return lambda: workers.lives(record["pid"], record["create_time"])
+        return self._answers
+
+    def _answers(self) -> bool:
+        import httpx
+
+        if self._http is None:
+            return False
+        try:
+            return self._http.get("/healthz", timeout=PROBE_SECONDS).is_success
+        except httpx.TransportError:
+            return False
 
     def close(self) -> None:
         """Let go of open connections; the next request opens what it needs."""
