@@ -228,3 +228,15 @@ def to_bfloat16(values: npt.NDArray[np.float32]) -> memoryview:
     if nan.any():
         rounded[nan] = 0x7FC0
     return rounded.data.cast("B")
+
+
+def from_float32(values: npt.NDArray[np.float32], dtype: str) -> memoryview:
+    """Bytes of `values` as F32, F16 or BF16, each rounded to the nearest."""
+    import numpy as np
+
+    if dtype == "BF16":
+        return to_bfloat16(values)
+    kinds: dict[str, Any] = {"F32": np.float32, "F16": np.float16}
+    if dtype not in kinds:
+        raise InvalidInput(f"Weights of the type {dtype} cannot be changed.")
+    return np.ascontiguousarray(values, dtype=kinds[dtype]).data.cast("B")
