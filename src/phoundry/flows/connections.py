@@ -1,0 +1,205 @@
+"""Which connection fills which input: named in the file, given, remembered, or the only one that
+fits."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Protocol
+
+from phoundry.errors import Conflict, NotFound, UsageError, nearest
+from phoundry.flows.model import Flow, Node
+from phoundry.flows.reference import Literal
+from phoundry.specs.connection import Connection, ConnectionValues
+
+LLM_SETTINGS = ("connection", "model", "deployment_name")
+# What an llm node needs of a custom connection: an address and a key, under either name.
+LLM_KEYS = (frozenset({"api_base", "base_url"}), frozenset({"key", "api_key"}))
+TYPE_OF_CLASS = {"CustomConnection": "custom", "OpenAIConnection": "open_ai"}
+CREATE = "phoundry connection create --set name=NAME"
+
+
+class ConnectionResolver(Protocol):
+    """Where connections come from: the store's service, or a test's dictionary."""
+
+    def list(self) -> list[Connection]:
+        """Every connection there is, secrets hidden."""
+        ...
+
+    def values(self, name: str) -> ConnectionValues:
+        """The values of one, secrets included.
+
+        Raises:
+            NotFound: there is none of that name.
+        """
+        ...
+
+
+@dataclass(frozen=True, slots=True)
+class Wanted:
+    """An input that takes a connection: `keys` are alternatives, one of each set is needed."""
+
+    node: str
+    input: str
+    classes: tuple[str, ...]
+    keys: tuple[frozenset[str], ...] = ()
+    written: str | None = None
+    optional: bool = False
+
+    @property
+    def place(self) -> str:
+        return f"{self.node}.{self.input}"
+
+    def fits(self, connection: Connection) -> bool:
+        have = connection.configs.keys() | connection.secrets.keys()
+        if connection.type != "custom":
+            return any(TYPE_OF_CLASS.get(name) == connection.type for name in self.classes)
+        return all(have & alternatives for alternatives in self.keys)
+
+
+def wanted_connections(flow: Flow) -> list[Wanted]:
+    """The inputs of `flow` that take a connection, in the file's order."""
+    found: list[Wanted] = []
+    for node in flow.nodes:
+        if node.type == "llm":
+            classes = ("OpenAIConnection", "AzureOpenAIConnection", "CustomConnection")
+            found.append(Wanted(node.name, "connection", classes, LLM_KEYS, node.connection))
+        found += _of_tool(flow, node)
+    return found
+
+
+def choose_connections(
+    flow: Flow,
+    available: Sequence[Connection],
+    remembered: Mapping[str, str],
+    overrides: Mapping[str, str],
+) -> dict[str, str]:
+    """`{"node.input": connection name}` for every input of `flow` that takes one.
+
+    An override wins, then the name in the file, then what is remembered, then the only connection
+    that fits: of the right type, with the keys that the tool's source is seen to read.
+
+    Raises:
+        NotFound: a name that is no connection, or nothing fits; the remedy makes one.
+        Conflict: several fit; the remedy chooses one.
+        UsageError: an override of something that takes no connection.
+    """
+    wanted = wanted_connections(flow)
+    known = {item.name: item for item in available}
+    _check_places(wanted, overrides)
+    chosen: dict[str, str] = {}
+    for item in wanted:
+        named = overrides.get(item.place) or item.written
+        if named is not None:
+            if named not in known:
+                raise _missing(named, known, item)
+            chosen[item.place] = named
+        elif remembered.get(item.place) in known:
+            chosen[item.place] = remembered[item.place]
+        elif not item.optional:
+            chosen[item.place] = _only(item, available)
+    return chosen
+
+
+def split_overrides(
+    flow: Flow, overrides: Mapping[str, str]
+) -> tuple[dict[str, str], dict[str, str]]:
+    """Overrides of connections, and those of llm nodes' `model` and `deployment_name`.
+
+    Raises:
+        UsageError: a key is not `node.input` of a node of the flow.
+    """
+    connections: dict[str, str] = {}
+    others: dict[str, str] = {}
+    for key, value in overrides.items():
+        place = key.removeprefix("${").removesuffix("}")
+        name, _, setting = place.partition(".")
+        node = flow.node(name)
+        if node is None or not setting:
+            near = nearest(name, [item.name for item in flow.nodes])
+            hint = f"Did you mean {near[0]}.{setting or 'connection'}? " if near else ""
+            raise UsageError(
+                f"'{key}' is no input of a node of this flow.",
+                remedy=f"{hint}Write NODE.INPUT=VALUE.",
+            )
+        if node.type == "llm" and setting in ("model", "deployment_name"):
+            others[place] = value
+        else:
+            connections[place] = value
+    return connections, others
+
+
+def _of_tool(flow: Flow, node: Node) -> list[Wanted]:
+    signature = flow.signatures.get(node.name)
+    found: list[Wanted] = []
+    for parameter in signature.parameters.values() if signature else ():
+        if not parameter.connections:
+            continue
+        given = node.inputs.get(parameter.name)
+        if given is not None and not isinstance(given, Literal):
+            continue  # filled by another node or an input of the flow
+        written = given.value if given is not None and given.value else None
+        keys = tuple(frozenset({key}) for key in sorted(parameter.keys))
+        found.append(
+            Wanted(
+                node.name,
+                parameter.name,
+                parameter.connections,
+                keys,
+                str(written) if written is not None else None,
+                parameter.has_default,
+            )
+        )
+    return found
+
+
+def _check_places(wanted: Sequence[Wanted], overrides: Mapping[str, str]) -> None:
+    places = [item.place for item in wanted]
+    for place in overrides:
+        if place not in places:
+            near = nearest(place, places) or places
+            hint = f"It has {', '.join(near)}." if near else "The flow takes no connection."
+            raise UsageError(f"'{place}' takes no connection.", remedy=hint)
+
+
+def _missing(name: str, known: Mapping[str, Connection], item: Wanted) -> NotFound:
+    return NotFound.named(
+        "connection",
+        name,
+        known,
+        remedy=f"Make it with `phoundry connection create -f FILE`, or choose another with "
+        f"--connections {item.place}=NAME",
+    )
+
+
+def _only(item: Wanted, available: Sequence[Connection]) -> str:
+    fitting = [connection.name for connection in available if item.fits(connection)]
+    if len(fitting) == 1:
+        return fitting[0]
+    if fitting:
+        raise Conflict(
+            f"Several connections fit {item.place}: {', '.join(sorted(fitting))}.",
+            remedy=f"Choose one: --connections {item.place}={sorted(fitting)[0]}",
+        )
+    needs = ", ".join(" or ".join(sorted(keys)) for keys in item.keys)
+    wants = f" with the keys {needs}" if needs else ""
+    have = ", ".join(sorted(connection.name for connection in available)) or "none"
+    raise NotFound(
+        f"No connection fits {item.place}: it needs a {' or '.join(item.classes)}{wants}. "
+        f"Connections there are: {have}.",
+        remedy="Make one with `phoundry connection create -f FILE` or, for an endpoint of yours, "
+        f"`phoundry connection create NAME {_flags(item)}`; or choose one: "
+        f"--connections {item.place}=NAME",
+    )
+
+
+def _flags(item: Wanted) -> str:
+    """The command's options for the keys that are needed; keys of secret kind by prompt."""
+    names = [sorted(keys)[0] for keys in item.keys]
+    return (
+        " ".join(
+            f"--secret {name}" if "key" in name or "token" in name else f"--set {name}=VALUE"
+            for name in names
+        )
+        or "--set KEY=VALUE"
+    )

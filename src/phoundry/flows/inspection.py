@@ -1,0 +1,147 @@
+"""The tools of a flow, read without running them: files, syntax, signatures, literals' types."""
+
+from __future__ import annotations
+
+from phoundry.flows.errors import (
+    FlowDefinitionError,
+    FlowError,
+    FlowUserError,
+    InvalidSource,
+    MultipleToolsDefined,
+    NodeInputValidationError,
+    NotSupported,
+    PythonLoadError,
+    UnknownTool,
+)
+from phoundry.flows.model import Flow, Node
+from phoundry.flows.reference import Literal
+from phoundry.flows.signature import Signature, read_source
+from phoundry.flows.values import parse
+
+SOURCE_TYPES = ("code", "package", "package_with_prompt")
+
+
+def inspect_tools(flow: Flow) -> tuple[dict[str, Signature], list[FlowError]]:
+    """Signatures by node, and every fault in node order."""
+    signatures: dict[str, Signature] = {}
+    errors: list[FlowError] = [*_includes(flow)]
+    for node in flow.nodes:
+        try:
+            _check_kind(node)
+            if node.type == "python" and node.source and node.source.type == "code":
+                signature = _python_signature(flow, node)
+                if signature:
+                    check_literals(node, signature)
+                    signatures[node.name] = signature
+            else:
+                read_file(flow, node)
+        except FlowError as error:
+            error.where = error.where or flow.where(node.line)
+            errors.append(error.in_node(node.name))
+    return signatures, errors
+
+
+def read_file(flow: Flow, node: Node) -> tuple[str, str]:
+    """Path and text of the file that `node` is made from.
+
+    Raises:
+        InvalidSource: there is no such file, or it is not UTF-8.
+    """
+    named = node.source.path if node.source else None
+    file = flow.locate(named) if named else None
+    if file is None:
+        raise InvalidSource(
+            f"Node source path '{named}' is invalid on node '{node.name}'.",
+            remedy=f"Put the file into {flow.root}, or correct `source.path`.",
+        )
+    try:
+        return str(file), file.read_text(encoding="utf-8")
+    except UnicodeDecodeError as error:
+        raise InvalidSource(
+            f"Node source path '{named}' is not UTF-8 at byte {error.start}, on node '{node.name}'."
+        ) from None
+
+
+def check_literals(node: Node, signature: Signature) -> None:
+    """Every literal input fits the annotation of its parameter.
+
+    Raises:
+        NodeInputValidationError: one does not.
+    """
+    for name, reference in node.inputs.items():
+        if isinstance(reference, Literal):
+            literal_value(node, signature, name, reference.value)
+
+
+def literal_value(node: Node, signature: Signature | None, name: str, value: object) -> object:
+    """A literal as its parameter wants it; parameters that take any name get it as written.
+
+    Raises:
+        NodeInputValidationError: it does not fit.
+    """
+    parameter = signature.parameters.get(name) if signature else None
+    if parameter is None or parameter.connections or value in (None, ""):
+        return value
+    try:
+        return parse(parameter.kind, value)
+    except (ValueError, TypeError, OverflowError):
+        raise NodeInputValidationError(
+            f"Input '{name}' for node '{node.name}' of value '{value}' is not type "
+            f"{parameter.kind}."
+        ) from None
+
+
+def _check_kind(node: Node) -> None:
+    if node.source is None:
+        raise FlowUserError(f"Node {node.name} does not have source defined.")
+    if node.source.type not in SOURCE_TYPES:
+        raise FlowDefinitionError(
+            f"'{node.source.type}' is not a valid ToolSourceType",
+            remedy=f"Use one of {', '.join(SOURCE_TYPES)}.",
+        )
+    if node.type not in ("python", "prompt", "llm"):
+        raise UnknownTool(
+            f"Tool type {node.type} is not supported yet.",
+            remedy="Give the node `type: python`, `prompt` or `llm`.",
+        )
+    if node.source.type != "code":
+        raise NotSupported(
+            f"Node '{node.name}' uses the package tool '{node.source.tool}', and packages of tools "
+            "are not loaded yet.",
+            remedy="Import the package in a Python tool of the flow and call it there.",
+        )
+
+
+def _python_signature(flow: Flow, node: Node) -> Signature | None:
+    file, text = read_file(flow, node)
+    try:
+        tools = read_source(text, file).tools
+    except SyntaxError as error:
+        raise PythonLoadError(
+            f"Failed to load python module from file '{file}': (SyntaxError) {error}",
+            where=f"{node.source.path if node.source else file}:{error.lineno}",
+        ) from None
+    except ValueError as error:  # null bytes
+        raise PythonLoadError(f"Failed to load python module from file '{file}': {error}") from None
+    if len(tools) > 1:
+        raise two_tools([tool.function for tool in tools])
+    return tools[0] if tools else None
+
+
+def two_tools(names: list[str]) -> MultipleToolsDefined:
+    return MultipleToolsDefined(
+        f"Expected 1 but collected {len(names)} tools: {', '.join(names)}. "
+        "Please make sure you have one and only one tool definition in your script."
+    )
+
+
+def _includes(flow: Flow) -> list[FlowError]:
+    return [
+        InvalidSource(
+            f"Unable to find additional include {item}.",
+            remedy="Correct the path (it is relative to the flow's folder) or drop the line.",
+            where=flow.file.name,
+        )
+        for item in flow.additional_includes
+        if not (flow.root / item).exists()
+    ]

@@ -1,0 +1,109 @@
+"""A flow as it was read: plain, immutable, with the line of every part."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+from phoundry.flows.reference import NodeReference, Reference
+from phoundry.flows.signature import Signature
+
+NODE_TYPES = ("llm", "python", "prompt", "custom_llm", "csharp", "typescript")
+
+
+@dataclass(frozen=True, slots=True)
+class FlowInput:
+    type: str
+    default: Any = None
+    description: str = ""
+    is_chat_input: bool = False
+    is_chat_history: bool = False
+    line: int = 0
+
+
+@dataclass(frozen=True, slots=True)
+class FlowOutput:
+    type: str
+    reference: Reference
+    description: str = ""
+    is_chat_output: bool = False
+    evaluation_only: bool = False
+    line: int = 0
+
+
+@dataclass(frozen=True, slots=True)
+class Source:
+    """`code` with a path inside the flow's folder, or `package` with a tool's id."""
+
+    type: str
+    path: str | None = None
+    tool: str | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Activate:
+    when: Reference
+    value: Any
+
+
+@dataclass(frozen=True, slots=True)
+class Node:
+    name: str
+    type: str | None
+    source: Source | None
+    inputs: Mapping[str, Reference]
+    activate: Activate | None = None
+    aggregation: bool = False
+    connection: str | None = None
+    api: str | None = None
+    line: int = 0
+
+    @property
+    def dependencies(self) -> set[str]:
+        """Names of the nodes that must be done before this one is looked at."""
+        references = [*self.inputs.values(), *([self.activate.when] if self.activate else [])]
+        return {item.node for item in references if isinstance(item, NodeReference)}
+
+
+@dataclass(frozen=True, slots=True)
+class Flow:
+    """Calling it runs it in this process: `load_flow(path)(question="…")` gives the outputs."""
+
+    root: Path
+    file: Path
+    inputs: Mapping[str, FlowInput]
+    outputs: Mapping[str, FlowOutput]
+    nodes: tuple[Node, ...]
+    environment_variables: Mapping[str, Any] = field(default_factory=dict[str, Any])
+    additional_includes: tuple[str, ...] = ()
+    # By node; a node whose file shows no `@tool` without running it has none.
+    signatures: Mapping[str, Signature] = field(default_factory=dict[str, Signature])
+
+    def __call__(self, **inputs: Any) -> dict[str, Any]:
+        """Run with `inputs` in this process; the outputs.
+
+        Raises:
+            FlowError: the flow does not load or a node fails.
+        """
+        from phoundry.flows.executor import run_in_process
+
+        return run_in_process(self, inputs)
+
+    def node(self, name: str) -> Node | None:
+        return next((node for node in self.nodes if node.name == name), None)
+
+    def locate(self, path: str) -> Path | None:
+        """The file `path` names: in the flow's folder, else beside it through an include."""
+        if (self.root / path).is_file():
+            return self.root / path
+        for include in self.additional_includes:
+            target = (self.root / include).parent / path
+            if Path(path).parts[:1] == (Path(include).name,) and target.is_file():
+                return target
+        return None
+
+    def where(self, line: int) -> str:
+        """`flow.dag.yaml:12`, for messages."""
+        return f"{self.file.name}:{line}" if line else self.file.name

@@ -1,0 +1,130 @@
+"""From nodes to steps: tools imported, literals converted, connections built."""
+
+from __future__ import annotations
+
+from collections.abc import Generator, Mapping
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from types import ModuleType
+from typing import Any
+
+from phoundry.flows.errors import FlowError, GetConnectionError, raise_together
+from phoundry.flows.inspection import literal_value
+from phoundry.flows.model import Flow, Node
+from phoundry.flows.reference import Literal
+from phoundry.flows.schedule import Step
+from phoundry.flows.signature import Parameter, Signature
+
+
+@dataclass(frozen=True, slots=True)
+class Connections:
+    """`chosen` says which connection fills `node.input`; `values` are `{name, type, configs,
+    secrets}` by name. `overrides` are other settings of llm nodes, such as `node.model`."""
+
+    chosen: Mapping[str, str] = field(default_factory=dict[str, str])
+    values: Mapping[str, Mapping[str, Any]] = field(default_factory=dict[str, Mapping[str, Any]])
+    overrides: Mapping[str, str] = field(default_factory=dict[str, str])
+
+    def get(self, node: str, name: str, connection: str | None) -> Mapping[str, Any]:
+        """The values of the connection for `node.name`.
+
+        Raises:
+            GetConnectionError: none is chosen, or the chosen one is not there.
+        """
+        wanted = self.chosen.get(f"{node}.{name}") or connection
+        if wanted is None:
+            raise GetConnectionError(
+                f"No connection is given for the input '{name}' of node '{node}'.",
+                remedy=f"Choose one with: --connections {node}.{name}=NAME",
+            )
+        if wanted not in self.values:
+            raise GetConnectionError(
+                f"Get connection '{wanted}' for node '{node}' error: there is no such connection.",
+                remedy="Make it with: phoundry connection create -f connection.yaml",
+            )
+        return self.values[wanted]
+
+
+def prepare(flow: Flow, connections: Connections) -> list[Step]:
+    """A step for every node, in the file's order.
+
+    Raises:
+        FlowError: of the first node whose tool does not load, with the others' in `others`.
+    """
+    steps: list[Step] = []
+    errors: list[FlowError] = []
+    for node in flow.nodes:
+        with _collecting(errors, flow, node):
+            steps.append(_step(flow, node, connections))
+    raise_together(errors)
+    return steps
+
+
+def _step(flow: Flow, node: Node, connections: Connections) -> Step:
+    if node.type == "prompt":
+        from phoundry.flows.tools.prompt import prompt_step
+
+        return prompt_step(flow, node)
+    if node.type == "llm":
+        from phoundry.flows.tools.llm import llm_step
+
+        return llm_step(flow, node, connections)
+    return _python_step(flow, node, connections)
+
+
+def _python_step(flow: Flow, node: Node, connections: Connections) -> Step:
+    from phoundry.flows.tools import python
+
+    tool, signature, module = python.load_tool(flow, node)
+    constants = _constants(node, signature)
+    for name, parameter in signature.parameters.items():
+        if parameter.connections:
+            value = _connection(node, parameter, constants.pop(name, None), connections, module)
+            if value is not None:
+                constants[name] = value
+    return Step(
+        node,
+        python.Call(node.name, tool),
+        {name: item for name, item in node.inputs.items() if not isinstance(item, Literal)},
+        constants,
+        frozenset(name for name, item in signature.parameters.items() if item.has_default),
+    )
+
+
+def _constants(node: Node, signature: Signature) -> dict[str, Any]:
+    """The literals, converted. Empty ones are dropped, so that the parameter's default applies."""
+    return {
+        name: literal_value(node, signature, name, item.value)
+        for name, item in node.inputs.items()
+        if isinstance(item, Literal) and item.value is not None and item.value != ""
+    }
+
+
+def _connection(
+    node: Node,
+    parameter: Parameter,
+    written: Any,
+    connections: Connections,
+    module: ModuleType,
+) -> Any:
+    """The connection object for `parameter`; None to leave it to a reference or its default."""
+    from phoundry.flows.provided.connections import build
+
+    if not isinstance(node.inputs.get(parameter.name, Literal(None)), Literal):
+        return None
+    chosen = f"{node.name}.{parameter.name}" in connections.chosen
+    if parameter.has_default and written is None and not chosen:
+        return None
+    values = connections.get(node.name, parameter.name, written)
+    where = f"Input '{parameter.name}' for node '{node.name}'"
+    strong = getattr(module, parameter.strong_type) if parameter.strong_type else None
+    return build(values, accepts=parameter.connections, strong=strong, where=where)
+
+
+@contextmanager
+def _collecting(errors: list[FlowError], flow: Flow, node: Node) -> Generator[None]:
+    try:
+        yield
+    except FlowError as error:
+        error.where = error.where or flow.where(node.line)
+        errors.append(error.in_node(node.name))

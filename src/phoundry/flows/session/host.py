@@ -1,0 +1,216 @@
+"""`FlowSession`: a flow that runs in a process of its own, warm for as many runs as are asked."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Iterator, Mapping
+from pathlib import Path
+from types import TracebackType
+from typing import Any, Self
+
+from phoundry.flows.chat import streamed_output
+from phoundry.flows.connections import (
+    ConnectionResolver,
+    choose_connections,
+    split_overrides,
+)
+from phoundry.flows.environment import connection_names
+from phoundry.flows.errors import FlowError, SessionCrash, SessionTimeout
+from phoundry.flows.load import load_flow
+from phoundry.flows.session.process import ChildProcess
+from phoundry.flows.session.redact import redact
+from phoundry.specs.flow import FlowResult, FlowSettings
+
+HIDDEN_FROM = 4  # shorter secrets would blacken ordinary words
+
+
+class FlowSession:
+    """Runs of the flow in `path`, in a child process with limits.
+
+    `settings` are choices remembered for the flow; `timeout` is the wall time of one run in
+    seconds; `memory_limit` bounds the child's address space in bytes. After a run,
+    `connections` holds what was chosen, for the caller to remember.
+
+    Raises (when made):
+        NotFound: no flow there.
+        FlowError: the flow does not hold; every fault is in it.
+    """
+
+    def __init__(
+        self,
+        path: Path | str,
+        *,
+        connections: ConnectionResolver,
+        settings: FlowSettings | None = None,
+        timeout: float = 600,
+        memory_limit: int | None = None,
+    ) -> None:
+        self.path = Path(path)
+        self.flow = load_flow(self.path)
+        self.settings = settings or FlowSettings(path=str(self.flow.root))
+        self.timeout = timeout
+        self.memory_limit = memory_limit
+        self.connections: dict[str, str] = {}
+        self._resolver = connections
+        self._child: ChildProcess | None = None
+        self._opened: dict[str, Any] | None = None
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        trace: TracebackType | None,
+    ) -> None:
+        self.close()
+
+    def close(self) -> None:
+        """End the child process; the next run would start another."""
+        child, self._child, self._opened = self._child, None, None
+        if child is not None:
+            child.close()
+
+    def log(self) -> str:
+        """What the flow's code printed and logged so far, secrets hidden."""
+        return redact(self._child.log(), self._secrets()) if self._child else ""
+
+    def run(
+        self,
+        inputs: Mapping[str, Any],
+        *,
+        overrides: Mapping[str, str] | None = None,
+        variant: str | None = None,
+    ) -> FlowResult:
+        """One run. A flow that fails, hangs or dies is a result with status Failed.
+
+        Raises:
+            NotFound, Conflict, UsageError: a connection is missing or must be chosen.
+        """
+        for answer in self._answers(inputs, overrides or {}, variant, stream=None):
+            if isinstance(answer, FlowResult):
+                return answer
+        raise SessionCrash("The session gave no result.")
+
+    def stream(
+        self,
+        inputs: Mapping[str, Any],
+        *,
+        overrides: Mapping[str, str] | None = None,
+        variant: str | None = None,
+    ) -> Iterator[str | FlowResult]:
+        """The text of the chat output in pieces as they come, then the result.
+
+        An output that does not stream comes as one piece. Closing the iterator early ends the
+        child, because a half-run flow can't be taken up again.
+
+        Raises:
+            NotFound, Conflict, UsageError: a connection is missing or must be chosen.
+        """
+        output = streamed_output(self.flow, self.settings)
+        sent = finished = False
+        try:
+            for answer in self._answers(inputs, overrides or {}, variant, stream=output):
+                if isinstance(answer, FlowResult):
+                    finished = True
+                    text = (answer.output or {}).get(output) if output else None
+                    if text is not None and not sent:
+                        yield text if isinstance(text, str) else str(text)
+                else:
+                    sent = True
+                yield answer
+        finally:
+            if not finished:
+                self.close()
+
+    def _answers(
+        self,
+        inputs: Mapping[str, Any],
+        overrides: Mapping[str, str],
+        variant: str | None,
+        *,
+        stream: str | None,
+    ) -> Iterator[str | FlowResult]:
+        opening = self._opening(overrides, variant)
+        deadline = time.monotonic() + self.timeout
+        request = {"op": "run", "inputs": dict(inputs), "stream": stream}
+        try:
+            child = self._ready(opening, deadline)
+            child.say(request)
+            while True:
+                answer = child.hear(deadline, self.timeout)
+                if answer["event"] == "piece":
+                    yield answer["text"]
+                    continue
+                yield self._result(answer)
+                return
+        except (SessionTimeout, SessionCrash) as error:
+            self.close()
+            yield self._failed(error.to_dict())
+        except _Refused as refused:
+            yield self._failed(refused.error)
+        except KeyboardInterrupt:
+            self.close()
+            raise
+
+    def _opening(self, overrides: Mapping[str, str], variant: str | None) -> dict[str, Any]:
+        """What the child is opened with; the same opening keeps it as it is."""
+        flow = self.flow if variant is None else load_flow(self.path, variant=variant)
+        wanted, others = split_overrides(flow, overrides)
+        chosen = choose_connections(flow, self._resolver.list(), self.settings.connections, wanted)
+        self.connections = chosen
+        names = {*chosen.values(), *connection_names(flow.environment_variables)}
+        values = {name: self._resolver.values(name).model_dump() for name in sorted(names)}
+        return {
+            "op": "open",
+            "path": str(flow.file),
+            "variant": variant,
+            "chosen": chosen,
+            "values": values,
+            "overrides": others,
+            "memory_limit": self.memory_limit,
+        }
+
+    def _ready(self, opening: dict[str, Any], deadline: float) -> ChildProcess:
+        if self._child is None or not self._child.alive:
+            self.close()
+            self._child = ChildProcess(self.flow.root)
+        child = self._child
+        if opening != self._opened:
+            self._opened = opening
+            child.say(opening)
+            answer = child.hear(deadline, self.timeout)
+            if answer["event"] != "ready":
+                self._opened = None
+                raise _Refused(answer["error"])
+        return child
+
+    def _result(self, answer: dict[str, Any]) -> FlowResult:
+        if answer["event"] == "failed":
+            return self._failed(answer["error"])
+        result = answer["result"]
+        if result["error"]:
+            result["error"] = redact(result["error"], self._secrets())
+        return FlowResult.model_validate(result)
+
+    def _failed(self, error: dict[str, Any]) -> FlowResult:
+        return FlowResult(status="Failed", error=redact(error, self._secrets()))
+
+    def _secrets(self) -> list[str]:
+        values: dict[str, Any] = (self._opened or {}).get("values", {})
+        texts = [text for item in values.values() for text in item["secrets"].values()]
+        return [text for text in texts if len(text) >= HIDDEN_FROM]
+
+
+class _Refused(Exception):
+    """The child could not open the flow; `error` is the fault as it reported it."""
+
+    def __init__(self, error: dict[str, Any]) -> None:
+        super().__init__(error.get("message"))
+        self.error = error
+
+
+def failure(error: FlowError) -> FlowResult:
+    """The result that stands for a flow that could not be loaded."""
+    return FlowResult(status="Failed", error=error.to_dict())

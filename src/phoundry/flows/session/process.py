@@ -1,0 +1,114 @@
+"""One child process, seen from its parent: start, say, hear, end."""
+
+from __future__ import annotations
+
+import json
+import os
+import queue
+import signal
+import subprocess
+import sys
+import tempfile
+import threading
+import time
+from contextlib import suppress
+from pathlib import Path
+from typing import Any
+
+from phoundry.flows.errors import SessionCrash, SessionTimeout
+
+# The token of the control plane is ours, not the flow's.
+WITHHELD = ("PHOUNDRY_TOKEN",)
+SHOWN_LOG = 2_000  # characters of its output in the message about a child that died
+
+
+class ChildProcess:
+    """A running `python -m phoundry.flows.session` in `folder`."""
+
+    def __init__(self, folder: Path) -> None:
+        # A file without a name: what tools print may hold secrets, and is gone with the session.
+        self._log = tempfile.TemporaryFile()  # noqa: SIM115 - closed in close()
+        environ = {name: text for name, text in os.environ.items() if name not in WITHHELD}
+        self._process = subprocess.Popen(
+            # -P: the flow's folder is not on the path before our own modules are imported.
+            [sys.executable, "-P", "-m", "phoundry.flows.session"],
+            cwd=folder,
+            env=environ | {"PYTHONUNBUFFERED": "1", "PYTHONUTF8": "1"},
+            stdin=subprocess.PIPE,
+            stdout=subprocess.PIPE,
+            stderr=self._log,
+            start_new_session=True,  # Ctrl-C is the parent's to handle
+        )
+        self._answers: queue.SimpleQueue[dict[str, Any] | None] = queue.SimpleQueue()
+        threading.Thread(target=self._listen, daemon=True).start()
+
+    @property
+    def alive(self) -> bool:
+        return self._process.poll() is None
+
+    def say(self, request: dict[str, Any]) -> None:
+        """Send one request.
+
+        Raises:
+            SessionCrash: the process is gone.
+        """
+        line = json.dumps(request, ensure_ascii=False).encode() + b"\n"
+        try:
+            assert self._process.stdin is not None  # noqa: S101 - PIPE above
+            self._process.stdin.write(line)
+            self._process.stdin.flush()
+        except (BrokenPipeError, ValueError):
+            raise self._crash() from None
+
+    def hear(self, deadline: float, limit: float) -> dict[str, Any]:
+        """The next answer, waiting until `deadline` on the monotonic clock; the process is ended
+        when it passes. `limit` is the time allowed, in seconds, for the message.
+
+        Raises:
+            SessionTimeout: nothing came in time.
+            SessionCrash: the process ended.
+        """
+        try:
+            answer = self._answers.get(timeout=max(0.0, deadline - time.monotonic()))
+        except queue.Empty:
+            self.close()
+            raise SessionTimeout(
+                f"The flow did not finish within {limit:g} seconds, and its process was ended.",
+                remedy="Allow it more time, or look for what the tool waits for.",
+            ) from None
+        if answer is None:
+            raise self._crash()
+        return answer
+
+    def log(self) -> str:
+        """What the flow's code printed and logged so far."""
+        size = os.fstat(self._log.fileno()).st_size
+        return os.pread(self._log.fileno(), size, 0).decode(errors="replace")
+
+    def close(self) -> None:
+        """End the process and what it started. May be called twice."""
+        if self._process.poll() is None:
+            with suppress(ProcessLookupError):  # it ended in between
+                os.killpg(self._process.pid, signal.SIGKILL)
+            self._process.wait()
+        for pipe in (self._process.stdin, self._log):
+            if pipe is not None:
+                with suppress(BrokenPipeError):  # the reader is gone, which is what we want
+                    pipe.close()
+
+    def _listen(self) -> None:
+        assert self._process.stdout is not None  # noqa: S101 - PIPE above
+        with self._process.stdout as answers:
+            for line in answers:
+                self._answers.put(json.loads(line))
+        self._answers.put(None)
+
+    def _crash(self) -> SessionCrash:
+        code = self._process.wait()
+        how = f"signal {signal.Signals(-code).name}" if code < 0 else f"exit code {code}"
+        tail = self.log()[-SHOWN_LOG:].strip()
+        self.close()
+        return SessionCrash(
+            f"The process that runs the flow ended with {how}.",
+            remedy=f"The last it printed:\n{tail}" if tail else "It printed nothing.",
+        )

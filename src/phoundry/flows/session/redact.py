@@ -1,0 +1,24 @@
+"""Secrets out of messages: what a tool raises or prints may quote a key."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any, TypeVar
+
+from phoundry.specs.connection import HIDDEN
+
+Value = TypeVar("Value", str, dict[str, Any], Any)
+
+
+def redact(value: Value, secrets: Sequence[str]) -> Value:
+    """`value` (text, or JSON of any depth) with every one of `secrets` as `***`."""
+    if isinstance(value, str):
+        text: Any = value
+        for secret in sorted(secrets, key=len, reverse=True):
+            text = text.replace(secret, HIDDEN)
+        return text
+    if isinstance(value, dict):
+        return {key: redact(item, secrets) for key, item in value.items()}  # type: ignore[return-value]
+    if isinstance(value, list):
+        return [redact(item, secrets) for item in value]  # type: ignore[return-value]
+    return value

@@ -1,0 +1,1 @@
+"""What stands behind a node: a callable of its inputs, one module a kind of node."""

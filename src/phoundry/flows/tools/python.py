@@ -1,0 +1,151 @@
+"""Python tools: the user's file, imported in the process that runs the flow."""
+
+from __future__ import annotations
+
+import ast
+import asyncio
+import importlib.util
+import inspect
+import sys
+import traceback
+from collections.abc import AsyncIterator, Callable, Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from types import ModuleType
+from typing import Any, cast
+
+from phoundry.flows.errors import (
+    FlowError,
+    NoToolDefined,
+    PythonLoadError,
+    ToolExecutionError,
+)
+from phoundry.flows.inspection import read_file, two_tools
+from phoundry.flows.model import Flow, Node
+from phoundry.flows.provided.core import TOOL_MARK
+from phoundry.flows.signature import Signature, read_source
+from phoundry.flows.streams import joined
+
+Tool = Callable[..., Any]
+
+
+def load_tool(flow: Flow, node: Node) -> tuple[Tool, Signature, ModuleType]:
+    """The one `@tool` of the node's file, its signature and its module.
+
+    Raises:
+        InvalidSource: no such file.
+        PythonLoadError: importing it failed.
+        NoToolDefined, MultipleToolsDefined: not exactly one tool in it.
+    """
+    file, _ = read_file(flow, node)
+    module = _import(Path(file))
+    tools = {
+        name: item
+        for name, item in vars(module).items()
+        if hasattr(item, TOOL_MARK)
+        and inspect.isfunction(item)
+        and item.__module__ == module.__name__
+    }
+    found = {item.__name__: item for item in tools.values()}
+    if not found:
+        raise NoToolDefined(
+            "No tool found in the python script. Please make sure you have one and only one tool "
+            "definition in your script.",
+            remedy="Put `@tool` (from promptflow.core import tool) above its function.",
+        )
+    if len(found) > 1:
+        raise two_tools(list(found))
+    function = next(iter(found.values()))
+    return function, flow.signatures.get(node.name) or _signature(function), module
+
+
+@dataclass(frozen=True, slots=True)
+class Call:
+    """A tool as a node calls it: an async answer is awaited, a generator's pieces are joined.
+
+    Raises (when called):
+        ToolExecutionError: the tool raised; `details` hold the traceback through the user's code.
+    """
+
+    node: str
+    tool: Tool
+
+    def __call__(self, arguments: dict[str, Any]) -> Any:
+        try:
+            result: Any = self.tool(**arguments)
+            if inspect.isawaitable(result):
+                result = asyncio.run(_await(result))
+            elif isinstance(result, AsyncIterator):
+                result = iter(asyncio.run(_drain(result)))  # pyright: ignore[reportUnknownArgumentType]
+            if isinstance(result, Iterator):
+                return joined(self.node, map(str, cast(Iterator[Any], result)))
+        except FlowError:
+            raise  # of a flow that the tool runs, with its own codes
+        except (Exception, SystemExit) as error:  # noqa: BLE001 - the boundary to the user's code
+            raise tool_failed(self.node, error) from None
+        return result
+
+
+def tool_failed(node: str, error: BaseException) -> ToolExecutionError:
+    kind = type(error).__name__
+    frames = [
+        frame
+        for frame in traceback.extract_tb(error.__traceback__)
+        if not Path(frame.filename).is_relative_to(_OWN)
+    ]
+    last = frames[-1] if frames else None
+    lines = ["Traceback (most recent call last):\n", *traceback.format_list(frames)]
+    details = {
+        "type": kind,
+        "message": str(error),
+        "traceback": "".join([*lines, *traceback.format_exception_only(error)]),
+        "filename": last.filename if last else None,
+        "lineno": last.lineno if last else None,
+        "name": last.name if last else None,
+    }
+    return ToolExecutionError(f"Execution failure in '{node}': ({kind}) {error}", details=details)
+
+
+_OWN = Path(__file__).parents[1]
+
+
+async def _await(result: Any) -> Any:
+    return await result
+
+
+async def _drain(pieces: AsyncIterator[Any]) -> list[Any]:
+    return [piece async for piece in pieces]
+
+
+def _import(file: Path) -> ModuleType:
+    # Under its own name a `requests.py` of the flow would shadow the package that it imports.
+    name = f"phoundry_flow_tool_{file.stem}"
+    spec = importlib.util.spec_from_file_location(name, file)
+    if spec is None or spec.loader is None:
+        raise PythonLoadError(f"Failed to load python module from file '{file}'.")
+    module = importlib.util.module_from_spec(spec)
+    sys.modules[name] = module  # dataclasses and type hints look their module up
+    try:
+        spec.loader.exec_module(module)
+    except (Exception, SystemExit) as error:  # noqa: BLE001 - the boundary to the user's code
+        failed = tool_failed(file.stem, error)
+        kind = type(error).__name__
+        raise PythonLoadError(
+            f"Failed to load python module from file '{file}': ({kind}) {error}",
+            details=failed.details,
+        ) from None
+    return module
+
+
+def _signature(function: Tool) -> Signature:
+    """Of a tool made at run time (`tool(function)`): from the function's own source."""
+    try:
+        text = inspect.getsource(function)
+        tree = ast.parse(inspect.cleandoc("\n" + text))
+        first = tree.body[0]
+        if isinstance(first, ast.FunctionDef | ast.AsyncFunctionDef):
+            first.decorator_list = [ast.Name("tool", ast.Load())]
+            return read_source(ast.unparse(tree), "<tool>").tools[0]
+    except (OSError, SyntaxError, TypeError):
+        pass  # no source to be had: its inputs are taken as written
+    return Signature(function.__name__, {}, takes_any=True)

@@ -1,0 +1,159 @@
+"""Whether the graph of a flow holds: names, references, order, outputs. All faults at once."""
+
+from __future__ import annotations
+
+from phoundry.errors import nearest
+from phoundry.flows.errors import (
+    DuplicateNodeName,
+    EmptyOutputReference,
+    FlowError,
+    InputReferenceNotFound,
+    InvalidNodeReference,
+    NodeCircularDependency,
+    NodeReferenceNotFound,
+    OutputReferenceNotFound,
+)
+from phoundry.flows.model import Flow, FlowOutput, Node
+from phoundry.flows.reference import InputReference, Literal, NodeReference
+
+IN_GRAPH = "Invalid node definitions found in the flow graph."
+
+
+def check_topology(flow: Flow) -> list[FlowError]:
+    """Every fault, in the order in which Prompt flow would meet them."""
+    errors: list[FlowError] = [*_duplicates(flow)]
+    for node in flow.nodes:
+        errors += _missing_inputs(flow, node)
+    for node in flow.nodes:
+        errors += _missing_nodes(flow, node)
+        errors += _aggregation(flow, node)
+    if not errors and (rest := _in_circles(flow)):
+        errors.append(
+            NodeCircularDependency(
+                f"{IN_GRAPH} Node circular dependency has been detected among the nodes in your "
+                f"flow. Kindly review the reference relationships for the nodes {rest} and resolve "
+                "the circular reference issue in the flow.",
+                where=_where(flow, rest[0]),
+            )
+        )
+    for name, output in flow.outputs.items():
+        errors += _output(flow, name, output)
+    return errors
+
+
+def _duplicates(flow: Flow) -> list[FlowError]:
+    seen: set[str] = set()
+    errors: list[FlowError] = []
+    for node in flow.nodes:
+        if node.name in seen:
+            message = (
+                f"{IN_GRAPH} Node with name '{node.name}' appears more than once in the node "
+                "definitions in your flow, which is not allowed. To address this issue, please "
+                "review your flow and either rename or remove nodes with identical names."
+            )
+            errors.append(DuplicateNodeName(message, where=flow.where(node.line)))
+        seen.add(node.name)
+    return errors
+
+
+def _missing_inputs(flow: Flow, node: Node) -> list[FlowError]:
+    # An activate condition's input is not looked at here: Prompt flow finds it during the run.
+    return [
+        InputReferenceNotFound(
+            f"{IN_GRAPH} Node '{node.name}' references flow input '{item.name}' which is not "
+            "defined in your flow. To resolve this issue, please review your flow, ensuring that "
+            "you either add the missing flow inputs or adjust node reference to the correct flow "
+            "input.",
+            remedy=_near(item.name, list(flow.inputs)),
+            where=flow.where(node.line),
+        )
+        for item in node.inputs.values()
+        if isinstance(item, InputReference) and item.name not in flow.inputs
+    ]
+
+
+def _missing_nodes(flow: Flow, node: Node) -> list[FlowError]:
+    names = [other.name for other in flow.nodes]
+    return [
+        NodeReferenceNotFound(
+            f"{IN_GRAPH} Node '{node.name}' references a non-existent node '{name}' in your flow. "
+            "Please review your flow to ensure that the node name is accurately specified.",
+            remedy=_near(name, names),
+            where=flow.where(node.line),
+        )
+        for name in sorted(node.dependencies - set(names))
+    ]
+
+
+def _aggregation(flow: Flow, node: Node) -> list[FlowError]:
+    aggregating = {other.name for other in flow.nodes if other.aggregation}
+    where = flow.where(node.line)
+    if not node.aggregation:
+        if wrong := sorted(node.dependencies & aggregating):
+            message = (
+                f"{IN_GRAPH} Non-aggregate node '{node.name}' cannot reference aggregate nodes "
+                f"{wrong}. Please review and rectify the node reference."
+            )
+            return [InvalidNodeReference(message, where=where)]
+        return []
+    when = node.activate.when if node.activate else None
+    if isinstance(when, NodeReference) and when.node not in aggregating:
+        message = (
+            f"{IN_GRAPH} Non-aggregation node '{when.node}' cannot be referenced in the activate "
+            f"config of the aggregation node '{node.name}'. Please review and rectify the node "
+            "reference."
+        )
+        return [InvalidNodeReference(message, where=where)]
+    return []
+
+
+def _in_circles(flow: Flow) -> list[str]:
+    """Names of the nodes that can never start, sorted; empty when an order exists."""
+    waiting = {node.name: set(node.dependencies) for node in flow.nodes}
+    ready = [name for name, needs in waiting.items() if not needs]
+    followers: dict[str, list[str]] = {name: [] for name in waiting}
+    for name, needs in waiting.items():
+        for need in needs:
+            followers[need].append(name)
+    while ready:
+        done = ready.pop()
+        del waiting[done]
+        for name in followers[done]:
+            waiting[name].discard(done)
+            if not waiting[name]:
+                ready.append(name)
+    return sorted(waiting)
+
+
+def _output(flow: Flow, name: str, output: FlowOutput) -> list[FlowError]:
+    where = flow.where(output.line)
+    match output.reference:
+        case Literal(value) if value in (None, ""):
+            message = (
+                f"The output '{name}' for flow is incorrect. The reference is not specified for "
+                f"the output '{name}' in the flow. To rectify this, ensure that you accurately "
+                "specify the reference in the flow."
+            )
+            return [EmptyOutputReference(message, where=where)]
+        case InputReference(wanted) if wanted not in flow.inputs:
+            kind, known = "flow input", list(flow.inputs)
+        case NodeReference(wanted) if flow.node(wanted) is None:
+            kind, known = "node", [node.name for node in flow.nodes]
+        case _:
+            return []
+    message = (
+        f"The output '{name}' for flow is incorrect. The output '{name}' references non-existent "
+        f"{kind} '{wanted}' in your flow. To resolve this issue, please carefully review your flow "
+        "and correct the reference definition for the output in question."
+    )
+    return [OutputReferenceNotFound(message, remedy=_near(wanted, known), where=where)]
+
+
+def _near(name: str, known: list[str]) -> str | None:
+    near = nearest(name, known)
+    return f"Did you mean {' or '.join(near)}?" if near else None
+
+
+def _where(flow: Flow, name: str) -> str:
+    node = flow.node(name)
+    return flow.where(node.line if node else 0)

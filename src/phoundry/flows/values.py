@@ -1,0 +1,138 @@
+"""How written values become typed ones: flow inputs by their declared type, literals by the
+annotation of the parameter they are meant for.
+
+The rules are Prompt flow's, observed: int is Python's `int()` (3.7 becomes 3, True 1, "1_000"
+1000), a bool is a bool or "true"/"false" in any case, a list may be its JSON, an object may be its
+JSON or any string at all.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable, Mapping
+from typing import Any
+
+from phoundry.errors import nearest
+from phoundry.flows.document import is_list
+from phoundry.flows.errors import InputNotFound, InputParseError, InputTypeError, UnknownWord
+from phoundry.flows.model import FlowInput
+
+VALUE_TYPES = (
+    "int",
+    "double",
+    "bool",
+    "string",
+    "secret",
+    "prompt_template",
+    "list",
+    "object",
+    "file_path",
+    "image",
+    "assistant_definition",
+)
+
+
+def check_type(word: str, *, where: str | None = None) -> str:
+    """`word` itself when it is a value type.
+
+    Raises:
+        UnknownWord: it is none; the nearest is named.
+    """
+    if word in VALUE_TYPES:
+        return word
+    near = nearest(str(word), VALUE_TYPES)
+    remedy = f"Did you mean {near[0]}?" if near else f"Use one of {', '.join(VALUE_TYPES)}."
+    raise UnknownWord(f"'{word}' is not a valid ValueType", remedy=remedy, where=where)
+
+
+def parse(kind: str, value: Any) -> Any:
+    """`value` as a `kind` of `VALUE_TYPES`.
+
+    Raises:
+        json.JSONDecodeError: a list given as a string that is not JSON.
+        ValueError, TypeError, OverflowError: any other value that is no `kind`.
+    """
+    return _PARSERS.get(kind, _same)(value)
+
+
+def coerce_inputs(
+    declared: Mapping[str, FlowInput], given: Mapping[str, Any], line: int | None = 0
+) -> dict[str, Any]:
+    """The inputs of one run: coerced, defaults only where the key is absent, extras kept.
+
+    Raises:
+        InputNotFound: an input without default is absent.
+        InputTypeError, InputParseError: a value is not of its declared type.
+    """
+    place = "" if line is None else f" in line {line} of input data"
+    absent = place or " in input data"
+    inputs = dict(given)
+    for name, spec in declared.items():
+        if name not in given:
+            if spec.default is None:
+                raise InputNotFound(
+                    f"The input for flow is incorrect. The value for flow input '{name}' is not "
+                    f"provided{absent}. "
+                    "Please review your input data or remove this input in your flow if it's no "
+                    "longer needed."
+                )
+            inputs[name] = spec.default
+        inputs[name] = _coerce(name, spec.type, inputs[name], place)
+    return inputs
+
+
+def _coerce(name: str, kind: str, value: Any, place: str) -> Any:
+    try:
+        return parse(kind, value)
+    except json.JSONDecodeError as error:
+        raise InputParseError(
+            f"Failed to parse the flow input. The value for flow input '{name}'{place} was "
+            f"interpreted as JSON string since its type is '{kind}'. However, the value '{value}' "
+            f"is invalid for JSON parsing. Error details: (JSONDecodeError) {error}. "
+            "Please make sure your inputs are properly formatted."
+        ) from None
+    except (ValueError, TypeError, OverflowError):
+        raise InputTypeError(
+            f"The input for flow is incorrect. The value for flow input '{name}'{place} does not "
+            f"match the expected type '{kind}'. Please change flow input type or adjust the input "
+            "value in your input data."
+        ) from None
+
+
+def _bool(value: Any) -> bool:
+    if isinstance(value, bool):
+        return value
+    if isinstance(value, str) and value.lower() in ("true", "false"):
+        return value.lower() == "true"
+    raise ValueError(f"Invalid boolean value {value!r}")
+
+
+def _list(value: Any) -> list[Any]:
+    if isinstance(value, str):
+        value = json.loads(value)
+    if not is_list(value):
+        raise ValueError(f"Invalid list value {value!r}")
+    return value
+
+
+def _object(value: Any) -> Any:
+    if not isinstance(value, str):
+        return value
+    try:
+        return json.loads(value)
+    except ValueError:
+        return value  # it may really be meant as a string
+
+
+def _same(value: Any) -> Any:
+    return value
+
+
+_PARSERS: dict[str, Callable[[Any], Any]] = {
+    "int": int,
+    "double": float,
+    "bool": _bool,
+    "string": str,
+    "list": _list,
+    "object": _object,
+}

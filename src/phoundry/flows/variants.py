@@ -1,0 +1,61 @@
+"""Variants: one node written several ways, one of them chosen before the flow is built."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+from phoundry.errors import nearest
+from phoundry.flows.document import Document, is_list, is_mapping
+from phoundry.flows.errors import FlowDefinitionError
+
+
+def apply_variants(document: Document, choice: str | None) -> None:
+    """Put the chosen or default variant of every `use_variants` node in its place.
+
+    Raises:
+        FlowDefinitionError: no such node or variant; the nearest names are in the remedy.
+    """
+    node_name, variant = _split(choice)
+    table: dict[str, Any] = document.data.get("node_variants") or {}
+    if node_name is not None and node_name not in table:
+        raise _unknown("node with variants", node_name, table, document)
+    nodes: Any = document.data.get("nodes") or []
+    for index, node in enumerate(nodes if is_list(nodes) else []):
+        if not is_mapping(node) or not _varies(node, node_name):
+            continue
+        name = str(node.get("name"))
+        entry = table.get(name)
+        if not is_mapping(entry):
+            raise _unknown("variants of node", name, table, document, index)
+        known: dict[str, Any] = entry.get("variants") or {}
+        wanted = str(variant if name == node_name else entry.get("default_variant_id"))
+        if not is_mapping(known.get(wanted)):
+            raise _unknown(f"variant of node '{name}'", wanted, known, document, index)
+        node.clear()
+        node.update({"name": name, **(known[wanted].get("node") or {})})
+
+
+def _varies(node: dict[str, Any], chosen: str | None) -> bool:
+    return bool(node.get("use_variants")) or (chosen is not None and node.get("name") == chosen)
+
+
+def _split(choice: str | None) -> tuple[str | None, str | None]:
+    if choice is None:
+        return None, None
+    inner = choice.removeprefix("${").removesuffix("}")
+    node, dot, variant = inner.partition(".")
+    if not dot or not node or not variant:
+        raise FlowDefinitionError(
+            f"'{choice}' names no variant.", remedy="Write --variant '${node.variant}'."
+        )
+    return node, variant
+
+
+def _unknown(
+    noun: str, name: str, known: Mapping[str, Any], document: Document, index: int | None = None
+) -> FlowDefinitionError:
+    near = nearest(name, [str(key) for key in known]) or sorted(str(key) for key in known)
+    where = document.where("nodes", index) if index is not None else document.where("node_variants")
+    remedy = f"There is {', '.join(near)}." if near else "The file defines none."
+    return FlowDefinitionError(f"There is no {noun} '{name}'.", remedy=remedy, where=where)
