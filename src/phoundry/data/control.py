@@ -84,22 +84,26 @@ class ControlTokens:
         """Ids of rendered text: the template's control tokens, and everything else as plain text.
 
         Raises:
-            InvalidInput: the tokenizer makes a control token of plain text, whatever is done
-                (a normaliser that turns other characters into those of a control token).
+            InvalidInput: the tokenizer makes a control token of plain text, whatever is done.
         """
-        if guarded:
-            text, tokenizer = self._either.sub(self._swapped, text), self._renamed
-            expected = sum(1 for _ in self._aliases.finditer(text))
-        else:
-            tokenizer = self._tokenizer
-            expected = sum(1 for _ in self._pattern.finditer(text))
-        ids = tokenizer.encode(text, add_special_tokens=False).ids
-        if sum(token in self.ids for token in ids) != expected:
-            raise InvalidInput(
-                "The conversation holds text that the tokenizer takes for control tokens.",
-                remedy="Remove text such as <|end|> or <|im_end|> from the messages.",
-            )
-        return ids
+        expected = len(self.starts(text))
+        if not guarded:
+            ids = self._tokenizer.encode(text, add_special_tokens=False).ids
+            if self._count(ids) == expected:
+                return ids
+            # A normaliser has made one of other characters, such as full-width ones.
+        if guarded or not self._aliases.search(text):
+            swapped = self._either.sub(self._swapped, text)
+            ids = self._renamed.encode(swapped, add_special_tokens=False).ids
+            if self._count(ids) == expected:
+                return ids
+        raise InvalidInput(
+            "The conversation holds text that the tokenizer takes for control tokens.",
+            remedy="Remove text such as <|end|> or <|im_end|> from the messages.",
+        )
+
+    def _count(self, ids: Iterable[int]) -> int:
+        return sum(token in self.ids for token in ids)
 
     def _swapped(self, found: re.Match[str]) -> str:
         return self._swap[found.group()]
