@@ -38,7 +38,7 @@ def parameter_table(parameters: FineTuneParameters, sources: Mapping[str, str]) 
 
 def run(spec: dict[str, Any], run_dir: Path, spool: Spool) -> dict[str, Any]:
     """The task of a training worker; see `phoundry.training.loop.train`."""
-    machine.keep_freed_memory()
+    machine.prepare_process()
     from transformers.utils import logging
 
     from phoundry.training.checkpoint import CheckpointFolder

@@ -3,18 +3,12 @@
 from __future__ import annotations
 
 import hashlib
-import json
 from array import array
-from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
 
+from phoundry.data import ChatTokenizer, check_messages, render_rows
 from phoundry.errors import InvalidInput
-
-Messages = list[dict[str, Any]]
-# (token ids, loss mask) of a conversation.
-Render = Callable[[Messages], tuple[list[int], list[bool]]]
 
 
 @dataclass(frozen=True, slots=True)
@@ -55,54 +49,20 @@ class Samples:
         return digest.hexdigest()
 
 
-def read_samples(path: Path, render: Render, *, longest: int) -> Samples:
+def read_samples(path: Path, tokenizer: ChatTokenizer, *, longest: int) -> Samples:
     """Render every conversation of `path`; those over `longest` tokens lose trailing turns.
 
-    A conversation is shortened to its longest beginning that fits and ends with an answer; one
-    whose first exchange is too long is left out. Both are counted, neither is silent.
+    One whose first exchange is too long is left out. Both are counted, neither is silent.
 
     Raises:
-        InvalidInput: no conversation is left, or one has nothing to learn from.
+        InvalidInput: a row is bad, has no token to learn from, or none fits.
     """
-    kept: list[Sample] = []
-    truncated = dropped = number = 0
-    for number, messages in enumerate(_conversations(path), start=1):
-        sample, cut = _fit(messages, render, longest)
-        if sample is None:
-            dropped += 1
-            continue
-        if not sample.targets:
-            raise InvalidInput(
-                f"{path.name}: conversation {number} has no token to learn from.",
-                remedy="Give it an assistant turn with content, or remove it.",
-            )
-        truncated += cut
-        kept.append(sample)
+    rows = check_messages(path).rows
+    rendered = render_rows(tokenizer, rows, longest)
+    kept = [Sample(example.token_ids, example.loss_mask) for example in rendered.examples]
     if not kept:
         raise InvalidInput(
-            f"{path.name}: none of {number} conversations fits {longest} tokens.",
+            f"{path.name}: none of {len(rows)} conversations fits {longest} tokens.",
             remedy="Shorten them, or raise max_seq_length if the model takes more.",
         )
-    return Samples(kept, truncated, dropped)
-
-
-def _conversations(path: Path) -> Iterable[Messages]:
-    with path.open(encoding="utf-8") as file:
-        for line in file:
-            if line.strip():
-                yield json.loads(line)["messages"]
-
-
-def _fit(messages: Messages, render: Render, longest: int) -> tuple[Sample | None, bool]:
-    """The sample, and whether turns were taken off."""
-    ends = [i + 1 for i, message in enumerate(messages) if message["role"] == "assistant"]
-    whole = Sample(*render(messages))
-    if len(whole.token_ids) <= longest:
-        return whole, False
-    for end in reversed(ends):
-        if end == len(messages):
-            continue
-        part = Sample(*render(messages[:end]))
-        if len(part.token_ids) <= longest:
-            return part, True
-    return None, False
+    return Samples(kept, rendered.truncated, rendered.dropped)

@@ -2,23 +2,18 @@
 
 from __future__ import annotations
 
-import hashlib
-import json
 import time
 from dataclasses import dataclass, field
 
 import torch
 
-from phoundry.data import ChatTokenizer
 from phoundry.errors import Conflict
 from phoundry.training import machine
-from phoundry.training.batch import Row, make_row, rows_of_step
+from phoundry.training.batch import rows_of_step
 from phoundry.training.checkpoint import Checkpoint, CheckpointFolder
-from phoundry.training.estimate import ModelShape, check_memory, estimate_memory
-from phoundry.training.examples import Messages, Samples, read_samples
-from phoundry.training.model import TunedModel, read_config
+from phoundry.training.model import TunedModel
 from phoundry.training.optimizer import MasterOptimizer
-from phoundry.training.packing import EpochOrder, pack
+from phoundry.training.plan import make_plan
 from phoundry.training.progress import Meter
 from phoundry.training.schedule import factor
 from phoundry.training.spec import Reporter, TrainingResult, TrainingSpec
@@ -93,32 +88,20 @@ class _Run:
         self, spec: TrainingSpec, reporter: Reporter, checkpoints: CheckpointFolder
     ) -> None:
         self.reporter, self.checkpoints = reporter, checkpoints
-        self.parameters = spec.parameters
-        self.spec = spec
-        config = read_config(spec.checkpoint_dir)
-        self.samples, self.validation = _read(spec, config)
-        capacity = _capacity(self.samples, spec)
-        p = self.parameters
-        self.order = EpochOrder(
-            self.samples.lengths,
-            capacity=capacity if p.packing else None,
-            batch=p.per_device_train_batch_size * p.gradient_accumulation_steps,
-            seed=p.seed,
-        )
-        self.max_steps = _max_steps(spec, self.order.steps_per_epoch)
-        _check_fits(spec, config, capacity)
+        self.parameters = p = spec.parameters
+        self.plan = make_plan(spec)
+        self.order, self.samples = self.plan.order, self.plan.samples
+        self.max_steps = self.plan.max_steps
         torch.set_num_threads(machine.cores())
         torch.manual_seed(p.seed)
         torch.use_deterministic_algorithms(p.enable_full_determinism)
         self.model = TunedModel(spec.checkpoint_dir, p)
         self.optimizer = MasterOptimizer(self.model.trainable(), p)
-        self.evaluation = _evaluation_rows(self.validation, capacity, p.per_device_eval_batch_size)
+        self.evaluation = self.plan.evaluation_rows(p.per_device_eval_batch_size)
         self.step = 0
         self.tally = _Tally()
         self.clock = _Clock()
-        self.identity = _identity(spec, self.samples)
-        total = round(self.samples.tokens * self.max_steps / self.order.steps_per_epoch)
-        self.meter = Meter(self.max_steps, total, reporter, p.logging_steps)
+        self.meter = Meter(self.max_steps, self.plan.tokens, reporter, p.logging_steps)
 
     def go(self) -> None:
         """Every step that is left."""
@@ -190,7 +173,7 @@ class _Run:
 
     def _evaluate(self) -> None:
         """Mean loss of the validation set's supervised tokens, every token counting alike."""
-        if not self.evaluation or self.parameters.evaluation_strategy == "disable":
+        if not self.evaluation:
             return
         begun = time.monotonic()
         self.model.causal.eval()
@@ -237,7 +220,7 @@ class _Run:
         tensors, numbers = self.optimizer.state()
         tensors["random|torch"] = torch.get_rng_state()
         state = {
-            "identity": self.identity,
+            "identity": self.plan.identity,
             "threads": torch.get_num_threads(),
             "numbers": numbers,
             "tally": {name: getattr(self.tally, name) for name in _Tally.__slots__},
@@ -254,7 +237,7 @@ class _Run:
         found = self.checkpoints.latest()
         if found is None:
             return
-        if found.state["identity"] != self.identity:
+        if found.state["identity"] != self.plan.identity:
             raise Conflict(
                 f"The checkpoints in {self.checkpoints.path} are of a run with other data, "
                 "parameters or model.",
@@ -269,57 +252,3 @@ class _Run:
         self.tally = _Tally(**found.state["tally"])
         self.meter.tokens = self.tally.tokens
         self.meter.eval_loss = self.tally.eval_loss
-
-
-def _read(spec: TrainingSpec, config: dict[str, object]) -> tuple[Samples, Samples | None]:
-    tokenizer = ChatTokenizer.load(spec.checkpoint_dir)
-
-    def render(messages: Messages) -> tuple[list[int], list[bool]]:
-        example = tokenizer.render_example(messages)
-        return list(example.token_ids), list(example.loss_mask)
-
-    longest = ModelShape.from_config(config).context_length
-    if spec.parameters.max_seq_length > 0:
-        longest = min(longest, spec.parameters.max_seq_length)
-    samples = read_samples(spec.train_path, render, longest=longest)
-    if spec.validation_path is None:
-        return samples, None
-    return samples, read_samples(spec.validation_path, render, longest=longest)
-
-
-def _capacity(samples: Samples, spec: TrainingSpec) -> int:
-    """Tokens of a pack: as asked, or the longest conversation where that is more."""
-    return max(spec.parameters.pack_length, *samples.lengths)
-
-
-def _max_steps(spec: TrainingSpec, steps_per_epoch: int) -> int:
-    p = spec.parameters
-    return p.max_steps if p.max_steps > 0 else max(1, round(steps_per_epoch * p.num_train_epochs))
-
-
-def _evaluation_rows(validation: Samples | None, capacity: int, packs_per_row: int) -> list[Row]:
-    if validation is None:
-        return []
-    packs = pack(validation.lengths, max(capacity, *validation.lengths))
-    rows = [packs[i : i + packs_per_row] for i in range(0, len(packs), packs_per_row)]
-    return [make_row(validation.kept[i] for members in row for i in members) for row in rows]
-
-
-def _identity(spec: TrainingSpec, samples: Samples) -> str:
-    """What must be the same for a checkpoint to be gone on from."""
-    changeable = {"resume_from_checkpoint", "save_total_limit", "logging_steps"}
-    parts = {
-        "parameters": spec.parameters.model_dump(exclude=changeable),
-        "data": samples.fingerprint(),
-        "model": (spec.checkpoint_dir / "config.json").read_text(encoding="utf-8"),
-    }
-    return hashlib.sha256(json.dumps(parts, sort_keys=True).encode()).hexdigest()
-
-
-def _check_fits(spec: TrainingSpec, config: dict[str, object], capacity: int) -> None:
-    row = capacity * spec.parameters.per_device_train_batch_size
-    estimate = estimate_memory(ModelShape.from_config(config), spec.parameters, row_tokens=row)
-    available = machine.available_memory()
-    if spec.memory_limit is not None:
-        available = min(available, spec.memory_limit)
-    check_memory(estimate, available)

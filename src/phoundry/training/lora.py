@@ -49,7 +49,7 @@ class LoraLinear(Linear):
         plain = isinstance(dropout, nn.Identity) and not self.merged and not self.disable_adapters
         a, b = self.lora_A["default"].weight, self.lora_B["default"].weight
         if not plain or a.dtype != x.dtype:
-            return super().forward(x, *args, **kwargs)
+            return super().forward(x, *args, **kwargs)  # pyright: ignore[reportUnknownArgumentType]
         base = cast(nn.Linear, self.get_base_layer())
         scale = float(self.scaling["default"])
         step = cast(Any, _LoraStep.apply)

@@ -57,13 +57,23 @@ def peak_memory() -> int:
     return peak if sys.platform == "darwin" else peak * 1024
 
 
-def keep_freed_memory() -> bool:
+def prepare_process() -> None:
+    """Set this process up for training. For a process of its own, before it imports torch.
+
+    Threads that wait for each other sleep instead of spinning: on a machine that does other work as
+    well, a spinning thread takes the time from the very one it waits for (measured with the
+    processors shared by six others: 4 to 5 times as fast). A user's own setting stays.
+    """
+    os.environ.setdefault("OMP_WAIT_POLICY", "passive")
+    _keep_freed_memory()
+
+
+def _keep_freed_memory() -> bool:
     """Tell the C library to keep freed memory instead of giving it back; whether it took it.
 
     A training step allocates and frees the same hundreds of megabytes again and again. By default
     glibc returns large blocks at once, and the kernel zeroes every page anew when they are asked
-    for again: with attention's buffers that costs more than the arithmetic. For a process of its
-    own only, before its first tensor.
+    for again: with attention's buffers that costs more than the arithmetic.
     """
     if not sys.platform.startswith("linux"):
         return False

@@ -1,0 +1,58 @@
+from __future__ import annotations
+
+import pytest
+import torch
+from torch.nn.functional import cross_entropy
+
+from phoundry.training import loss
+from phoundry.training.loss import cross_entropy_sum
+
+
+@pytest.mark.parametrize("tokens", [1, 7, 8, 9, 40])
+@pytest.mark.parametrize("with_bias", [False, True])
+def test_loss_and_gradients_equal_torch(
+    tokens: int, with_bias: bool, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(loss, "CHUNK", 8)
+    torch.manual_seed(0)
+    hidden = torch.randn(tokens, 16, requires_grad=True)
+    weight = torch.randn(50, 16, requires_grad=True)
+    bias = torch.randn(50) if with_bias else None
+    targets = torch.randint(50, (tokens,))
+    logits = torch.nn.functional.linear(hidden, weight, bias)
+    expected = cross_entropy(logits, targets, reduction="sum")
+    wanted = torch.autograd.grad(expected * 0.3, (hidden, weight))
+
+    ours = cross_entropy_sum(hidden, weight, targets, bias=bias)
+    got = torch.autograd.grad(ours * 0.3, (hidden, weight))
+    torch.testing.assert_close(ours, expected, rtol=1e-5, atol=1e-5)
+    for a, b in zip(got, wanted, strict=True):
+        torch.testing.assert_close(a, b, rtol=1e-5, atol=1e-5)
+
+
+def test_a_frozen_head_gets_no_gradient() -> None:
+    hidden = torch.randn(5, 16, requires_grad=True)
+    weight = torch.randn(50, 16)
+    cross_entropy_sum(hidden, weight, torch.arange(5)).backward()
+    assert hidden.grad is not None
+    assert weight.grad is None
+
+
+def test_bfloat16_loss_is_that_of_float32_within_its_precision() -> None:
+    torch.manual_seed(0)
+    hidden, weight = torch.randn(300, 64), torch.randn(500, 64) / 8
+    targets = torch.randint(500, (300,))
+    expected = cross_entropy_sum(hidden, weight, targets) / 300
+    ours = cross_entropy_sum(hidden.bfloat16(), weight.bfloat16(), targets) / 300
+    assert ours.dtype == torch.float32
+    torch.testing.assert_close(ours, expected, rtol=2e-3, atol=0)
+
+
+def test_extreme_logits_stay_finite() -> None:
+    hidden = torch.tensor([[300.0], [-300.0]], requires_grad=True)
+    weight = torch.tensor([[1.0], [-1.0], [0.0]])
+    total = cross_entropy_sum(hidden, weight, torch.tensor([0, 0]))
+    total.backward()
+    assert float(total.detach()) == pytest.approx(600.0)
+    assert hidden.grad is not None
+    assert torch.isfinite(hidden.grad).all()
