@@ -5,6 +5,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from phoundry.data import ChatMessage, ChatTokenizer, Row, render_rows, truncate
+from phoundry.errors import InvalidInput
 from tests.data.chats import chat, chats, steady, supervised, text_of
 
 LONG = chat("Who?", "Bill Gates.", "And?", "Paul Allen.", "When?", "In 1975.")
@@ -36,6 +37,14 @@ def test_rows_that_are_cut_or_dropped_are_counted(chatml: ChatTokenizer) -> None
     assert learnt == [two, "Bill Gates.<|im_end|>", two]
     assert result.tokens == sum(len(example.token_ids) for example in result.examples)
     assert result.supervised_tokens == sum(sum(e.loss_mask) for e in result.examples)
+
+
+def test_every_row_that_cannot_be_rendered_is_told(chatml: ChatTokenizer) -> None:
+    rows = [Row(messages=m) for m in (LONG, chat("Who?"), LONG, LONG[1:2])]
+    with pytest.raises(InvalidInput, match="2 of 4 conversations cannot be rendered") as caught:
+        render_rows(chatml, rows, 512, "train.jsonl")
+    assert [fault.where for fault in caught.value.faults] == ["train.jsonl:2", "train.jsonl:4"]
+    assert all("nothing to learn" in fault.reason for fault in caught.value.faults)
 
 
 @steady

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 from pathlib import Path
-from typing import Any
+from typing import Any, cast
 
 import pytest
 from hypothesis import given
@@ -66,7 +66,7 @@ def pair(request: pytest.FixtureRequest) -> tuple[ChatTokenizer, Any]:
     from transformers import AutoTokenizer
 
     folder: Path = request.getfixturevalue(f"{request.param}_folder")
-    reference: Any = AutoTokenizer.from_pretrained(folder)
+    reference = cast("Any", AutoTokenizer.from_pretrained(folder))
     return ChatTokenizer.load(folder), reference
 
 

@@ -7,6 +7,7 @@ from dataclasses import dataclass, field
 
 from phoundry.data.row import ChatMessage, Row
 from phoundry.data.tokenizer import ChatTokenizer, Example
+from phoundry.errors import Fault, InvalidInput
 
 
 @dataclass(slots=True)
@@ -49,20 +50,36 @@ def truncate(
     return None
 
 
-def render_rows(tokenizer: ChatTokenizer, rows: Sequence[Row], max_tokens: int) -> Examples:
+def render_rows(
+    tokenizer: ChatTokenizer, rows: Sequence[Row], max_tokens: int, name: str = "row"
+) -> Examples:
     """Every row as an example of at most `max_tokens`, with the number of those that were cut.
 
     Raises:
-        InvalidInput: see `ChatTokenizer.render_example`.
+        InvalidInput: rows that `ChatTokenizer.render_example` refuses, all of them, each as
+            `name:number`, counted from 1.
     """
     result = Examples()
-    for row in rows:
-        example = truncate(tokenizer, row["messages"], max_tokens)
+    remedy: str | None = None
+    faults: list[Fault] = []
+    for number, row in enumerate(rows, start=1):
+        try:
+            example = truncate(tokenizer, row["messages"], max_tokens)
+        except InvalidInput as error:
+            faults.append(Fault(f"{name}:{number}", error.message))
+            remedy = error.remedy
+            continue
         if example is None:
             result.dropped += 1
             continue
         result.examples.append(example)
         result.truncated += len(example.turn_ends) < _answers(row["messages"])
+    if faults:
+        raise InvalidInput(
+            f"{len(faults)} of {len(rows)} conversations cannot be rendered for {tokenizer.name}.",
+            faults=faults,
+            remedy=remedy,
+        )
     return result
 
 
