@@ -103,6 +103,12 @@ class Home:
     def current(cls) -> Home:
         return cls(Settings().home)
 
+    def make(self) -> None:
+        """Make the folder, for this user alone (mode 0700), where there is none."""
+        if not self.root.exists():
+            self.root.parent.mkdir(parents=True, exist_ok=True)
+            self.root.mkdir(mode=0o700, exist_ok=True)
+
     @property
     def database(self) -> Path:
         return self.root / "phoundry.db"

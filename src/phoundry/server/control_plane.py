@@ -156,7 +156,7 @@ def stop_everything(context: Context) -> None:
 @contextmanager
 def locked(home: Home) -> Generator[None]:
     """Hold the home's lock: one control plane a home. Raises Conflict where one runs."""
-    home.root.mkdir(parents=True, exist_ok=True, mode=0o700)
+    home.make()
     handle = os.open(home.server_lock, os.O_RDWR | os.O_CREAT, 0o600)
     try:
         fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)

@@ -55,7 +55,8 @@ def ensure_running(
     """
     if found := running(home):
         return found
-    home.logs.mkdir(parents=True, exist_ok=True, mode=0o700)
+    home.make()
+    home.logs.mkdir(exist_ok=True)
     failure = home.logs / "server-error.json"
     failure.unlink(missing_ok=True)
     command = [sys.executable, "-m", "phoundry.server", str(home.root)]

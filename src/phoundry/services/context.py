@@ -72,7 +72,7 @@ class Context:
 
 def open_context(home: Home, workspace: str = "default") -> Context:
     """A context on `home`, which is made (mode 0700) where there is none."""
-    home.root.mkdir(parents=True, exist_ok=True, mode=0o700)
+    home.make()
     return Context(
         home=home,
         database=Database(home.database),

@@ -20,6 +20,7 @@ from phoundry.store.tables import DeploymentRow, EndpointRow
 GRACE = timedelta(seconds=15)
 MAX_FAILURES = 5  # in a row
 CONTEXT = 4096  # tokens of one conversation, where the model takes as many
+SLOTS = 4  # conversations decoded together; each holds CONTEXT tokens of memory
 QUANTIZATION = "Q8_0"
 
 
@@ -35,7 +36,7 @@ def tick(context: Context) -> bool:
             except PhoundryError as error:
                 _fail(session, context, row, error.to_dict())
             changed = changed or before != (row.state, row.replica) or row.state == "Deleting"
-        _forget_endpoints(session, context)
+        forget_deleted(session, context)
     return changed
 
 
@@ -50,8 +51,8 @@ def stop_all(context: Context) -> None:
 
 def _step(session: Session, context: Context, row: DeploymentRow) -> None:
     if row.state == "Deleting":
-        _remove(session, context, row)
-    elif row.replica == "waiting":
+        return
+    if row.replica == "waiting":
         _start(session, context, row)
     elif row.replica in ("starting", "ready"):
         _watch(session, context, row)
@@ -80,7 +81,7 @@ def _start(session: Session, context: Context, row: DeploymentRow) -> None:
         "tokenizer_dir": str(checkpoint),
         "model_name": row.endpoint,
         "context_length": context_length,
-        "slots": min(row.spec["request_settings"]["max_concurrent_requests_per_instance"], 8),
+        "slots": min(row.spec["request_settings"]["max_concurrent_requests_per_instance"], SLOTS),
         "threads": machine.cores(),
         "token": context.vault.decrypt(row.token),
     }
@@ -157,8 +158,11 @@ def _remove(session: Session, context: Context, row: DeploymentRow) -> None:
         workers.terminate(run_dir)
 
 
-def _forget_endpoints(session: Session, context: Context) -> None:
-    """Remove endpoints in deletion that have no deployment left."""
+def forget_deleted(session: Session, context: Context) -> None:
+    """Remove deployments in deletion whose replica has ended, then endpoints with none left."""
+    leaving = select(DeploymentRow).filter_by(workspace=context.workspace, state="Deleting")
+    for row in session.scalars(leaving).all():
+        _remove(session, context, row)
     session.flush()
     query = select(EndpointRow).filter_by(workspace=context.workspace, state="Deleting")
     for row in session.scalars(query).all():

@@ -1,0 +1,100 @@
+from __future__ import annotations
+
+import json
+import os
+import signal
+import time
+from collections.abc import Callable, Iterator
+from pathlib import Path
+
+import psutil
+import pytest
+
+from phoundry.compute import workers
+
+MODULE = "tests.compute.toy"
+
+
+@pytest.fixture
+def folder(tmp_path: Path) -> Iterator[Path]:
+    run_dir = tmp_path / "run"
+    yield run_dir
+    workers.kill(run_dir)
+
+
+def until(condition: Callable[[], bool], seconds: float = 20) -> None:
+    deadline = time.monotonic() + seconds
+    while not condition():
+        assert time.monotonic() < deadline, "did not happen in time"
+        time.sleep(0.02)
+
+
+def started(folder: Path) -> bool:
+    return (folder / "events.jsonl").exists()
+
+
+def test_a_worker_runs_and_leaves_its_result(folder: Path) -> None:
+    workers.start(folder, MODULE, {"answer": 42})
+    until(lambda: not workers.inspect(folder).running)
+    state = workers.inspect(folder)
+    assert state.result == {"status": "succeeded", "answer": 42}
+    assert not state.died
+    assert (folder / "spec.json").stat().st_mode & 0o777 == 0o600
+
+
+@pytest.mark.parametrize(
+    ("kind", "code", "said"),
+    [
+        ("expected", "InvalidInput", "The spec is bad."),
+        ("unexpected", "WorkerFailed", "by nothing"),
+    ],
+)
+def test_no_failure_is_silent(folder: Path, kind: str, code: str, said: str) -> None:
+    workers.start(folder, MODULE, {"fail": kind})
+    until(lambda: not workers.inspect(folder).running)
+    result = workers.inspect(folder).result
+    assert result is not None
+    assert (result["status"], result["error"]["code"]) == ("failed", code)
+    assert said in result["error"]["message"]
+    assert said in (folder / "log.txt").read_text()
+
+
+def test_a_second_start_finds_the_first(folder: Path) -> None:
+    first = workers.start(folder, MODULE, {"seconds": 60})
+    until(lambda: started(folder))
+    assert workers.start(folder, MODULE, {"seconds": 60}) == first
+    assert workers.terminate(folder)
+    until(lambda: not workers.inspect(folder).running)
+    result = workers.inspect(folder).result
+    assert result is not None
+    assert result["status"] == "cancelled"
+    assert not workers.terminate(folder)
+
+
+def test_a_killed_worker_is_known_as_such(folder: Path) -> None:
+    pid = workers.start(folder, MODULE, {"seconds": 60})
+    until(lambda: started(folder))
+    os.kill(pid, signal.SIGKILL)
+    until(lambda: workers.inspect(folder).died)
+    assert not psutil.pid_exists(pid)  # reaped, no zombie
+    workers.start(folder, MODULE, {"answer": 1})
+    until(lambda: workers.inspect(folder).result is not None)
+
+
+def test_a_pid_that_was_given_to_another_process_is_not_the_worker(folder: Path) -> None:
+    folder.mkdir()
+    stranger = psutil.Process().pid
+    record = {"pid": stranger, "create_time": psutil.Process().create_time() - 100}
+    (folder / "process.json").write_text(json.dumps(record))
+    assert not workers.inspect(folder).running
+    assert not workers.kill(folder)
+
+
+def test_a_worker_without_its_record_is_still_seen(folder: Path) -> None:
+    """The one that started it may be killed before it could write anything."""
+    workers.start(folder, MODULE, {"seconds": 60})
+    until(lambda: started(folder))
+    record = (folder / "process.json").read_text()
+    (folder / "process.json").unlink()
+    assert workers.inspect(folder).running
+    (folder / "process.json").write_text(record)

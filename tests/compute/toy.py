@@ -1,0 +1,25 @@
+"""A worker for the tests: does what its spec says."""
+
+from __future__ import annotations
+
+import time
+from pathlib import Path
+from typing import Any
+
+from phoundry.errors import InvalidInput
+from phoundry.spool import Spool
+from phoundry.worker import main
+
+
+def work(spec: dict[str, Any], run_dir: Path, spool: Spool) -> dict[str, Any]:
+    spool.append("started")
+    if spec.get("fail") == "expected":
+        raise InvalidInput("The spec is bad.", remedy="Mend it.")
+    if spec.get("fail") == "unexpected":
+        raise ZeroDivisionError("by nothing")
+    time.sleep(spec.get("seconds", 0))
+    return {"answer": spec.get("answer")}
+
+
+if __name__ == "__main__":
+    main(work)

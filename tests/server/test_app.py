@@ -1,0 +1,134 @@
+"""The API in process: who gets in, and what errors look like. The nouns are tested in services."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterator
+from typing import Any
+
+import pytest
+from fastapi import FastAPI
+from fastapi.routing import APIRoute
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
+from starlette.testclient import TestClient
+
+from phoundry.server.app import create_app
+from phoundry.settings import Home
+
+CHAT = {"messages": [{"role": "user", "content": "Q"}, {"role": "assistant", "content": "A"}]}
+
+
+@pytest.fixture
+def app(home: Home) -> Iterator[FastAPI]:
+    made = create_app(home)
+    yield made
+    made.state.context.database.close()
+
+
+@pytest.fixture
+def stranger(app: FastAPI) -> TestClient:
+    return TestClient(app, base_url="http://127.0.0.1")
+
+
+@pytest.fixture
+def owner(app: FastAPI) -> TestClient:
+    headers = {"Authorization": f"Bearer {app.state.token}"}
+    return TestClient(app, base_url="http://127.0.0.1", headers=headers)
+
+
+def routes(app: FastAPI) -> list[tuple[str, str]]:
+    found: list[tuple[str, str]] = []
+    pending: list[Any] = list(app.router.routes)
+    while pending:
+        route = pending.pop()
+        pending.extend(getattr(getattr(route, "original_router", None), "routes", []))
+        if isinstance(route, APIRoute):
+            path = (
+                route.path if route.path.startswith(("/api", "/healthz")) else f"/api{route.path}"
+            )
+            found += [(method, path) for method in route.methods]
+    return found
+
+
+def test_every_route_but_health_wants_the_token(app: FastAPI, stranger: TestClient) -> None:
+    walked = routes(app)
+    assert len(walked) > 30
+    for method, path in walked:
+        answer = stranger.request(method, path.replace("{", "").replace("}", ""))
+        expected = 200 if path == "/healthz" else 401
+        assert answer.status_code == expected, (method, path)
+    assert stranger.get("/openapi.json").status_code == 401
+    assert stranger.get("/nowhere").status_code == 401
+
+
+@settings(suppress_health_check=[HealthCheck.function_scoped_fixture], deadline=None)
+@given(value=st.text(alphabet=st.characters(min_codepoint=32, max_codepoint=255), max_size=60))
+def test_no_other_authorization_gets_in(stranger: TestClient, value: str) -> None:
+    for header in (value, f"Bearer {value}", f"bearer{value}"):
+        raw = header.encode("latin-1")
+        answer = stranger.get("/api/data", headers=[(b"authorization", raw)])
+        assert answer.status_code == 401
+
+
+@pytest.mark.parametrize(
+    "headers",
+    [
+        {"Host": "evil.example"},
+        {"Host": "evil.example:7410"},
+        {"Origin": "https://evil.example"},
+        {"Origin": "null"},
+        {"Host": "127.0.0.1.evil.example"},
+    ],
+)
+def test_other_sites_are_refused(owner: TestClient, headers: dict[str, str]) -> None:
+    for method in ("GET", "POST", "DELETE"):
+        assert owner.request(method, "/api/data", headers=headers).status_code == 403
+
+
+def test_an_error_says_what_was_found_and_what_to_do(owner: TestClient) -> None:
+    answer = owner.get("/api/endpoints/faq")
+    assert answer.status_code == 404
+    error = answer.json()["error"]
+    assert error["code"] == "NotFound"
+    assert "phoundry endpoint create" in error["remedy"]
+
+
+def test_faults_of_a_body_come_together(owner: TestClient) -> None:
+    answer = owner.post("/api/endpoints", json={"name": "1", "traffic": {"a": 7}, "nmae": 1})
+    assert answer.status_code == 400
+    places = {fault["where"] for fault in answer.json()["error"]["faults"]}
+    assert places == {"name", "traffic", "nmae"}
+
+
+def test_what_is_not_json_or_too_large(owner: TestClient) -> None:
+    headers = {"Content-Type": "application/json"}
+    answer = owner.post("/api/endpoints", content=b"{not json", headers=headers)
+    assert answer.status_code == 400
+    large = json.dumps({"name": "x" * (5 << 20)}).encode()
+    assert owner.post("/api/endpoints", content=large, headers=headers).status_code == 413
+    lying = {"Content-Length": "-5"}
+    assert owner.get("/api/data", headers=lying).status_code == 413
+
+
+def test_data_goes_in_and_comes_out(owner: TestClient) -> None:
+    content = "".join(json.dumps(CHAT) + "\n" for _ in range(5))
+    query = {"name": "faq", "filename": "faq.jsonl", "test_size": 0.2}
+    made = owner.post("/api/data", params=query, content=content)
+    assert made.status_code == 201
+    assert made.json()["train"]["rows"] == 4
+    rows = owner.get("/api/data/faq/rows", params={"split": "test"}).json()
+    assert rows == [CHAT]
+
+
+def test_a_connections_secret_is_answered_to_one_route_alone(owner: TestClient) -> None:
+    body = {"name": "faq", "secrets": {"key": "canary"}}
+    assert owner.post("/api/connections", json=body).status_code == 201
+    for path in ("/api/connections", "/api/connections/faq", "/api/status"):
+        assert "canary" not in owner.get(path).text
+    assert owner.post("/api/connections/faq/listsecrets").json()["secrets"] == {"key": "canary"}
+
+
+def test_shutting_down_needs_something_that_runs(owner: TestClient) -> None:
+    assert owner.post("/api/shutdown").status_code == 409
+    assert owner.get("/api/status").json()["running"] is False

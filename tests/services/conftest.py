@@ -1,0 +1,32 @@
+from __future__ import annotations
+
+import json
+from collections.abc import Iterator
+
+import pytest
+
+from phoundry.services.context import Context, open_context
+from phoundry.settings import Home
+
+
+@pytest.fixture
+def context(home: Home) -> Iterator[Context]:
+    """The services of an empty home."""
+    opened = open_context(home)
+    yield opened
+    opened.database.close()
+
+
+@pytest.fixture
+def chats() -> bytes:
+    """Ten conversations as messages JSONL."""
+    rows = [
+        {
+            "messages": [
+                {"role": "user", "content": f"What is {number}?"},
+                {"role": "assistant", "content": f"It is number {number}."},
+            ]
+        }
+        for number in range(10)
+    ]
+    return "".join(json.dumps(row) + "\n" for row in rows).encode()
