@@ -72,18 +72,13 @@ def list_(output: Output = Format.table) -> None:
 @verb(app, "show", example="phoundry job show faq-1 -o json")
 def show(name: Name, output: Output = Format.table) -> None:
     """Show a job: status, progress, metrics, parameters and where each came from."""
+    from phoundry.cli.output import sheet
+    from phoundry.cli.progress import job_fields
     from phoundry.client import Client
 
-    out = Printer(output)
     job = Client().jobs.show(name)
-    fields = job.model_dump(mode="json")
-    if out.talks:
-        sources: dict[str, str] = fields.pop("sources", {})
-        fields["parameters"] = {
-            key: f"{value}  ({sources[key]})" if key in sources else value
-            for key, value in fields["parameters"].items()
-        }
-    out.value(fields)
+    fields = sheet(job_fields(job, whole=True))
+    Printer(output).value(job.model_dump(mode="json"), text=fields)
 
 
 @verb(app, "logs", example="phoundry job logs faq-1 -f")

@@ -126,7 +126,7 @@ def cell(value: Any) -> str:
     if isinstance(value, datetime):
         return moment(value.isoformat())
     if isinstance(value, float):
-        return f"{value:.4g}"
+        return f"{value:,.0f}" if abs(value) >= 10_000 else f"{value:.4g}"
     if isinstance(value, Mapping | list):
         return json.dumps(value, ensure_ascii=False)
     text = str(value)

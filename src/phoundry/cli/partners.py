@@ -2,16 +2,14 @@
 
 from __future__ import annotations
 
-import re
-import secrets
 from collections.abc import Iterator, Mapping
 from contextlib import ExitStack
 from pathlib import Path
 from typing import TYPE_CHECKING, Protocol
 
 from phoundry.cli.output import Printer
-from phoundry.errors import ModelError, NotFound, UsageError, from_dict, nearest
-from phoundry.specs.names import split_version
+from phoundry.cli.targets import endpoint_for
+from phoundry.errors import UsageError
 
 if TYPE_CHECKING:
     from phoundry.client import Client
@@ -104,7 +102,10 @@ def open_partners(
         if other:
             from phoundry.client.redirect import target_of
 
-            redirect = target_of(client.endpoints, endpoint_for(client, stack, out, other))
+            # A tool that posts to a scoring address reaches an endpoint, not a deployment of it.
+            whole = client.flows.scores(target)
+            endpoint = endpoint_for(client, stack, out, other, whole=whole)
+            redirect = target_of(client.endpoints, endpoint)
         chat = client.flows.chat(
             target,
             overrides=connections,
@@ -123,54 +124,3 @@ def is_flow(target: str) -> bool:
     if path.is_dir():
         return any((path / name).is_file() for name in FLOW_FILES)
     return path.is_file() and path.suffix in (".yaml", ".yml")
-
-
-def endpoint_for(client: Client, stack: ExitStack, out: Printer, name: str) -> str:
-    """ENDPOINT or ENDPOINT/DEPLOYMENT that answers as `name`; a model may get one made."""
-    endpoints = {each.name: each for each in client.endpoints.list()}
-    base, slash, deployment = name.partition("/")
-    if base in endpoints and not Path(name).is_dir():
-        if slash and deployment not in endpoints[base].deployments:
-            raise NotFound.named("deployment", name, endpoints[base].deployments)
-        client.start()  # the gateway answers only while the control plane runs
-        return name
-    models = client.models.list()
-    catalog = [each.name for each in client.models.catalog()]
-    wanted, version = split_version(name)
-    newest = next(
-        (m.version for m in models if m.name == wanted and version in (None, m.version)), None
-    )
-    reference = f"{wanted}:{newest}" if newest else name
-    if not newest and name not in catalog and not Path(name).is_dir():
-        near = nearest(name, [*endpoints, *(each.name for each in models), *catalog])
-        raise NotFound(
-            f"There is no flow, endpoint or model '{name}'.",
-            remedy=f"Did you mean {', '.join(near)}?" if near else "See `phoundry endpoint list`.",
-        )
-    for endpoint in endpoints:
-        for each in client.deployments.list(endpoint):
-            if each.model == reference and each.provisioning_state == "Succeeded":
-                client.start()
-                return f"{endpoint}/{each.name}"
-    return _temporary(client, stack, out, reference)
-
-
-def _temporary(client: Client, stack: ExitStack, out: Printer, model: str) -> str:
-    """Deploy `model` behind an endpoint that is deleted when the chat ends."""
-    from phoundry.client.checking import checked
-    from phoundry.specs.deployment import DeploymentSpec
-    from phoundry.specs.endpoint import EndpointSpec
-
-    stem = re.sub(r"[^a-zA-Z0-9]+", "-", Path(model).name).strip("-")[:20]
-    name = f"chat-{stem}-{secrets.token_hex(2)}"
-    out.note(f"{model} is not deployed: it gets the endpoint {name} while this chat lasts …")
-    endpoint = client.endpoints.create(checked(EndpointSpec, {"name": name}, "The endpoint"))
-    stack.callback(client.endpoints.delete, endpoint.name)
-    spec = {"name": "chat", "endpoint_name": name, "model": model}
-    client.deployments.create(checked(DeploymentSpec, spec, "The deployment"))
-    deployment = client.deployments.wait(name, "chat")
-    if deployment.provisioning_state == "Failed":
-        if deployment.error:
-            raise from_dict(deployment.error)
-        raise ModelError(f"{model} could not be deployed.")
-    return name

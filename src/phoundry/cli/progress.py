@@ -6,11 +6,11 @@ import sys
 import time
 from collections.abc import Callable, Generator
 from contextlib import contextmanager
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import typer
 
-from phoundry.cli.output import Printer, cell, duration
+from phoundry.cli.output import Printer, cell, duration, sheet
 from phoundry.errors import PhoundryError, WorkerFailed, from_dict
 
 if TYPE_CHECKING:
@@ -20,7 +20,8 @@ if TYPE_CHECKING:
 
 MARKS = {"waiting": "·", "running": "▸", "done": "✓", "failed": "✗"}
 LINE_SECONDS = 10.0  # between two lines about the same thing where nothing can be redrawn
-Show = Callable[[str, bool], None]
+# A line, and what a passing line is about (None: the line is final).
+Show = Callable[[str, str | None], None]
 
 
 def job_detail(job: Job) -> str:
@@ -42,6 +43,21 @@ def progress_detail(progress: Progress) -> str:
     return ", ".join(parts)
 
 
+def job_fields(job: Job, *, whole: bool) -> dict[str, Any]:
+    """A job for a sheet: parameters with where each came from, those of the user, the model and
+    the machine only, unless `whole`."""
+    fields = job.model_dump(mode="json")
+    sources: dict[str, str] = fields.pop("sources")
+    fields["parameters"] = {
+        name: f"{cell(value)}  ({sources[name]})" if name in sources else value
+        for name, value in fields["parameters"].items()
+        if whole or sources.get(name) != "default"
+    }
+    if not whole:
+        del fields["events"]
+    return fields
+
+
 def follow_job(client: Client, job: Job, out: Printer) -> Job:
     """Show a job's progress until it ends, and print it.
 
@@ -56,7 +72,8 @@ def follow_job(client: Client, job: Job, out: Printer) -> Job:
     try:
         with _display(out) as show:
             job = client.jobs.wait(
-                name, lambda job: show(f"{job.status:<10} {job_detail(job)}", False)
+                name,
+                lambda job: show(f"{job.status:<10} {job_detail(job)}".rstrip(), job.status),
             )
     except KeyboardInterrupt:
         out.note(
@@ -66,7 +83,7 @@ def follow_job(client: Client, job: Job, out: Printer) -> Job:
         raise typer.Exit(130) from None
     if job.status == "Failed":
         raise failure_of(job)
-    out.one(job)
+    out.value(job.model_dump(mode="json"), text=sheet(job_fields(job, whole=False)))
     if job.status == "Canceled":
         raise typer.Exit(1)
     out.suggest(f"phoundry model register NAME --job {name}")
@@ -102,8 +119,8 @@ def follow_journey(client: Client, name: str, out: Printer) -> Journey:
             told: set[str] = set()
 
             def tell(current: tuple[Journey, Job | None]) -> None:
-                for line, final in step_lines(*current, told):
-                    show(line, final)
+                for line, about in step_lines(*current, told):
+                    show(line, about)
 
             journey, _ = wait_for(
                 look, lambda current: current[0].state != "running", on_change=tell
@@ -118,18 +135,20 @@ def follow_journey(client: Client, name: str, out: Printer) -> Journey:
     return journey
 
 
-def step_lines(journey: Journey, job: Job | None, told: set[str]) -> Generator[tuple[str, bool]]:
+def step_lines(
+    journey: Journey, job: Job | None, told: set[str]
+) -> Generator[tuple[str, str | None]]:
     """Lines about the steps that have ended since (`told` remembers), then the one that runs.
 
-    Yields the line and whether it is final.
+    Yields the line, and the step that a passing line is about.
     """
     for step in journey.steps:
         if step.state in ("done", "failed") and step.name not in told:
             told.add(step.name)
-            yield _step_line(step, step.message or cell(step.reference or "")), True
+            yield _step_line(step, step.message or cell(step.reference or "")), None
     for step in journey.steps:
         if step.state == "running":
-            yield _step_line(step, job_detail(job) if job else step.message), False
+            yield _step_line(step, job_detail(job) if job else step.message), step.name
 
 
 def _step_line(step: Step, detail: str) -> str:
@@ -141,13 +160,13 @@ def _step_line(step: Step, detail: str) -> str:
 
 @contextmanager
 def _display(out: Printer) -> Generator[Show]:
-    """Yield `show(line, final)`: a final line stays, another is replaced by the next.
+    """Yield `show(line, about)`: a final line stays, a passing one is replaced by the next.
 
-    Where standard error is no terminal, a passing line is printed when what it is about changes
-    (its first words), and otherwise every few seconds.
+    Where standard error is no terminal, a passing line is printed when what it is about changes,
+    and otherwise every few seconds.
     """
     if not out.talks:
-        yield lambda line, final: None
+        yield lambda line, about: None
     elif sys.stderr.isatty():
         with _live() as show:
             yield show
@@ -164,8 +183,8 @@ def _live() -> Generator[Show]:
     console = Console(stderr=True, highlight=False)
     with Status("…", console=console) as status:
 
-        def show(line: str, final: bool) -> None:
-            if final:
+        def show(line: str, about: str | None) -> None:
+            if about is None:
                 console.print(line, markup=False)
             else:
                 status.update(escape(line.removeprefix(MARKS["running"]).strip()))
@@ -174,12 +193,14 @@ def _live() -> Generator[Show]:
 
 
 def _lines(out: Printer) -> Show:
-    last: dict[str, float | str] = {"about": "", "time": 0.0}
+    subject: str | None = None
+    told = 0.0
 
-    def show(line: str, final: bool) -> None:
-        about, now = line.partition(":")[0][:24], time.monotonic()
-        if final or about != last["about"] or now - float(last["time"]) >= LINE_SECONDS:
-            last.update(about=about, time=now)
+    def show(line: str, about: str | None) -> None:
+        nonlocal subject, told
+        now = time.monotonic()
+        if about is None or about != subject or now - told >= LINE_SECONDS:
+            subject, told = about, now
             out.note(line)
 
     return show

@@ -113,6 +113,13 @@ class Flows:
         )
         return FlowChat(self, session, roles, dict(overrides or {}), redirected)
 
+    def scores(self, path: Path | str) -> bool:
+        """Whether a tool of the flow posts to a scoring address, which names no deployment."""
+        from phoundry.client.redirect import scoring_node
+        from phoundry.flows import load_flow
+
+        return scoring_node(load_flow(path)) is not None
+
     def keep_connections(self, session: FlowSession) -> None:
         """Remember the connections that a session chose, if they are news."""
         if session.connections and session.connections != session.settings.connections:

@@ -79,20 +79,27 @@ class Redirected:
         return result
 
 
+def scoring_node(flow: Flow) -> str | None:
+    """The first node whose tool is seen to read a connection's `endpoint`, a scoring address."""
+    for node, signature in flow.signatures.items():
+        if any("endpoint" in parameter.keys for parameter in signature.parameters.values()):
+            return node
+    return None
+
+
 def check_redirect(flow: Flow, target: Target) -> None:
     """Refuse a named deployment for a flow with a tool that posts to a scoring address.
 
     Raises:
         UsageError: such an address leads to an endpoint and cannot name a deployment.
     """
-    for node, signature in flow.signatures.items():
-        reads_address = any("endpoint" in item.keys for item in signature.parameters.values())
-        if target.pinned and reads_address:
-            raise UsageError(
-                f"The flow's node '{node}' calls a scoring address, which leads to an endpoint "
-                f"and not to the deployment '{target.model}'.",
-                remedy="Compare with a model or with a whole endpoint.",
-            )
+    node = scoring_node(flow)
+    if target.pinned and node:
+        raise UsageError(
+            f"The flow's node '{node}' calls a scoring address, which leads to an endpoint and "
+            f"not to the deployment '{target.model}'.",
+            remedy="Compare with a model or with a whole endpoint.",
+        )
 
 
 def _origin(text: str) -> str:
