@@ -8,7 +8,9 @@ from dataclasses import dataclass
 from typing import Protocol
 
 from phoundry.errors import Conflict, NotFound, UsageError, nearest
+from phoundry.flows.environment import connection_names
 from phoundry.flows.model import Flow, Node
+from phoundry.flows.prepare import Connections
 from phoundry.flows.reference import Literal
 from phoundry.specs.connection import Connection, ConnectionValues
 
@@ -54,6 +56,8 @@ class Wanted:
         have = connection.configs.keys() | connection.secrets.keys()
         if connection.type != "custom":
             return any(TYPE_OF_CLASS.get(name) == connection.type for name in self.classes)
+        if "CustomConnection" not in self.classes and not self.keys:
+            return False  # nothing tells whether it could stand in for another type
         return all(have & alternatives for alternatives in self.keys)
 
 
@@ -99,6 +103,24 @@ def choose_connections(
         elif not item.optional:
             chosen[item.place] = _only(item, available)
     return chosen
+
+
+def resolved(
+    flow: Flow,
+    resolver: ConnectionResolver,
+    remembered: Mapping[str, str],
+    overrides: Mapping[str, str],
+) -> Connections:
+    """What a run of `flow` needs: the choice, its values, and overrides of llm nodes.
+
+    Raises:
+        NotFound, Conflict, UsageError: as `choose_connections` and `split_overrides`.
+    """
+    wanted, others = split_overrides(flow, overrides)
+    chosen = choose_connections(flow, resolver.list(), remembered, wanted)
+    names = {*chosen.values(), *connection_names(flow.environment_variables)}
+    values = {name: resolver.values(name).model_dump() for name in sorted(names)}
+    return Connections(chosen, values, others)
 
 
 def split_overrides(

@@ -191,6 +191,12 @@ class JinjaTemplateError(ToolValidationError):
     code = "JinjaTemplateError"
 
 
+class ChatAPIInvalidRole(ToolValidationError):
+    """A chat prompt that does not begin with a role line."""
+
+    code = "ChatAPIInvalidRole"
+
+
 class NodeReferenceError(FlowUserError):
     code = "NodeReferenceError"
 

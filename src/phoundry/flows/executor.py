@@ -129,6 +129,7 @@ def surroundings(flow: Flow, connections: Connections | None = None) -> Generato
     """What a flow's code expects: its folder as working directory and on the import path, the
     `promptflow` names, its environment variables. All of it is undone at the end."""
     values = (connections or Connections()).values
+    before = set(sys.modules)
     written, sys.dont_write_bytecode = sys.dont_write_bytecode, True  # the folder stays as it is
     paths, folder = list(sys.path), os.getcwd()  # noqa: PTH109 - restored with chdir
     includes = [str((flow.root / item).parent) for item in flow.additional_includes]
@@ -141,16 +142,25 @@ def surroundings(flow: Flow, connections: Connections | None = None) -> Generato
         os.chdir(folder)
         sys.path[:] = paths
         sys.dont_write_bytecode = written
+        for name in set(sys.modules) - before:
+            # The next flow may have a `helpers.py` too; libraries stay.
+            if (getattr(sys.modules[name], "__file__", None) or "").startswith(
+                f"{flow.root}{os.sep}"
+            ):
+                del sys.modules[name]
 
 
-def run_in_process(flow: Flow, inputs: Mapping[str, Any]) -> dict[str, Any]:
-    """The outputs of one run in this process.
+def run_in_process(
+    flow: Flow, inputs: Mapping[str, Any], connections: Connections | None = None
+) -> dict[str, Any]:
+    """The outputs of one run in this process, whose working directory and import path are the
+    flow's meanwhile.
 
     Raises:
         FlowError: the flow does not load or fails.
     """
-    with surroundings(flow):
-        outcome = Executor(flow).run(inputs)
+    with surroundings(flow, connections):
+        outcome = Executor(flow, connections).run(inputs)
     if outcome.error is not None:
         raise outcome.error
     return outcome.output or {}

@@ -172,7 +172,7 @@ def _source(document: Document, at: Place, data: Any) -> Source | None:
     if not is_mapping(data):
         raise _no_mapping(document, *at, "source")
     if "type" not in data:
-        raise MissingKey("'type'", where=document.where(*at, "source"))
+        raise MissingKey("A node's `source` has no 'type'.", where=document.where(*at, "source"))
     return Source(str(data["type"]), data.get("path"), data.get("tool"))
 
 
@@ -192,7 +192,8 @@ def _activate(document: Document, at: Place, data: Mapping[str, Any]) -> Activat
 
 def _type(document: Document, at: Place, data: Mapping[str, Any]) -> str:
     if "type" not in data:
-        raise MissingKey("'type'", where=document.where(*at))
+        name = ".".join(str(part) for part in at)
+        raise MissingKey(f"`{name}` has no 'type'.", where=document.where(*at))
     return check_type(data["type"], where=document.where(*at, "type"))
 
 

@@ -16,6 +16,11 @@ ROLE_LINE = re.compile(rf"^\s*#?\s*({'|'.join(ROLES)})\s*:\s*\n", re.IGNORECASE 
 _ROLE_WORD = re.compile(
     rf"^(\s*#?\s*)({'|'.join(ROLES)})(?=\s*:\s*(?:\n|\Z))", re.IGNORECASE | re.MULTILINE
 )
+# A message that says whose it is: `## name:` and `## content:` on lines of their own.
+_NAMED = re.compile(
+    r"^\s*#{0,2}\s*name\s*:\s*\n+(?P<name>[^\n]+)\n+\s*#{0,2}\s*content\s*:\s*\n?(?P<content>.*)",
+    re.IGNORECASE | re.DOTALL,
+)
 # Unguessable, so that nobody can type it; one for the process, because prompts flow between nodes.
 _MARK = f"\u2063{secrets.token_hex(8)}\u2063"
 
@@ -59,6 +64,7 @@ def _marked(value: Any) -> Any:
 
 def split_messages(marked: str) -> list[dict[str, str]]:
     """Messages of a rendered prompt: `[{"role", "content"}]`, contents stripped, marks removed.
+    A message that begins with `## name:` gets a `name` too.
 
     Raises:
         ValueError: text stands before the first role line, or there is none.
@@ -67,10 +73,14 @@ def split_messages(marked: str) -> list[dict[str, str]]:
     if parts[0].strip() or len(parts) == 1:
         raise ValueError("the prompt does not start with a line such as `system:` or `user:`")
     pairs = zip(parts[1::2], parts[2::2], strict=True)
-    return [
-        {"role": role.lower(), "content": content.replace(_MARK, "").strip()}
-        for role, content in pairs
-    ]
+    return [_message(role.lower(), content) for role, content in pairs]
+
+
+def _message(role: str, content: str) -> dict[str, str]:
+    if named := _NAMED.match(content):
+        name = {"name": plain(named["name"]).strip()}
+        return {"role": role, **name, "content": plain(named["content"]).strip()}
+    return {"role": role, "content": plain(content).strip()}
 
 
 def plain(marked: str) -> str:

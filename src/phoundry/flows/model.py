@@ -2,13 +2,16 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from phoundry.flows.reference import NodeReference, Reference
 from phoundry.flows.signature import Signature
+
+if TYPE_CHECKING:
+    from phoundry.flows.connections import ConnectionResolver
 
 NODE_TYPES = ("llm", "python", "prompt", "custom_llm", "csharp", "typescript")
 
@@ -90,6 +93,24 @@ class Flow:
         from phoundry.flows.executor import run_in_process
 
         return run_in_process(self, inputs)
+
+    def using(
+        self, connections: ConnectionResolver, overrides: Mapping[str, str] | None = None
+    ) -> Callable[..., dict[str, Any]]:
+        """This flow with connections: `flow.using(resolver)(question="…")`.
+
+        Raises:
+            NotFound, Conflict, UsageError: a connection is missing or must be chosen.
+        """
+        from phoundry.flows.connections import resolved
+        from phoundry.flows.executor import run_in_process
+
+        found = resolved(self, connections, {}, overrides or {})
+
+        def run(**inputs: Any) -> dict[str, Any]:
+            return run_in_process(self, inputs, found)
+
+        return run
 
     def node(self, name: str) -> Node | None:
         return next((node for node in self.nodes if node.name == name), None)

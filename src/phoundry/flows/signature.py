@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import ast
 from collections.abc import Iterator, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 
 # The connection classes that Prompt flow's tools name in annotations.
 CONNECTION_CLASSES = (
@@ -24,6 +24,7 @@ CONNECTION_CLASSES = (
     "QdrantConnection",
     "WeaviateConnection",
 )
+PROVIDER_BASE = "ToolProvider"
 STRONG_TYPE_BASE = "CustomStrongTypeConnection"
 VALUE_KINDS = {
     "int": "int",
@@ -84,7 +85,8 @@ def read_source(text: str, filename: str) -> ToolSource:
     """
     module = ast.parse(text, filename)
     reader = _Module(module)
-    return ToolSource(tuple(reader.signature(function) for function in reader.tool_functions()))
+    functions = [reader.signature(function) for function in reader.tool_functions()]
+    return ToolSource((*functions, *reader.methods()))
 
 
 class _Module:
@@ -98,12 +100,26 @@ class _Module:
         )
         classes = [item for item in tree.body if isinstance(item, ast.ClassDef)]
         self.strong_types = {item.name for item in classes if STRONG_TYPE_BASE in _bases(item)}
+        self.providers = [item for item in classes if PROVIDER_BASE in _bases(item)]
         self.enums = {item.name for item in classes if "Enum" in _bases(item)}
 
     def tool_functions(self) -> Iterator[FunctionNode]:
         for function in self.functions.values():
             if any(_last_name(decorator) == "tool" for decorator in function.decorator_list):
                 yield function
+
+    def methods(self) -> Iterator[Signature]:
+        """`@tool` methods of classes: they take the arguments of `__init__` as well."""
+        for provider in self.providers:
+            methods = {item.name: item for item in provider.body if isinstance(item, FunctionNode)}
+            start = methods.get("__init__")
+            before: Mapping[str, Parameter] = self.signature(start).parameters if start else {}
+            for method in methods.values():
+                if any(_last_name(decorator) == "tool" for decorator in method.decorator_list):
+                    own = self.signature(method)
+                    parameters = {**before, **own.parameters}
+                    parameters.pop("self", None)
+                    yield replace(own, parameters=parameters)
 
     def signature(self, function: FunctionNode) -> Signature:
         arguments = function.args

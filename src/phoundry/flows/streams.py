@@ -8,12 +8,13 @@ from contextvars import ContextVar
 from dataclasses import dataclass
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(slots=True)
 class Piece:
-    """`send` gets the pieces of the node `node`."""
+    """`send` gets the pieces of the node `node` while the run lasts."""
 
     node: str
     send: Callable[[str], None]
+    over: bool = False
 
 
 _current: ContextVar[Piece | None] = ContextVar("piece", default=None)
@@ -27,6 +28,8 @@ def gathered(piece: Piece | None) -> Generator[None]:
         yield
     finally:
         _current.reset(token)
+        if piece is not None:
+            piece.over = True  # a node left behind by a failed run must not speak into the next
 
 
 def wanted(node: str) -> bool:
@@ -38,10 +41,11 @@ def wanted(node: str) -> bool:
 def joined(node: str, pieces: Iterable[str]) -> str:
     """The whole text of `pieces`; each is sent on first where it is wanted."""
     piece = _current.get()
-    send = piece.send if piece is not None and piece.node == node else None
+    if piece is not None and piece.node != node:
+        piece = None
     parts: list[str] = []
     for text in pieces:
         parts.append(text)
-        if send is not None and text:
-            send(text)
+        if piece is not None and text and not piece.over:
+            piece.send(text)
     return "".join(parts)

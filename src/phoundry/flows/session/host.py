@@ -9,12 +9,7 @@ from types import TracebackType
 from typing import Any, Self
 
 from phoundry.flows.chat import streamed_output
-from phoundry.flows.connections import (
-    ConnectionResolver,
-    choose_connections,
-    split_overrides,
-)
-from phoundry.flows.environment import connection_names
+from phoundry.flows.connections import ConnectionResolver, resolved
 from phoundry.flows.errors import FlowError, SessionCrash, SessionTimeout
 from phoundry.flows.load import load_flow
 from phoundry.flows.session.process import ChildProcess
@@ -54,6 +49,7 @@ class FlowSession:
         self._resolver = connections
         self._child: ChildProcess | None = None
         self._opened: dict[str, Any] | None = None
+        self._secrets: list[str] = []
 
     def __enter__(self) -> Self:
         return self
@@ -74,7 +70,7 @@ class FlowSession:
 
     def log(self) -> str:
         """What the flow's code printed and logged so far, secrets hidden."""
-        return redact(self._child.log(), self._secrets()) if self._child else ""
+        return redact(self._child.log(), self._secrets) if self._child else ""
 
     def run(
         self,
@@ -157,18 +153,17 @@ class FlowSession:
     def _opening(self, overrides: Mapping[str, str], variant: str | None) -> dict[str, Any]:
         """What the child is opened with; the same opening keeps it as it is."""
         flow = self.flow if variant is None else load_flow(self.path, variant=variant)
-        wanted, others = split_overrides(flow, overrides)
-        chosen = choose_connections(flow, self._resolver.list(), self.settings.connections, wanted)
-        self.connections = chosen
-        names = {*chosen.values(), *connection_names(flow.environment_variables)}
-        values = {name: self._resolver.values(name).model_dump() for name in sorted(names)}
+        found = resolved(flow, self._resolver, self.settings.connections, overrides)
+        self.connections = dict(found.chosen)
+        texts = {text for item in found.values.values() for text in item["secrets"].values()}
+        self._secrets = [text for text in texts if len(text) >= HIDDEN_FROM]
         return {
             "op": "open",
             "path": str(flow.file),
             "variant": variant,
-            "chosen": chosen,
-            "values": values,
-            "overrides": others,
+            "chosen": self.connections,
+            "values": dict(found.values),
+            "overrides": dict(found.overrides),
             "memory_limit": self.memory_limit,
         }
 
@@ -191,16 +186,11 @@ class FlowSession:
             return self._failed(answer["error"])
         result = answer["result"]
         if result["error"]:
-            result["error"] = redact(result["error"], self._secrets())
+            result["error"] = redact(result["error"], self._secrets)
         return FlowResult.model_validate(result)
 
     def _failed(self, error: dict[str, Any]) -> FlowResult:
-        return FlowResult(status="Failed", error=redact(error, self._secrets()))
-
-    def _secrets(self) -> list[str]:
-        values: dict[str, Any] = (self._opened or {}).get("values", {})
-        texts = [text for item in values.values() for text in item["secrets"].values()]
-        return [text for text in texts if len(text) >= HIDDEN_FROM]
+        return FlowResult(status="Failed", error=redact(error, self._secrets))
 
 
 class _Refused(Exception):

@@ -9,9 +9,9 @@ from typing import Any
 from jinja2 import Template
 
 from phoundry.flows.errors import (
+    ChatAPIInvalidRole,
     FlowDefinitionError,
     InvalidConnectionType,
-    ToolExecutionError,
 )
 from phoundry.flows.messages import escape, plain, split_messages
 from phoundry.flows.model import Flow, Node
@@ -164,7 +164,7 @@ class Call:
         try:
             return body | {"messages": split_messages(text)}
         except ValueError as error:
-            raise ToolExecutionError(
-                f"Execution failure in '{self.node}': (ChatAPIInvalidRole) {error}",
+            raise ChatAPIInvalidRole(
+                f"The prompt of node '{self.node}' can't be sent to a chat model: {error}.",
                 remedy="Begin the prompt with `system:` or `user:` on a line of its own.",
             ) from None

@@ -22,7 +22,7 @@ from phoundry.flows.errors import (
 )
 from phoundry.flows.inspection import read_file, two_tools
 from phoundry.flows.model import Flow, Node
-from phoundry.flows.provided.core import TOOL_MARK
+from phoundry.flows.provided.core import TOOL_MARK, ToolProvider
 from phoundry.flows.signature import Signature, read_source
 from phoundry.flows.streams import joined
 
@@ -39,14 +39,7 @@ def load_tool(flow: Flow, node: Node) -> tuple[Tool, Signature, ModuleType]:
     """
     file, _ = read_file(flow, node)
     module = _import(Path(file))
-    tools = {
-        name: item
-        for name, item in vars(module).items()
-        if hasattr(item, TOOL_MARK)
-        and inspect.isfunction(item)
-        and item.__module__ == module.__name__
-    }
-    found = {item.__name__: item for item in tools.values()}
+    found = {**_functions(module), **_methods(module)}
     if not found:
         raise NoToolDefined(
             "No tool found in the python script. Please make sure you have one and only one tool "
@@ -57,6 +50,53 @@ def load_tool(flow: Flow, node: Node) -> tuple[Tool, Signature, ModuleType]:
         raise two_tools(list(found))
     function = next(iter(found.values()))
     return function, flow.signatures.get(node.name) or _signature(function), module
+
+
+def _functions(module: ModuleType) -> dict[str, Tool]:
+    return {
+        item.__name__: item
+        for item in vars(module).values()
+        if inspect.isfunction(item)
+        and hasattr(item, TOOL_MARK)
+        and item.__module__ == module.__name__
+    }
+
+
+def _methods(module: ModuleType) -> dict[str, Tool]:
+    """`@tool` methods of the module's ToolProvider classes, as functions of all arguments."""
+    providers = [
+        item
+        for item in vars(module).values()
+        if inspect.isclass(item)
+        and issubclass(item, ToolProvider)
+        and item.__module__ == module.__name__
+    ]
+    return {
+        name: _Method(provider, name)
+        for provider in providers
+        for name, method in vars(provider).items()
+        if hasattr(method, TOOL_MARK)
+    }
+
+
+class _Method:
+    """A tool method: its object is made once, from those arguments that `__init__` takes."""
+
+    def __init__(self, provider: type[ToolProvider], name: str) -> None:
+        self.__name__ = name
+        self._provider, self._object = provider, None
+        self._start = {
+            name
+            for name, item in inspect.signature(provider).parameters.items()
+            if item.kind in (item.POSITIONAL_OR_KEYWORD, item.KEYWORD_ONLY)
+        }
+
+    def __call__(self, **arguments: Any) -> Any:
+        if self._object is None:
+            given = {key: value for key, value in arguments.items() if key in self._start}
+            self._object = self._provider(**given)
+        rest = {key: value for key, value in arguments.items() if key not in self._start}
+        return getattr(self._object, self.__name__)(**rest)
 
 
 @dataclass(frozen=True, slots=True)
