@@ -3,8 +3,8 @@
 Options (`spec.options`):
 
     delay_ms      wait before each token (0)
-    fail          "generate": every generation raises; "late": after the first token ("")
-    hang          true: no token ever comes (false)
+    fail_after    raise when asked for more than this many tokens (never)
+    hang_after    wait for ever when asked for more than this many tokens (never)
 """
 
 from __future__ import annotations
@@ -32,8 +32,8 @@ class FakeEngine:
         self.slots = spec.slots
         self._end = spec.end_token_ids
         self._delay = float(spec.options.get("delay_ms", 0)) / 1000
-        self._fail = str(spec.options.get("fail", ""))
-        self._hang = bool(spec.options.get("hang", False))
+        self._fail_after = spec.options.get("fail_after")
+        self._hang_after = spec.options.get("hang_after")
         self._tokenizer = Tokenizer.from_file(str(spec.tokenizer_dir / "tokenizer.json"))
         self._running = asyncio.Semaphore(spec.slots)
 
@@ -41,19 +41,17 @@ class FakeEngine:
         self, prompt_ids: list[int], params: SamplingParams
     ) -> AsyncGenerator[Delta, None]:
         async with self._running:
-            if self._fail == "generate":
-                raise ModelError("The fake engine fails, as it was told to.")
-            if self._hang:
-                await asyncio.Event().wait()
             decoder = DecodeStream(skip_special_tokens=True)
             echo = [token for token in prompt_ids if token not in self._end]
             for index in range(min(params.max_tokens, len(echo))):
+                if index == self._fail_after:
+                    raise ModelError("The fake engine fails, as it was told to.")
+                if index == self._hang_after:
+                    await asyncio.Event().wait()
                 if self._delay:
                     await asyncio.sleep(self._delay)
                 text = decoder.step(self._tokenizer, echo[index]) or ""
                 yield Delta(text, index + 1, (echo[index],))
-                if self._fail == "late":
-                    raise ModelError("The fake engine fails late, as it was told to.")
             reason = "stop" if params.max_tokens >= len(echo) else "length"
             yield Delta("", min(params.max_tokens, len(echo)), (), reason)
 
