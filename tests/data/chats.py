@@ -41,6 +41,17 @@ def text_of(tokenizer: ChatTokenizer, ids: list[int]) -> str:
     return tokenizer.decode(ids, skip_special=False)
 
 
+def without_control_text(messages: list[ChatMessage]) -> list[ChatMessage]:
+    """Where contents have control text we differ, and mean to."""
+    cleaned: list[ChatMessage] = []
+    for message in messages:
+        content = message["content"]
+        for text in (*CONTROL_TEXT, "</s>", "<s>", "<unk>"):
+            content = content.replace(text.strip(), "")
+        cleaned.append(ChatMessage(role=message["role"], content=content))
+    return cleaned
+
+
 # Any text, often with pieces that could forge a role or join with what the template writes.
 # Characters of plane 16 stand for control tokens inside, and are refused beside control text.
 contents = st.lists(

@@ -10,7 +10,7 @@ import pytest
 from hypothesis import given
 
 from phoundry.data import ChatMessage, ChatTokenizer
-from tests.data.chats import CONTROL_TEXT, chat, chats, steady, supervised, text_of
+from tests.data.chats import chat, chats, steady, supervised, text_of, without_control_text
 from tests.support.tiny_tokenizer import TEXT
 
 LLAMA_TEMPLATE = (
@@ -74,17 +74,6 @@ def theirs(reference: Any, messages: list[ChatMessage], generation_prompt: bool)
     return reference.apply_chat_template(
         messages, tokenize=True, add_generation_prompt=generation_prompt, return_dict=False
     )
-
-
-def without_control_text(messages: list[ChatMessage]) -> list[ChatMessage]:
-    """Where contents have control text we differ, and mean to."""
-    cleaned: list[ChatMessage] = []
-    for message in messages:
-        content = message["content"]
-        for text in (*CONTROL_TEXT, "</s>", "<s>", "<unk>"):
-            content = content.replace(text.strip(), "")
-        cleaned.append(ChatMessage(role=message["role"], content=content))
-    return cleaned
 
 
 @steady
