@@ -33,8 +33,16 @@ class Command(TyperCommand):
     def __init__(self, *args: Any, **kwargs: Any) -> None:
         super().__init__(*args, **kwargs)
         for parameter in self.params:
-            if parameter.param_type_name == "argument" and parameter.metavar is None:
+            if parameter.metavar is not None:
+                continue
+            if parameter.param_type_name == "argument":
                 parameter.metavar = parameter.name.upper()
+            elif getattr(parameter, "multiple", False):
+                parameter.metavar = "VALUE..."
+
+    def collect_usage_pieces(self, ctx: Any) -> list[str]:
+        # Typer marks what is required with braces, which read like a placeholder of the shell.
+        return [piece.strip("{}") for piece in super().collect_usage_pieces(ctx)]
 
     def parse_args(self, ctx: Any, args: list[str]) -> list[str]:
         repeatable = {

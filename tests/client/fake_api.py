@@ -1,0 +1,235 @@
+"""A control plane that holds what it is given in memory, for tests of those who call one.
+
+It answers the contract of the API over real HTTP on loopback and checks the token, so that
+transport, client and commands are tested as they run.
+"""
+
+from __future__ import annotations
+
+import json
+import threading
+from collections.abc import Generator
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from typing import Any
+from urllib.parse import parse_qs, unquote, urlsplit
+
+from phoundry.errors import NotFound, PhoundryError, Unauthenticated
+
+TOKEN = "token-of-the-fake-control-plane"
+KEY = "key-of-every-fake-endpoint"
+CREATED = "2026-11-22T12:00:00+00:00"
+
+
+@dataclass
+class FakeApi:
+    """What the fake knows, and how its resources go on.
+
+    `job_states` and `journey_states` are what the next looks at a job or journey show, the last
+    one for good; `answers` are the pieces that a chat streams.
+    """
+
+    url: str = ""
+    resources: dict[str, dict[str, Any]] = field(default_factory=dict)
+    job_states: list[dict[str, Any]] = field(default_factory=list)
+    journey_states: list[dict[str, Any]] = field(default_factory=list)
+    deployment_states: list[dict[str, Any]] = field(default_factory=list)
+    model_states: list[dict[str, Any]] = field(default_factory=list)
+    answers: list[str] = field(default_factory=lambda: ["Hel", "lo."])
+    chats: list[dict[str, Any]] = field(default_factory=list)
+    log: str = "line 1\nline 2\n"
+    seen: list[tuple[str, str]] = field(default_factory=list)
+    catalog: list[dict[str, Any]] = field(default_factory=list)
+
+    def handle(self, method: str, path: str, query: dict[str, str], body: Any) -> Any:
+        self.seen.append((method, path))
+        parts = [unquote(part) for part in path.removeprefix("/api/").split("/")]
+        if parts == ["status"]:
+            return {"version": "0", "home": "h", "running": True, "tracking_uri": "sqlite:///x"}
+        if parts == ["catalog"]:
+            return self.catalog
+        if parts[0] == "endpoints" and len(parts) > 1:
+            return self.endpoint(method, parts[1:], query, body)
+        if parts[0] == "jobs" and parts[2:] == ["logs"]:
+            return self.chunk(query)
+        if parts[0] == "jobs" and parts[2:] == ["cancel"]:
+            return self.update("jobs", parts[1], {"status": "CancelRequested"})
+        if method == "POST":
+            return self.create(parts[0], body)
+        if len(parts) == 1:
+            return list(self.resources.get(parts[0], {}).values())
+        return self.look(parts[0], parts[1])
+
+    def create(self, kind: str, body: dict[str, Any]) -> Any:
+        name = body.get("name") or "made-up-name"
+        made = getattr(self, f"new_{kind}")(name, body)
+        self.resources.setdefault(kind, {})[name] = made
+        return made
+
+    def new_jobs(self, name: str, body: dict[str, Any]) -> dict[str, Any]:
+        parameters = body.get("hyperparameters", {})
+        sources = dict.fromkeys(parameters, "user")
+        kept = {
+            key: body[key] for key in ("model", "training_data", "validation_data") if key in body
+        }
+        return (
+            {"name": name, "status": "Queued", "created_at": CREATED}
+            | kept
+            | {
+                "parameters": parameters,
+                "sources": sources,
+            }
+        )
+
+    def new_models(self, name: str, body: dict[str, Any]) -> dict[str, Any]:
+        return {"name": name, "version": "1", "status": "Registering", "created_at": CREATED} | {
+            "job": body["job"]
+        }
+
+    def new_endpoints(self, name: str, body: dict[str, Any]) -> dict[str, Any]:
+        return {"name": name, "provisioning_state": "Succeeded", "created_at": CREATED} | {
+            "scoring_uri": f"{self.url}/endpoints/{name}/score",
+            "openai_base_url": f"{self.url}/v1",
+            "traffic": body.get("traffic", {}),
+            "deployments": [],
+        }
+
+    def new_journeys(self, name: str, body: dict[str, Any]) -> dict[str, Any]:
+        self.resources.setdefault("endpoints", {})[name] = self.new_endpoints(name, {})
+        return {"name": name, "state": "running", "steps": [], "created_at": CREATED, "spec": body}
+
+    def endpoint(self, method: str, parts: list[str], query: dict[str, str], body: Any) -> Any:
+        name, rest = parts[0], parts[1:]
+        found = self.look("endpoints", name)
+        if rest == ["listkeys"] or rest == ["regeneratekeys"]:
+            fresh = "fresh-" if rest == ["regeneratekeys"] else ""
+            return {"primaryKey": fresh + KEY, "secondaryKey": KEY + "-2"}
+        if rest[:1] == ["deployments"]:
+            return self.deployment(method, found, rest[1:], query, body)
+        if method == "PATCH":
+            return self.update("endpoints", name, body)
+        if method == "DELETE":
+            del self.resources["endpoints"][name]
+            return {}
+        return found
+
+    def deployment(
+        self,
+        method: str,
+        endpoint: dict[str, Any],
+        rest: list[str],
+        query: dict[str, str],
+        body: Any,
+    ) -> Any:
+        kind = f"deployments of {endpoint['name']}"
+        known = self.resources.setdefault(kind, {})
+        if method == "POST":
+            known[body["name"]] = {
+                "engine": "llama.cpp",
+                **body,
+                "provisioning_state": "Creating",
+                "created_at": CREATED,
+            }
+            endpoint["deployments"].append(body["name"])
+            endpoint["traffic"].setdefault(body["name"], 0 if endpoint["traffic"] else 100)
+            return known[body["name"]]
+        if not rest:
+            return list(known.values())
+        if rest[1:] == ["logs"]:
+            return self.chunk(query)
+        if method == "DELETE":
+            self.look(kind, rest[0])
+            endpoint["deployments"].remove(rest[0])
+            del known[rest[0]]
+            return {}
+        if self.deployment_states:
+            known[rest[0]] |= self.next(self.deployment_states)
+        return self.look(kind, rest[0])
+
+    def chunk(self, query: dict[str, str]) -> Any:
+        text = self.log[int(query.get("offset", 0)) :]
+        return {"text": text, "offset": len(self.log), "finished": True}
+
+    def look(self, kind: str, name: str) -> dict[str, Any]:
+        known = self.resources.get(kind, {})
+        if name not in known:
+            raise NotFound.named(kind.removesuffix("s"), name, known)
+        states = getattr(self, f"{kind.removesuffix('s')}_states", None)
+        if states and kind != "endpoints":
+            known[name] |= self.next(states)
+        return known[name]
+
+    def update(self, kind: str, name: str, values: dict[str, Any]) -> dict[str, Any]:
+        known = self.look(kind, name)
+        known |= values
+        return known
+
+    @staticmethod
+    def next(states: list[dict[str, Any]]) -> dict[str, Any]:
+        return states.pop(0) if len(states) > 1 else states[0]
+
+
+class _Handler(BaseHTTPRequestHandler):
+    api: FakeApi
+
+    def log_message(self, format: str, *args: Any) -> None:
+        """Silence."""
+
+    def _answer(self) -> None:
+        url = urlsplit(self.path)
+        length = int(self.headers.get("content-length") or 0)
+        content = self.rfile.read(length)
+        if url.path == "/healthz":
+            return self._send(200, {"status": "ok"})
+        if url.path == "/v1/chat/completions":
+            return self._chat(json.loads(content))
+        try:
+            if self.headers.get("authorization") != f"Bearer {TOKEN}":
+                raise Unauthenticated("The token is missing or wrong.")
+            query = {key: values[0] for key, values in parse_qs(url.query).items()}
+            body = json.loads(content) if content else None
+            return self._send(200, self.api.handle(self.command, url.path, query, body))
+        except PhoundryError as error:
+            return self._send(error.status, {"error": error.to_dict()})
+
+    def _send(self, status: int, value: Any) -> None:
+        content = json.dumps(value).encode()
+        self.send_response(status)
+        self.send_header("content-type", "application/json")
+        self.send_header("content-length", str(len(content)))
+        self.end_headers()
+        self.wfile.write(content)
+
+    def _chat(self, body: dict[str, Any]) -> None:
+        self.api.chats.append(body)
+        if self.headers.get("authorization") != f"Bearer {KEY}":
+            error = {"message": "The key is wrong.", "code": "Unauthenticated"}
+            return self._send(401, {"error": error})
+        self.send_response(200)
+        self.send_header("content-type", "text/event-stream")
+        self.end_headers()
+        for piece in self.api.answers:
+            event = {"choices": [{"delta": {"content": piece}, "finish_reason": None}]}
+            self.wfile.write(f"data: {json.dumps(event)}\n\n".encode())
+        self.wfile.write(b"data: [DONE]\n\n")
+        return None
+
+    do_GET = do_POST = do_PUT = do_PATCH = do_DELETE = _answer  # noqa: N815
+
+
+@contextmanager
+def serve() -> Generator[FakeApi]:
+    """A fake control plane (and gateway) on a free port of loopback."""
+    api = FakeApi()
+    handler = type("Handler", (_Handler,), {"api": api})
+    server = ThreadingHTTPServer(("127.0.0.1", 0), handler)
+    api.url = f"http://127.0.0.1:{server.server_address[1]}"
+    thread = threading.Thread(target=server.serve_forever, kwargs={"poll_interval": 0.01})
+    thread.start()
+    try:
+        yield api
+    finally:
+        server.shutdown()
+        server.server_close()
+        thread.join()
