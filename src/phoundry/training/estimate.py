@@ -30,7 +30,8 @@ class ModelShape:
     key_heads: int
     head_width: int
     context_length: int
-    tied: bool
+    tied: bool  # the output projection is the embedding
+    fused: bool = False  # Phi-3's: one projection for q, k and v, one for gate and up
 
     @classmethod
     def from_config(cls, config: Mapping[str, Any]) -> ModelShape:
@@ -47,21 +48,16 @@ class ModelShape:
             head_width=config.get("head_dim") or hidden // heads,
             context_length=config.get("max_position_embeddings") or 2048,
             tied=bool(config.get("tie_word_embeddings", False)),
+            fused=config.get("model_type") == "phi3",
         )
 
     @property
     def _linears(self) -> list[tuple[int, int]]:
-        """(in, out) of the linear layers of one decoder layer; fused ones count as their parts."""
+        """(in, out) of the linear layers of one decoder layer."""
         q, kv = self.heads * self.head_width, self.key_heads * self.head_width
-        return [
-            (self.hidden, q),
-            (self.hidden, kv),
-            (self.hidden, kv),
-            (q, self.hidden),
-            (self.hidden, self.intermediate),
-            (self.hidden, self.intermediate),
-            (self.intermediate, self.hidden),
-        ]
+        inner = self.intermediate
+        inputs = [q + 2 * kv, 2 * inner] if self.fused else [q, kv, kv, inner, inner]
+        return [*((self.hidden, o) for o in inputs), (q, self.hidden), (inner, self.hidden)]
 
     @property
     def weights(self) -> int:
@@ -71,7 +67,7 @@ class ModelShape:
         return self.layers * layer + tables + self.hidden
 
     def adapter_weights(self, r: int) -> int:
-        """Number of weights of rank-`r` adapters on every linear layer (unfused)."""
+        """Number of weights of rank-`r` adapters on every linear layer."""
         return self.layers * sum(r * (i + o) for i, o in self._linears)
 
 

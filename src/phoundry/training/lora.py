@@ -49,9 +49,9 @@ class LoraLinear(Linear):
         plain = isinstance(dropout, nn.Identity) and not self.merged and not self.disable_adapters
         a, b = self.lora_A["default"].weight, self.lora_B["default"].weight
         if not plain or a.dtype != x.dtype:
-            return super().forward(x, *args, **kwargs)  # pyright: ignore[reportUnknownArgumentType]
+            return super().forward(x, *args, **kwargs)
         base = cast(nn.Linear, self.get_base_layer())
-        scale = float(self.scaling["default"])
+        scale = float(cast(Any, self.scaling)["default"])
         step = cast(Any, _LoraStep.apply)
         return step(x, base.weight, base.bias, a, b, scale)
 

@@ -1,0 +1,147 @@
+"""The worker process: its contract, and that a killed run ends as if nothing had happened."""
+
+from __future__ import annotations
+
+import json
+import os
+import random
+import signal
+import subprocess
+import sys
+import time
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from phoundry.files import read_json, write_json
+from phoundry.specs.finetune import FineTuneParameters
+from phoundry.specs.job import Progress
+from phoundry.spool import Spool
+from phoundry.training.__main__ import parameter_table
+from tests.training.conftest import CheckpointMaker
+
+MessagesFile = Callable[..., Path]
+DEADLINE_SECONDS = 120
+
+
+def _prepare(run_dir: Path, checkpoint: Path, data: Path, **values: Any) -> Path:
+    parameters = FineTuneParameters.model_validate(
+        {"apply_lora": True, "lora_r": 4, "pack_length": 64, "learning_rate": 1e-3, **values}
+    )
+    run_dir.mkdir()
+    spec = {
+        "checkpoint_dir": str(checkpoint),
+        "train_path": str(data),
+        "validation_path": str(data),
+        "parameters": parameters.model_dump(),
+        "sources": {"lora_r": "user"},
+    }
+    write_json(run_dir / "spec.json", spec)
+    return run_dir
+
+
+def _start(run_dir: Path) -> subprocess.Popen[bytes]:
+    log = (run_dir / "log.txt").open("ab")
+    command = [sys.executable, "-m", "phoundry.training", str(run_dir)]
+    environment = {**os.environ, "OMP_NUM_THREADS": "1", "HF_HUB_OFFLINE": "1"}
+    with log:
+        return subprocess.Popen(command, stdout=log, stderr=log, env=environment)
+
+
+def _finish(run_dir: Path) -> dict[str, Any]:
+    process = _start(run_dir)
+    assert process.wait(DEADLINE_SECONDS) == 0, (run_dir / "log.txt").read_text()
+    return read_json(run_dir / "result.json")
+
+
+def _wait_for(run_dir: Path, kind: str, count: int, process: subprocess.Popen[bytes]) -> None:
+    spool = Spool(run_dir / "events.jsonl")
+    deadline = time.monotonic() + DEADLINE_SECONDS
+    while time.monotonic() < deadline:
+        if sum(event["kind"] == kind for event in spool.read()[0]) >= count:
+            return
+        assert process.poll() is None, (run_dir / "log.txt").read_text()
+        time.sleep(0.005)
+    raise AssertionError(f"no {count} events of {kind}")
+
+
+def _bytes_of_output(run_dir: Path) -> bytes:
+    return next((run_dir / "output").rglob("*.safetensors")).read_bytes()
+
+
+def test_the_contract(
+    checkpoint_maker: CheckpointMaker, messages_file: MessagesFile, tmp_path: Path
+) -> None:
+    run_dir = _prepare(tmp_path / "run", checkpoint_maker("llama"), messages_file(10))
+    result = _finish(run_dir)
+    assert result["status"] == "succeeded"
+    assert result["output"] == str(run_dir / "output" / "adapter")
+    assert {"train_loss", "eval_loss", "tokens_per_second"} <= result["metrics"].keys()
+    events, _ = Spool(run_dir / "events.jsonl").read()
+    assert {e["kind"] for e in events} == {"started", "progress", "evaluated", "checkpoint"}
+    last = [event for event in events if event["kind"] == "progress"][-1]
+    assert Progress.model_validate(last).step == last["max_steps"]
+    log = (run_dir / "log.txt").read_text()
+    assert "lora_r                       4" in log
+    adapter = json.loads((run_dir / "output/adapter/adapter_config.json").read_bytes())
+    assert (adapter["peft_type"], adapter["r"]) == ("LORA", 4)
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize(
+    ("kind", "values"),
+    [
+        ("phi3", {"lora_dropout": 0.1, "precision": "16"}),
+        ("llama", {"apply_lora": False, "optim": "adafactor"}),
+    ],
+)
+def test_a_killed_run_goes_on_and_ends_with_the_same_bits(
+    kind: str,
+    values: dict[str, Any],
+    checkpoint_maker: CheckpointMaker,
+    messages_file: MessagesFile,
+    tmp_path: Path,
+) -> None:
+    checkpoint, data = checkpoint_maker(kind), messages_file(16)
+    more = {"num_train_epochs": 12, "logging_steps": 1, "lr_scheduler_type": "cosine", **values}
+    whole = _prepare(tmp_path / "whole", checkpoint, data, **more)
+    _finish(whole)
+
+    killed = _prepare(tmp_path / "killed", checkpoint, data, **more)
+    process = _start(killed)
+    _wait_for(killed, "checkpoint", 2, process)
+    time.sleep(random.random() * 0.2)
+    process.send_signal(signal.SIGKILL)
+    assert process.wait(DEADLINE_SECONDS) == -signal.SIGKILL
+    assert not (killed / "result.json").exists(), "it ended before it could be killed"
+    assert not (killed / "output").exists()
+    _finish(killed)
+    assert "Going on from the checkpoint" in (killed / "log.txt").read_text()
+    assert _bytes_of_output(killed) == _bytes_of_output(whole)
+
+
+def test_a_cancelled_run_says_so_and_keeps_its_checkpoint(
+    checkpoint_maker: CheckpointMaker, messages_file: MessagesFile, tmp_path: Path
+) -> None:
+    run_dir = _prepare(
+        tmp_path / "run", checkpoint_maker("llama"), messages_file(16), num_train_epochs=1000
+    )
+    process = _start(run_dir)
+    _wait_for(run_dir, "checkpoint", 1, process)
+    process.terminate()
+    assert process.wait(DEADLINE_SECONDS) == 1
+    result = read_json(run_dir / "result.json")
+    assert result["status"] == "cancelled"
+    assert result["error"]["code"] == "Cancelled"
+    assert [p for p in (run_dir / "checkpoints").iterdir() if p.name.startswith("step-")]
+    assert not (run_dir / "output").exists()
+
+
+def test_the_table_shows_every_parameter_with_its_source() -> None:
+    table = parameter_table(FineTuneParameters(), {"seed": "default", "lora_r": "model"})
+    lines = {line.split()[0]: line.split()[1:] for line in table.splitlines()}
+    assert lines.keys() == FineTuneParameters.model_fields.keys()
+    assert lines["lora_r"] == ["8", "model"]
+    assert lines["seed"] == ["42", "default"]
