@@ -1,4 +1,4 @@
-"""Writes the reference of every command: `python -m phoundry.cli.reference > docs/reference/cli.md`"""
+"""Writes the reference: `python -m phoundry.cli.reference > docs/reference/cli.md`"""
 
 from __future__ import annotations
 
