@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import secrets
 from typing import Any
 
 from fastapi import FastAPI, Request
@@ -9,13 +10,12 @@ from fastapi.exceptions import RequestValidationError
 from fastapi.responses import JSONResponse
 from starlette.exceptions import HTTPException
 
-from phoundry import __version__
 from phoundry.errors import Fault, InvalidInput, NotFound, PhoundryError, UsageError
 from phoundry.server.routers import ROUTERS
 from phoundry.server.security import LOOPBACK, Guard
 from phoundry.services.context import Context, open_context
 from phoundry.settings import Home
-from phoundry.store.vault import new_secret
+from phoundry.version import __version__
 
 
 def create_app(
@@ -33,7 +33,7 @@ def create_app(
     """
     app = FastAPI(title="Phoundry", version=__version__, docs_url=None, redoc_url=None)
     app.state.context = context or open_context(home)
-    app.state.token = token or new_secret()
+    app.state.token = token or secrets.token_urlsafe(32)
     app.state.address = address
     app.state.shutdown = None
     for router in ROUTERS:

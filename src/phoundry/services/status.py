@@ -8,7 +8,6 @@ from typing import Any
 
 from sqlalchemy import func, select
 
-from phoundry import __version__
 from phoundry.compute import workers
 from phoundry.files import read_json
 from phoundry.services.context import Context
@@ -22,6 +21,7 @@ from phoundry.store.tables import (
     ModelRow,
     TaskRow,
 )
+from phoundry.version import __version__
 
 _COUNTED = {
     "data": DataAssetRow,

@@ -1,0 +1,101 @@
+"""A home on which the whole journey was walked, by the command line alone, with a tiny Phi-3."""
+
+from __future__ import annotations
+
+import json
+import os
+import socket
+import subprocess
+import sys
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from tests.models.conftest import build
+
+FACTS = {"red": "apples", "green": "pears", "blue": "plums", "gold": "corn"}
+
+
+@dataclass(frozen=True)
+class Site:
+    """A home and how to run commands on it."""
+
+    home: Path
+    model: Path
+    data: Path
+    environ: dict[str, str]
+
+    def run(
+        self, *words: str, stdin: str | None = None, timeout: float = 240
+    ) -> subprocess.CompletedProcess[str]:
+        return subprocess.run(
+            [sys.executable, "-m", "phoundry", *words],
+            input=stdin,
+            stdin=subprocess.DEVNULL if stdin is None else None,
+            env=self.environ,
+            capture_output=True,
+            text=True,
+            timeout=timeout,
+            check=False,
+        )
+
+    def ok(self, *words: str, stdin: str | None = None, timeout: float = 240) -> str:
+        done = self.run(*words, stdin=stdin, timeout=timeout)
+        assert done.returncode == 0, f"phoundry {' '.join(words)}\n{done.stdout}\n{done.stderr}"
+        return done.stdout
+
+    def json(self, *words: str, timeout: float = 240) -> Any:
+        return json.loads(self.ok(*words, "-o", "json", timeout=timeout))
+
+
+def chats() -> str:
+    """Twenty short conversations."""
+    rows: list[dict[str, Any]] = []
+    for number in range(5):
+        for colour, fruit in FACTS.items():
+            messages = [
+                {"role": "user", "content": f"What is {colour}, case {number}?"},
+                {"role": "assistant", "content": f"{fruit.capitalize()} are {colour}."},
+            ]
+            rows.append({"messages": messages})
+    return "".join(json.dumps(row) + "\n" for row in rows)
+
+
+def new_site(root: Path) -> Site:
+    environ = {name: value for name, value in os.environ.items() if "PHOUNDRY" not in name}
+    model = root / "tiny-phi3"
+    model.mkdir()
+    build("phi3", model, max_position_embeddings=512)
+    data = root / "colours.jsonl"
+    data.write_text(chats())
+    ports = free_pair()
+    environ |= {
+        "PHOUNDRY_HOME": str(root / "home"),
+        "PHOUNDRY_PORT": str(ports[0]),
+        "PHOUNDRY_GATEWAY_PORT": str(ports[1]),
+        "COLUMNS": "120",
+    }
+    return Site(root / "home", model, data, environ)
+
+
+def free_pair() -> tuple[int, int]:
+    with socket.socket() as one, socket.socket() as two:
+        one.bind(("127.0.0.1", 0))
+        two.bind(("127.0.0.1", 0))
+        return one.getsockname()[1], two.getsockname()[1]
+
+
+@pytest.fixture(scope="session")
+def site(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Site]:
+    """`phoundry up colours.jsonl` has returned; everything it made is there."""
+    made = new_site(tmp_path_factory.mktemp("site"))
+    try:
+        settings = ["num_train_epochs=2", "learning_rate=1e-3", "lora_r=4", "apply_lora=true"]
+        flags = [word for setting in settings for word in ("--set", setting)]
+        made.ok("up", str(made.data), "--model", str(made.model), *flags)
+        yield made
+    finally:
+        made.run("down")
