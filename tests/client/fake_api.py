@@ -6,6 +6,7 @@ transport, client and commands are tested as they run.
 
 from __future__ import annotations
 
+import hashlib
 import json
 import threading
 from collections.abc import Generator
@@ -55,6 +56,8 @@ class FakeApi:
             return self.chunk(query)
         if parts[0] == "jobs" and parts[2:] == ["cancel"]:
             return self.update("jobs", parts[1], {"status": "CancelRequested"})
+        if parts == ["data"] and method == "POST":
+            return self.create_data(query, body)
         if method == "POST":
             return self.create(parts[0], body)
         if len(parts) == 1:
@@ -66,6 +69,19 @@ class FakeApi:
         made = getattr(self, f"new_{kind}")(name, body)
         self.resources.setdefault(kind, {})[name] = made
         return made
+
+    def create_data(self, query: dict[str, str], content: bytes) -> dict[str, Any]:
+        known = self.resources.setdefault("data", {})
+        version = str(int(known.get(query["name"], {"version": "0"})["version"]) + 1)
+        split = {"rows": content.count(b"\n"), "bytes": len(content), "sha256": "s"}
+        known[query["name"]] = {
+            **query,
+            "version": version,
+            "sha256": hashlib.sha256(content).hexdigest(),
+            "train": split,
+            "created_at": CREATED,
+        }
+        return known[query["name"]]
 
     def new_jobs(self, name: str, body: dict[str, Any]) -> dict[str, Any]:
         parameters = body.get("hyperparameters", {})
@@ -188,7 +204,8 @@ class _Handler(BaseHTTPRequestHandler):
             if self.headers.get("authorization") != f"Bearer {TOKEN}":
                 raise Unauthenticated("The token is missing or wrong.")
             query = {key: values[0] for key, values in parse_qs(url.query).items()}
-            body = json.loads(content) if content else None
+            raw = url.path == "/api/data"
+            body = content if raw else json.loads(content) if content else None
             return self._send(200, self.api.handle(self.command, url.path, query, body))
         except PhoundryError as error:
             return self._send(error.status, {"error": error.to_dict()})

@@ -7,9 +7,13 @@ silent, except for an error, which is one JSON document `{"error": {"code", "mes
 from __future__ import annotations
 
 import json
+import shlex
+import shutil
+import sys
 from collections.abc import Callable, Mapping, Sequence
 from datetime import datetime
 from enum import StrEnum
+from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any, TypeVar, cast
 
 import typer
@@ -51,8 +55,14 @@ class Printer:
 
     def suggest(self, *commands: str) -> None:
         """What the user probably does next."""
-        if commands:
-            self.note("Next: " + "\n      ".join(commands))
+        typed = [
+            f"{program()} {words.removeprefix('phoundry ')}"
+            if words.startswith("phoundry ")
+            else words
+            for words in commands
+        ]
+        if typed:
+            self.note("Next: " + "\n      ".join(typed))
 
     def value(self, value: Any, text: str | None = None) -> None:
         """Plain data; as a table, `text` or `name  value` lines."""
@@ -80,6 +90,18 @@ class Printer:
             typer.echo(table(list(columns), rows))
         else:
             self.note(empty)
+
+
+def program() -> str:
+    """This program as the user can type it: its name, or its path where the name is not found."""
+    called = Path(sys.argv[0])
+    if called.name != "phoundry" or shutil.which("phoundry"):
+        return "phoundry"
+    absolute = called.absolute()
+    here = Path.cwd()
+    return shlex.quote(
+        str(absolute.relative_to(here) if absolute.is_relative_to(here) else absolute)
+    )
 
 
 def table(titles: Sequence[str], rows: Sequence[Sequence[str]]) -> str:

@@ -12,7 +12,7 @@ import typer
 
 from phoundry.cli.arguments import assignments
 from phoundry.cli.commands import alone
-from phoundry.cli.output import Format, Output, Printer
+from phoundry.cli.output import Format, Output, Printer, program
 from phoundry.errors import UsageError
 
 if TYPE_CHECKING:
@@ -134,7 +134,7 @@ def curl(endpoint: str, scoring_uri: str, question: str = QUESTION) -> str:
     body = json.dumps(asked).replace("'", "\\u0027")  # a quote would end the shell's string
     return (
         f"curl {scoring_uri} -H 'Content-Type: application/json' \\\n"
-        f'  -H "Authorization: Bearer $(phoundry endpoint keys {endpoint} --only primary)" \\\n'
+        f'  -H "Authorization: Bearer $({program()} endpoint keys {endpoint} --only primary)" \\\n'
         f"  -d '{body}'"
     )
 
