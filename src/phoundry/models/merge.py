@@ -117,7 +117,10 @@ def merge(base: Path, adapter: Path, folder: Path) -> str:
 
 
 def _merged(weights: Weights, name: str, delta: Delta) -> memoryview:
-    values = weights.floats(name) + delta.scale * (delta.up @ delta.down)
+    import numpy as np
+
+    values = (np.float32(delta.scale) * delta.up) @ delta.down  # the small matrix takes the scale
+    values += weights.floats(name)
     return from_float32(values, weights.info(name).dtype)
 
 

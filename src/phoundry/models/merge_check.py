@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Any
 
 from phoundry.errors import ModelError
 from phoundry.models.merge import Delta, read_adapter
-from phoundry.models.tensors import Weights
+from phoundry.models.tensors import Weights, weight_files
 
 if TYPE_CHECKING:
     import torch
@@ -49,6 +49,9 @@ def check_merge(base: Path, adapter: Path, merged: Path) -> MergeCheck:
     import torch
     from transformers import AutoModelForCausalLM
 
+    # So few tokens gain nothing from a second thread, and threads that wait for each other on a
+    # busy machine lose seconds.
+    torch.set_num_threads(1)
     weights = Weights(base)
     size = sum(weights.info(name).stop - weights.info(name).start for name in weights.names) // 2
     dtype = torch.float32 if size <= _FLOAT32_UP_TO else torch.bfloat16
@@ -99,12 +102,14 @@ def _with_adapter(model: Any, deltas: Mapping[str, Delta], ids: torch.Tensor) ->
 def _load(model: Any, folder: Path) -> None:
     """Overwrite the model's weights with those in `folder`, in place."""
     import torch
+    from safetensors.torch import load_file  # type: ignore[reportUnknownVariableType]
 
-    weights = Weights(folder)
-    with torch.no_grad():
-        for name, parameter in model.named_parameters():
-            if name in weights:
-                parameter.copy_(torch.from_numpy(weights.floats(name)))
+    parameters = dict(model.named_parameters())
+    for path in weight_files(folder):
+        for name, tensor in load_file(path).items():
+            if name in parameters:
+                with torch.no_grad():
+                    parameters[name].copy_(tensor)
 
 
 def _rms(difference: torch.Tensor) -> float:
