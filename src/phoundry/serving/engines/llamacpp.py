@@ -90,7 +90,8 @@ class LlamaCppEngine:
     def _client(self) -> aiohttp.ClientSession:
         if self._session is None:
             self._session = aiohttp.ClientSession(
-                connector=aiohttp.TCPConnector(limit=0),
+                # llama.cpp's listener hangs up after a stream without saying so beforehand.
+                connector=aiohttp.TCPConnector(limit=0, force_close=True),
                 timeout=aiohttp.ClientTimeout(total=None),
                 headers={"Authorization": f"Bearer {self._key}"},
                 trust_env=False,
