@@ -70,3 +70,36 @@ def copy(tmp_path: Path) -> Callable[[Path], Path]:
     import shutil
 
     return lambda source: Path(shutil.copytree(source, tmp_path / "copy"))
+
+
+def write_adapter(base: Path, folder: Path, size: float = 0.3, **settings: Any) -> Path:
+    """A LoRA adapter on every linear layer of `base`, as PEFT writes one; B is random, not zero."""
+    import torch
+    from peft import LoraConfig, get_peft_model
+    from transformers import AutoModelForCausalLM
+
+    torch.manual_seed(1)
+    model = AutoModelForCausalLM.from_pretrained(base, dtype=torch.float32)
+    values = {"r": 4, "lora_alpha": 8, "target_modules": "all-linear", **settings}
+    adapted = get_peft_model(model, LoraConfig(task_type="CAUSAL_LM", **values))
+    with torch.no_grad():
+        for name, weight in adapted.named_parameters():
+            if "lora_B" in name:
+                weight.copy_(size * torch.randn(weight.shape))
+    adapted.save_pretrained(folder)
+    return folder
+
+
+@pytest.fixture(scope="session")
+def adapter(tmp_path_factory: pytest.TempPathFactory) -> Maker:
+    """`adapter(base, use_rslora=True)`: an adapter that no test writes to."""
+    made: dict[str, Path] = {}
+    root = tmp_path_factory.mktemp("adapters")
+
+    def get(base: Path, **settings: Any) -> Path:
+        key = f"{base}-{json.dumps(settings, sort_keys=True)}"
+        if key not in made:
+            made[key] = write_adapter(base, root / str(len(made)), **settings)
+        return made[key]
+
+    return get

@@ -40,7 +40,8 @@ class ChatModel(PythonModel):
         self._model: Any = AutoModelForCausalLM.from_pretrained(
             folder, dtype="auto", use_safetensors=True, **safe
         ).eval()
-        self._name = str((context.model_config or {}).get("model", folder.name))
+        settings: dict[str, Any] = context.model_config or {}
+        self._name = str(settings.get("model", folder.name))
         self._ends = _end_ids(folder, self._tokenizer)
         config = json.loads((folder / "tokenizer_config.json").read_text(encoding="utf-8"))
         self._add_bos = config.get("add_bos_token") is True

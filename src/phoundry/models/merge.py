@@ -117,9 +117,8 @@ def merge(base: Path, adapter: Path, folder: Path) -> str:
 
 
 def _merged(weights: Weights, name: str, delta: Delta) -> memoryview:
-    import numpy as np
-
-    values = (np.float32(delta.scale) * delta.up) @ delta.down  # the small matrix takes the scale
+    # The small matrix takes the scale; a Python number leaves it float32.
+    values: Any = (delta.up * delta.scale) @ delta.down
     values += weights.floats(name)
     return from_float32(values, weights.info(name).dtype)
 
