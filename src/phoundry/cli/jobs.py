@@ -103,6 +103,16 @@ def cancel(name: Name, output: Output = Format.table) -> None:
     Printer(output).one(Client().jobs.cancel(name))
 
 
+@verb(app, "resume", example="phoundry job resume faq-1")
+def resume(name: Name, output: Output = Format.table) -> None:
+    """Let a job that failed or was cancelled go on from its last checkpoint."""
+    from phoundry.client import Client
+
+    out = Printer(output)
+    out.one(Client().jobs.resume(name))
+    out.suggest(f"phoundry job logs {name} -f")
+
+
 def override(document: dict[str, Any], values: dict[str, str]) -> dict[str, Any]:
     """`document` with `a.b=c` set at its dotted place.
 

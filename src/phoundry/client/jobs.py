@@ -26,6 +26,10 @@ class Jobs:
     def cancel(self, name: str) -> Job:
         return self._transport.one(Job, "POST", f"/api/jobs/{segment(name)}/cancel", starts=True)
 
+    def resume(self, name: str) -> Job:
+        """Queue an ended job again; it goes on from its last checkpoint."""
+        return self._transport.one(Job, "POST", f"/api/jobs/{segment(name)}/resume", starts=True)
+
     def logs(self, name: str, *, offset: int = 0) -> LogChunk:
         """What the job has written from byte `offset` on."""
         return self._transport.one(

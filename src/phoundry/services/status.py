@@ -10,6 +10,7 @@ from sqlalchemy import func, select
 
 from phoundry.compute import workers
 from phoundry.files import read_json
+from phoundry.services import models
 from phoundry.services.context import Context
 from phoundry.specs.status import Process, Status
 from phoundry.store.tables import (
@@ -41,6 +42,9 @@ def show(context: Context, *, address: str | None = None) -> Status:
         folders += [("job", row.name, Path(row.run_dir)) for row in session.scalars(jobs)]
         tasks = select(TaskRow).filter_by(state="running")
         folders += [("task", row.key, Path(row.run_dir)) for row in session.scalars(tasks)]
+        registering = select(ModelRow).filter_by(status="Registering")
+        for row in session.scalars(registering):
+            folders.append(("task", f"register/{row.name}", models.run_dir(context, row)))
         for row in session.scalars(select(DeploymentRow)):
             folders.append(("replica", f"{row.endpoint}/{row.name}", Path(row.run_dir)))
         counts = {
