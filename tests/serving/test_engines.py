@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import asyncio
+import json
 from collections.abc import Callable
 from contextlib import aclosing
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+import httpx
 import pytest
 import torch
 from transformers import (
@@ -23,6 +25,8 @@ from phoundry.errors import InvalidInput, ModelError, NotFound
 from phoundry.models.convert import convert
 from phoundry.serving.engines.base import Delta, Engine, EngineSpec, SamplingParams
 from phoundry.serving.engines.registry import open_engine
+from tests.serving.conftest import chat
+from tests.serving.processes import replica_spec, start
 from tests.support.tiny_tokenizer import make_tiny_tokenizer
 
 CONTEXT = 128
@@ -157,6 +161,27 @@ def test_several_at_once_answer_as_one_alone(tiny: Tiny, name: str) -> None:
 
     alone, *many = _with(name, tiny.spec, use)
     assert [_ids(deltas) for deltas in many] == [_ids(alone)] * 4
+
+
+def test_a_replica_on_llamacpp_serves_and_stops(tiny: Tiny, tmp_path: Path) -> None:
+    """In a process: llama.cpp takes SIGTERM for itself when it loads, and we take it back."""
+    spec = replica_spec(
+        tiny.spec.tokenizer_dir or tmp_path,
+        engine="llama.cpp",
+        gguf_path=str(tiny.spec.gguf_path),
+        context_length=CONTEXT,
+    )
+    worker = start("phoundry.serving.replica", tmp_path / "run", spec)
+    headers = {"Authorization": "Bearer replica-token"}
+    with httpx.Client(base_url=worker.url, headers=headers, timeout=60, trust_env=False) as client:
+        whole = client.post("/v1/chat/completions", json=chat(max_tokens=12)).json()
+        stream = client.post("/v1/chat/completions", json=chat(max_tokens=12, stream=True)).text
+    events = [json.loads(line[6:]) for line in stream.splitlines() if line.startswith("data: {")]
+    said = "".join(event["choices"][0]["delta"].get("content", "") for event in events)
+    assert said == whole["choices"][0]["message"]["content"]
+    assert whole["usage"]["completion_tokens"] <= 12
+    assert worker.stop() == 0
+    assert [event["kind"] for event in worker.events()] == ["started", "ready", "stopping"]
 
 
 def test_a_file_that_is_no_model(tmp_path: Path, tiny: Tiny) -> None:

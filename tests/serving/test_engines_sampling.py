@@ -7,7 +7,7 @@ from typing import Any
 
 import pytest
 import torch
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 from transformers.generation.logits_process import (
     TemperatureLogitsWarper,
@@ -19,6 +19,7 @@ from phoundry.serving.engines.base import SamplingParams
 from phoundry.serving.engines.sampling import choose, penalised, truncated
 
 
+@settings(deadline=None)
 @given(
     st.integers(0, 2**31),
     st.floats(0.1, 2),

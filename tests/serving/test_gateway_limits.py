@@ -7,7 +7,7 @@ from collections.abc import Coroutine
 from typing import Any
 
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from phoundry.serving.errors import TooManyRequests
@@ -24,6 +24,7 @@ def run(main: Coroutine[Any, Any, None]) -> None:
     asyncio.run(main)
 
 
+@settings(deadline=None)
 @given(st.integers(1, 4), STEPS)
 def test_never_more_than_the_limit_runs_and_order_is_kept(limit: int, steps: list[Step]) -> None:
     run(_play(limit, steps))

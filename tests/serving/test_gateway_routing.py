@@ -10,7 +10,7 @@ from dataclasses import replace
 from pathlib import Path
 
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from phoundry.errors import InvalidInput, NotFound
@@ -50,6 +50,7 @@ def endpoints(draw: st.DrawFn) -> EndpointRoute:
 TABLES = st.builds(RoutingTable, st.integers(0), st.dictionaries(NAMES, endpoints(), max_size=3))
 
 
+@settings(deadline=None)
 @given(TABLES)
 def test_a_table_comes_back_as_it_was_written(
     tmp_path_factory: pytest.TempPathFactory, table: RoutingTable
@@ -80,6 +81,7 @@ JSON = st.recursive(
 )
 
 
+@settings(deadline=None)
 @given(JSON)
 def test_anything_else_is_refused_and_never_a_crash(
     tmp_path_factory: pytest.TempPathFactory, value: object
@@ -114,6 +116,7 @@ def test_a_replica_is_on_loopback(tmp_path: Path, url: str) -> None:
     assert "secret-token" not in str(caught.value)
 
 
+@settings(deadline=None)
 @given(st.dictionaries(NAMES, st.integers(0, 100), min_size=1, max_size=5), st.randoms())
 def test_only_deployments_with_weight_are_drawn(traffic: dict[str, int], chance: object) -> None:
     router = Router(random.Random(7))
@@ -150,6 +153,7 @@ def test_a_limiter_outlives_a_change_of_the_table() -> None:
     assert router.endpoints["faq"].deployments["blue"].limiter is before
 
 
+@settings(deadline=None)
 @given(st.dictionaries(NAMES, st.sets(st.text(max_size=4), max_size=3), max_size=4), st.text())
 def test_a_key_opens_exactly_the_endpoints_that_hold_its_hash(
     keys: dict[str, set[str]], other: str

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from phoundry.serving.replica.stops import StopStrings
@@ -10,6 +10,7 @@ from phoundry.serving.replica.stops import StopStrings
 TEXT = st.text("ab\n", max_size=30)
 
 
+@settings(deadline=None)
 @given(st.lists(TEXT, max_size=12), st.lists(st.text("ab\n", min_size=1, max_size=5), max_size=4))
 def test_what_comes_out_is_the_text_before_the_first_stop(
     pieces: list[str], stops: list[str]
@@ -27,6 +28,7 @@ def test_what_comes_out_is_the_text_before_the_first_stop(
         assert out == (text[: min(ends)] if ends else text)
 
 
+@settings(deadline=None)
 @given(st.lists(TEXT, max_size=12))
 def test_without_stops_nothing_is_held_back(pieces: list[str]) -> None:
     matcher = StopStrings(())
