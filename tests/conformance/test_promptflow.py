@@ -4,15 +4,19 @@ from __future__ import annotations
 
 import json
 import math
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
 import pytest
 
-from phoundry.flows import FlowError, FlowSession, failure
+from phoundry.flows import FlowError, FlowSession, failure, load_flow
+from phoundry.flows.executor import Executor, surroundings
 from phoundry.specs.flow import FlowResult
 from tests.flows.conftest import Connections
 
+# Cases of this project, observed with the same Prompt flow and kept in the same form.
+OWN = Path(__file__).with_name("observed.jsonl")
 CASES = Path(__file__).parents[3] / "shared" / "conformance" / "promptflow_probes.jsonl"
 
 
@@ -21,24 +25,45 @@ def cases() -> list[Any]:
     if not CASES.exists():
         absent = pytest.mark.skip(reason=f"the shared cases are not beside the project: {CASES}")
         return [pytest.param({}, id="absent", marks=absent)]
-    rows = [json.loads(line) for line in CASES.read_text(encoding="utf-8").splitlines()]
-    return [pytest.param(row, id=f"{row['id']}-{row['feature'].split('/')[-1]}") for row in rows]
+    return [pytest.param(row, id=f"{row['id']}-{row['feature']}") for row in rows(CASES)]
 
 
-def run(path: Path, case: dict[str, Any]) -> FlowResult:
+def rows(path: Path) -> list[dict[str, Any]]:
+    return [json.loads(line) for line in path.read_text(encoding="utf-8").splitlines()]
+
+
+def in_session(path: Path, inputs: dict[str, Any]) -> FlowResult:
     try:
         with FlowSession(path, connections=Connections(), timeout=60) as session:
-            return session.run(case["inputs"])
+            return session.run(inputs)
+    except FlowError as error:
+        return failure(error)
+
+
+def in_process(path: Path, inputs: dict[str, Any]) -> FlowResult:
+    try:
+        flow = load_flow(path)
+        with surroundings(flow):
+            return FlowResult.model_validate(Executor(flow).run(inputs).to_dict())
     except FlowError as error:
         return failure(error)
 
 
 @pytest.mark.parametrize("case", cases())
-def test_case(case: dict[str, Any], tmp_path: Path) -> None:
+def test_shared_case(case: dict[str, Any], tmp_path: Path) -> None:
+    check(case, tmp_path, in_session)
+
+
+@pytest.mark.parametrize("case", [pytest.param(row, id=row["id"]) for row in rows(OWN)])
+def test_own_case(case: dict[str, Any], tmp_path: Path) -> None:
+    check(case, tmp_path, in_process)
+
+
+def check(case: dict[str, Any], tmp_path: Path, run: Callable[..., FlowResult]) -> None:
     for name, content in case["files"].items():
         (tmp_path / name).parent.mkdir(parents=True, exist_ok=True)
         (tmp_path / name).write_text(content, encoding="utf-8")
-    result = run(tmp_path / case["file"], case)
+    result = run(tmp_path / case["file"], case["inputs"])
     expected = case.get("expected_output")
     if expected is None:
         assert result.status == "Failed"
@@ -68,4 +93,4 @@ def same(ours: Any, theirs: Any) -> bool:
 def test_every_shared_case_is_collected() -> None:
     if not CASES.exists():
         pytest.skip(f"the shared cases are not beside the project: {CASES}")
-    assert len(cases()) == len(CASES.read_text(encoding="utf-8").splitlines()) >= 67
+    assert len(cases()) == len(rows(CASES)) >= 67

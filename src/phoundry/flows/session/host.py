@@ -12,6 +12,7 @@ from phoundry.flows.chat import streamed_output
 from phoundry.flows.connections import ConnectionResolver, resolved
 from phoundry.flows.errors import FlowError, SessionCrash, SessionTimeout
 from phoundry.flows.load import load_flow
+from phoundry.flows.model import Flow
 from phoundry.flows.session.process import ChildProcess
 from phoundry.flows.session.redact import redact
 from phoundry.specs.flow import FlowResult, FlowSettings
@@ -20,7 +21,7 @@ HIDDEN_FROM = 4  # shorter secrets would blacken ordinary words
 
 
 class FlowSession:
-    """Runs of the flow in `path`, in a child process with limits.
+    """Runs of the flow in `path` (or of one already loaded), in a child process with limits.
 
     `settings` are choices remembered for the flow; `timeout` is the wall time of one run in
     seconds; `memory_limit` bounds the child's address space in bytes. After a run,
@@ -33,15 +34,14 @@ class FlowSession:
 
     def __init__(
         self,
-        path: Path | str,
+        path: Path | str | Flow,
         *,
         connections: ConnectionResolver,
         settings: FlowSettings | None = None,
         timeout: float = 600,
         memory_limit: int | None = None,
     ) -> None:
-        self.path = Path(path)
-        self.flow = load_flow(self.path)
+        self.flow = path if isinstance(path, Flow) else load_flow(path)
         self.settings = settings or FlowSettings(path=str(self.flow.root))
         self.timeout = timeout
         self.memory_limit = memory_limit
@@ -152,7 +152,7 @@ class FlowSession:
 
     def _opening(self, overrides: Mapping[str, str], variant: str | None) -> dict[str, Any]:
         """What the child is opened with; the same opening keeps it as it is."""
-        flow = self.flow if variant is None else load_flow(self.path, variant=variant)
+        flow = self.flow if variant is None else load_flow(self.flow.file, variant=variant)
         found = resolved(flow, self._resolver, self.settings.connections, overrides)
         self.connections = dict(found.chosen)
         texts = {text for item in found.values.values() for text in item["secrets"].values()}
