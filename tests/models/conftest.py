@@ -13,6 +13,18 @@ from tests.support.tiny_tokenizer import make_tiny_tokenizer
 
 Maker = Callable[..., Path]
 
+# Phi-3.5's way to a long context, for heads of 16.
+LONG: dict[str, Any] = {
+    "rope_parameters": {
+        "rope_type": "longrope",
+        "rope_theta": 10000.0,
+        "short_factor": [1.0, 1.1, 1.2, 1.4, 1.5, 1.7, 1.8, 2.0],
+        "long_factor": [1.5, 2.0, 2.5, 3.0, 3.5, 4.0, 5.0, 6.0],
+    },
+    "max_position_embeddings": 1024,
+    "original_max_position_embeddings": 256,
+}
+
 
 def build(kind: str, folder: Path, seed: int = 0, **changes: Any) -> Path:
     """A checkpoint of `kind` in `folder`: 2 layers, hidden 64, 4 heads over 2 groups, bfloat16."""

@@ -16,19 +16,9 @@ from phoundry.files import read_json, write_json
 from phoundry.models.convert import convert, task
 from phoundry.models.gguf_file import GGUFFile
 from phoundry.spool import Spool
-from tests.models.conftest import Maker
+from tests.models.conftest import LONG, Maker
 from tests.models.llama import Llama
 
-LONG = {
-    "rope_parameters": {
-        "rope_type": "longrope",
-        "rope_theta": 10000.0,
-        "short_factor": [1.0, 1.1, 1.2, 1.4, 1.5, 1.7, 1.8, 2.0],
-        "long_factor": [1.5, 2.0, 2.5, 3.0, 3.5, 4.0, 5.0, 6.0],
-    },
-    "max_position_embeddings": 1024,
-    "original_max_position_embeddings": 256,
-}
 LLAMA3 = {
     "rope_parameters": {
         "rope_type": "llama3",

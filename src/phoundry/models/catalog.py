@@ -13,7 +13,6 @@ from pathlib import Path
 from typing import Any, Literal
 
 from phoundry.errors import InvalidInput, NotFound
-from phoundry.files import read_json
 from phoundry.specs.model import CatalogModel
 
 SourceKind = Literal["package", "hub", "folder", "gguf"]
@@ -327,7 +326,7 @@ def _local(name: str, path: Path) -> ModelSource:
                 remedy="Name a Hugging Face folder (with config.json) or a .gguf file.",
             )
         return ModelSource("gguf", absolute.stem, str(absolute))
-    if not isinstance(read_json(absolute / "config.json"), dict):
+    if not (absolute / "config.json").is_file():
         raise InvalidInput(
             f"The folder '{name}' holds no config.json.",
             remedy="Name a Hugging Face checkpoint folder or a .gguf file.",

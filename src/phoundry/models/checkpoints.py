@@ -13,7 +13,7 @@ from typing import Any
 from phoundry.errors import Fault, InvalidInput
 from phoundry.files import read_json
 from phoundry.models.architectures import architecture
-from phoundry.models.tensors import weight_files
+from phoundry.models.tensors import Weights
 
 # What a checkpoint needs, by the ends of its file names; nothing else is fetched or copied.
 WANTED = (
@@ -74,7 +74,10 @@ def check_folder(folder: Path) -> dict[str, Any]:
     """
     config = read_config(folder)
     faults = [
-        Fault(str(path), "is a link to a place outside the folder")
+        Fault(
+            str(path),
+            "is a link to a place outside the folder (`cp -rL` makes a copy without links)",
+        )
         for path in wanted_files(folder)
         if not path.resolve().is_relative_to(folder.resolve())
     ]
@@ -90,7 +93,7 @@ def check_folder(folder: Path) -> dict[str, Any]:
             faults=faults,
             remedy="A checkpoint is a folder with config.json, tokenizer.json and safetensors.",
         )
-    weight_files(folder)
+    Weights(folder)  # reads every header: a file that was cut short is found now, not in training
     return config
 
 
