@@ -70,7 +70,7 @@ def follow_job(client: Client, job: Job, out: Printer) -> Job:
     for notice in job.notices:
         out.note(f"Note: {notice}")
     try:
-        with _display(out) as show:
+        with displayed(out) as show:
             job = client.jobs.wait(
                 name,
                 lambda job: show(f"{job.status:<10} {job_detail(job)}".rstrip(), job.status),
@@ -115,7 +115,7 @@ def follow_journey(client: Client, name: str, out: Printer) -> Journey:
         return journey, job
 
     try:
-        with _display(out) as show:
+        with displayed(out) as show:
             told: set[str] = set()
 
             def tell(current: tuple[Journey, Job | None]) -> None:
@@ -159,7 +159,7 @@ def _step_line(step: Step, detail: str) -> str:
 
 
 @contextmanager
-def _display(out: Printer) -> Generator[Show]:
+def displayed(out: Printer) -> Generator[Show]:
     """Yield `show(line, about)`: a final line stays, a passing one is replaced by the next.
 
     Where standard error is no terminal, a passing line is printed when what it is about changes,
@@ -178,16 +178,24 @@ def _display(out: Printer) -> Generator[Show]:
 def _live() -> Generator[Show]:
     from rich.console import Console
     from rich.markup import escape
-    from rich.status import Status
+    from rich.progress import Progress, SpinnerColumn, TextColumn, TimeElapsedColumn
 
     console = Console(stderr=True, highlight=False)
-    with Status("…", console=console) as status:
+    columns = (SpinnerColumn(), TextColumn("{task.description}"), TimeElapsedColumn())
+    with Progress(*columns, console=console, transient=True) as progress:
+        task = progress.add_task("…")
+        subject: str | None = None
 
         def show(line: str, about: str | None) -> None:
+            nonlocal subject
             if about is None:
                 console.print(line, markup=False)
-            else:
-                status.update(escape(line.removeprefix(MARKS["running"]).strip()))
+                return
+            if about != subject:
+                progress.reset(task)  # the time shown is that of the step, not of the whole
+                subject = about
+            text = line.removeprefix(MARKS["running"]).strip()
+            progress.update(task, description=escape(text))
 
         yield show
 
