@@ -3,7 +3,7 @@ from __future__ import annotations
 import numpy as np
 import pytest
 from gguf import MODEL_ARCH, get_tensor_name_map
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from phoundry.errors import InvalidInput
@@ -31,6 +31,7 @@ def test_unknown_names_have_no_counterpart() -> None:
         architecture("mamba")
 
 
+@settings(deadline=None)
 @given(
     heads=st.integers(1, 5),
     half=st.integers(1, 4),

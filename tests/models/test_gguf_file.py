@@ -10,7 +10,7 @@ from gguf import GGUFReader, GGUFWriter
 from gguf.constants import GGMLQuantizationType
 from gguf.quants import dequantize
 from gguf.quants import quantize as reference
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from phoundry.errors import InvalidInput
@@ -68,6 +68,7 @@ def test_every_cut_is_refused(file: Path, tmp_path: Path) -> None:
         cut.floats(max(cut.tensors.values(), key=lambda tensor: tensor.start).name)
 
 
+@settings(deadline=None)
 @given(st.binary(min_size=1, max_size=300), st.integers(0, 2**64 - 1))
 def test_noise_is_refused(
     tmp_path_factory: pytest.TempPathFactory, noise: bytes, count: int
@@ -88,6 +89,7 @@ def test_another_file_or_version_is_refused(tmp_path: Path) -> None:
         GGUFFile(path)
 
 
+@settings(deadline=None)
 @given(st.integers(0, 2**32 - 1), st.floats(1e-6, 1e4), st.integers(1, 40))
 def test_quantising_gives_the_gguf_packages_bytes(seed: int, size: float, blocks: int) -> None:
     values = np.random.default_rng(seed).normal(size=(blocks, 32)).astype(np.float32)

@@ -6,7 +6,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 from safetensors.torch import load_file, save_file
 
@@ -23,6 +23,7 @@ from phoundry.models.tensors import (
 )
 
 
+@settings(deadline=None)
 @given(st.lists(st.floats(width=32), min_size=1, max_size=50))
 def test_rounding_to_bfloat16_is_torchs(values: list[float]) -> None:
     array = np.array(values, np.float32)
@@ -94,6 +95,7 @@ def test_every_cut_of_a_file_is_refused(tmp_path: Path) -> None:
             SafetensorsFile(path)
 
 
+@settings(deadline=None)
 @given(st.binary(min_size=1, max_size=200).filter(lambda noise: not noise.startswith(b"{")))
 def test_noise_is_refused(tmp_path_factory: pytest.TempPathFactory, noise: bytes) -> None:
     path = tmp_path_factory.getbasetemp() / "noise.safetensors"

@@ -76,7 +76,7 @@ def check_folder(folder: Path) -> dict[str, Any]:
     faults = [
         Fault(
             str(path),
-            "is a link to a place outside the folder (`cp -rL` makes a copy without links)",
+            "is a link to a place outside the folder; `cp -rL` copies without links",
         )
         for path in wanted_files(folder)
         if not path.resolve().is_relative_to(folder.resolve())
