@@ -13,6 +13,7 @@ from phoundry.cli.output import Format, Output, Printer
 from phoundry.errors import UsageError
 
 if TYPE_CHECKING:
+    from phoundry.client import Client
     from phoundry.specs.connection import ConnectionSpec
 
 app = noun("Connections: addresses and secrets.")
@@ -34,6 +35,7 @@ FromStdin = Annotated[
     app,
     "create",
     example=(
+        "phoundry connection create faq --endpoint faq\n"
         "phoundry connection create faq --set endpoint=http://127.0.0.1:7411/… --secret key\n"
         "phoundry connection create faq --secret key=env:FAQ_KEY\n"
         "phoundry endpoint keys faq --only primary "
@@ -45,6 +47,9 @@ def create(
     name: Annotated[str | None, typer.Argument(help="Its name, unless FILE has it.")] = None,
     file: File = None,
     kind: Annotated[str | None, typer.Option("--type", help="custom or open_ai.")] = None,
+    endpoint: Annotated[
+        str | None, typer.Option(help="An endpoint of ours: its address and key are filled in.")
+    ] = None,
     settings: Settings = None,
     secrets: Secrets = None,
     secret_stdin: FromStdin = False,
@@ -58,11 +63,17 @@ def create(
     """
     from phoundry.client import Client
 
-    if not name and not file:
+    if not (name or file or endpoint):
         raise UsageError("The connection has no name.", remedy="Give a NAME or -f FILE.")
-    spec = _spec(name, file, kind, settings, secrets, secret_stdin)
+    client = Client()
+    if endpoint:
+        if file or kind or settings or secrets:
+            raise UsageError("--endpoint fills in everything.", remedy="Give it with NAME alone.")
+        spec = _to_endpoint(client, name or endpoint, endpoint)
+    else:
+        spec = _spec(name, file, kind, settings, secrets, secret_stdin)
     out = Printer(output)
-    connection = Client().connections.create(spec)
+    connection = client.connections.create(spec)
     out.one(connection)
     out.suggest(f"phoundry flow init FOLDER --connection {connection.name}")
 
@@ -132,6 +143,13 @@ def delete(
     confirm(f"Delete the connection '{name}'?", yes=yes)
     connections.delete(name)
     Printer(Format.table).note(f"Connection '{name}' is deleted.")
+
+
+def _to_endpoint(client: Client, name: str, endpoint: str) -> ConnectionSpec:
+    from phoundry.specs.connection import ConnectionSpec
+
+    key = client.endpoints.keys(endpoint).primaryKey
+    return ConnectionSpec.to_endpoint(name, client.endpoints.show(endpoint), key)
 
 
 def _spec(

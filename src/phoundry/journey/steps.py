@@ -12,8 +12,6 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 
-from pydantic import SecretStr
-
 from phoundry import flows
 from phoundry.errors import NotFound, PhoundryError, from_dict
 from phoundry.services import connections, data, deployments, endpoints, jobs, models
@@ -99,14 +97,8 @@ def deploy(context: Context, spec: JourneySpec) -> Progress:
 def connect(context: Context, spec: JourneySpec) -> Progress:
     """A custom connection with the endpoint's address and primary key, as a flow wants it."""
     endpoint = endpoints.show(context, spec.name)
-    wanted = ConnectionSpec(
-        name=spec.name,
-        configs={"api_base": endpoint.openai_base_url, "model": endpoint.name},
-        secrets={
-            "endpoint": SecretStr(endpoint.scoring_uri),
-            "key": SecretStr(endpoints.keys(context, spec.name).primaryKey),
-        },
-    )
+    key = endpoints.keys(context, spec.name).primaryKey
+    wanted = ConnectionSpec.to_endpoint(spec.name, endpoint, key)
     try:
         present = connections.values(context, spec.name)
     except NotFound:

@@ -8,6 +8,7 @@ from typing import Literal
 from pydantic import Field, SecretStr
 
 from phoundry.specs.base import Spec, View
+from phoundry.specs.endpoint import Endpoint
 from phoundry.specs.names import AssetName
 
 ConnectionType = Literal["custom", "open_ai"]
@@ -22,6 +23,17 @@ class ConnectionSpec(Spec):
     type: ConnectionType = "custom"
     configs: dict[str, str] = Field(default_factory=dict[str, str])
     secrets: dict[str, SecretStr] = Field(default_factory=dict[str, SecretStr])
+
+    @classmethod
+    def to_endpoint(cls, name: str, endpoint: Endpoint, key: str) -> ConnectionSpec:
+        """What a flow needs to call `endpoint`, in the shape of Microsoft's tutorial: the scoring
+        address and the key as secrets `endpoint` and `key`; `api_base` and `model` for llm nodes.
+        """
+        return cls(
+            name=name,
+            configs={"api_base": endpoint.openai_base_url, "model": endpoint.name},
+            secrets={"endpoint": SecretStr(endpoint.scoring_uri), "key": SecretStr(key)},
+        )
 
 
 class Connection(View):

@@ -7,7 +7,7 @@ Azure writes booleans as the strings "true" and "false" and numbers as strings; 
 from __future__ import annotations
 
 from collections.abc import Mapping
-from typing import Any, Literal
+from typing import Any, Literal, cast
 
 from pydantic import Field, ValidationError, model_validator
 
@@ -66,9 +66,12 @@ class FineTuneParameters(Spec):
     @model_validator(mode="before")
     @classmethod
     def _numbers_as_precision(cls, values: Any) -> Any:
-        if isinstance(values, Mapping) and isinstance(values.get("precision"), int):
-            return {**values, "precision": str(values["precision"])}
-        return values
+        if not isinstance(values, dict):
+            return values
+        given = cast(dict[str, Any], values)
+        if isinstance(given.get("precision"), int):
+            return {**given, "precision": str(given["precision"])}
+        return given
 
 
 def resolve(

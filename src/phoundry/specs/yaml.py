@@ -43,14 +43,15 @@ def load_document(path: Path) -> Any:
     reader = YAML(typ="rt")
     try:
         document: Any = reader.load(text)
-    except MarkedYAMLError as error:
+    except MarkedYAMLError as marked:
+        error: Any = marked  # ruamel's marks are untyped
         line: int = error.problem_mark.line + 1 if error.problem_mark else 1
         reason: str = (error.problem or "not YAML").strip()
         fault = Fault(f"{path}:{line}", reason)
         raise InvalidInput(f"{path} is not YAML.", faults=[fault]) from None
     except YAMLError as error:
         raise InvalidInput(f"{path} is not YAML: {error}") from None
-    if not isinstance(document, dict):
+    if not hasattr(document, "lc") or not hasattr(document, "keys"):
         raise InvalidInput(f"{path} holds no mapping.", remedy="It must hold `key: value` lines.")
     return document
 
