@@ -100,6 +100,8 @@ class TunedModel:
             with atomic_folder(output_dir / "adapter") as folder:
                 # Embeddings are never trained with adapters; looking would ask the hub.
                 self.adapted.save_pretrained(str(folder), save_embedding_layers=False)
+                # PEFT's empty form of a model card: nobody filled it in.
+                (folder / "README.md").unlink(missing_ok=True)
             return output_dir / "adapter"
         with atomic_folder(output_dir / "model") as folder:
             for file in self.checkpoint_dir.iterdir():
