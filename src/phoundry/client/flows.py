@@ -108,9 +108,7 @@ class Flows:
         if redirect:
             check_redirect(flow, redirect)
         redirected = Redirected(self._connections, redirect) if redirect else None
-        session = FlowSession(
-            flow.file, connections=redirected or self._connections, settings=chosen
-        )
+        session = FlowSession(flow, connections=redirected or self._connections, settings=chosen)
         return FlowChat(self, session, roles, dict(overrides or {}), redirected)
 
     def scores(self, path: Path | str) -> bool:
@@ -133,11 +131,11 @@ class Flows:
         if wanted_connections(flow):
             settings = self.settings(flow.root)
             return FlowSession(
-                flow.file, connections=self._connections, settings=settings, timeout=timeout
+                flow, connections=self._connections, settings=settings, timeout=timeout
             )
         # A flow that takes no connection needs no look into the store: it starts at once.
         bare = Unlisted(self._connections)
-        return FlowSession(flow.file, connections=bare, timeout=timeout)
+        return FlowSession(flow, connections=bare, timeout=timeout)
 
 
 class Unlisted:

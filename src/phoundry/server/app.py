@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import secrets
+from collections.abc import Callable
 from typing import Any
 
 from fastapi import FastAPI, Request
@@ -13,6 +14,7 @@ from starlette.exceptions import HTTPException
 from phoundry.errors import Fault, InvalidInput, NotFound, PhoundryError, UsageError
 from phoundry.server.routers import ROUTERS
 from phoundry.server.security import LOOPBACK, Guard
+from phoundry.server.waking import Waking
 from phoundry.services.context import Context, open_context
 from phoundry.settings import Home
 from phoundry.version import __version__
@@ -24,12 +26,14 @@ def create_app(
     context: Context | None = None,
     token: str | None = None,
     address: str | None = None,
+    wake: Callable[[], None] | None = None,
     hosts: frozenset[str] = LOOPBACK | {"phoundry.local"},
 ) -> FastAPI:
     """The API over the services of `home`.
 
-    `address` is set by the control plane; without it the app serves one process's own calls. The
-    token that every call must carry is `app.state.token`.
+    `address` and `wake` (called after every request that may have changed something) are the
+    control plane's; without them the app serves one process's own calls. The token that every
+    call must carry is `app.state.token`.
     """
     app = FastAPI(title="Phoundry", version=__version__, docs_url=None, redoc_url=None)
     app.state.context = context or open_context(home)
@@ -42,6 +46,8 @@ def create_app(
     app.add_exception_handler(PhoundryError, _on_error)
     app.add_exception_handler(RequestValidationError, _on_invalid)
     app.add_exception_handler(HTTPException, _on_http)
+    if wake:
+        app.add_middleware(Waking, wake=wake)
     app.add_middleware(Guard, token=app.state.token, hosts=hosts)
     return app
 

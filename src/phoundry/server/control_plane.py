@@ -21,14 +21,16 @@ from phoundry.errors import Conflict, UsageError
 from phoundry.files import PRIVATE, write_json
 from phoundry.journey import journeys
 from phoundry.server.app import create_app
-from phoundry.services import addresses, routing
+from phoundry.services import addresses, routing, status
 from phoundry.services.context import Context, open_context
 from phoundry.services.reconcile import deployments, gateway, jobs, models, tasks
 from phoundry.settings import DEFAULT_GATEWAY_PORT, DEFAULT_PORT, Home, Settings
 
 log = logging.getLogger("phoundry.server")
 
-TICK_SECONDS = 0.2
+TICK_SECONDS = 0.2  # while something is under way
+IDLE_SECONDS = 1.0  # else; a request that changes anything wakes the loop
+FAULT_SECONDS = 2.0
 STOP_SECONDS = 25.0
 
 
@@ -56,6 +58,7 @@ class ControlPlane:
         self.gateway_port = self._gateway_port(gateway_port or settings.gateway_port, used)
         self.stop_workers = False
         self._stopping = threading.Event()
+        self._wake = threading.Event()
         self._context: Context | None = None
 
     def run(self, on_ready: Callable[[str], None] | None = None) -> None:
@@ -64,7 +67,7 @@ class ControlPlane:
             context = open_context(self.home)
             self._context = context = replace(context, publish=lambda: routing.publish(context))
             address = f"http://{self.host}:{self.port}"
-            app = create_app(self.home, context=context, address=address)
+            app = create_app(self.home, context=context, address=address, wake=self._wake.set)
             config = uvicorn.Config(app, log_level="warning", access_log=False, lifespan="off")
             server = uvicorn.Server(config)
             app.state.shutdown = lambda: self._shut_down(server)
@@ -79,6 +82,7 @@ class ControlPlane:
                 on_ready(address)
             self._serve(server, listener)
             self._stopping.set()
+            self._wake.set()
             loop.join(timeout=10)
             self.home.server_file.unlink(missing_ok=True)
             if self.stop_workers:
@@ -119,16 +123,20 @@ class ControlPlane:
     def _loop(self) -> None:
         assert self._context is not None  # noqa: S101 - set before the thread starts
         while not self._stopping.is_set():
+            self._wake.clear()
+            pause = TICK_SECONDS
             try:
-                tick(self._context, self.host, self.gateway_port)
+                if not tick(self._context, self.host, self.gateway_port):
+                    pause = IDLE_SECONDS
             except Exception:
+                # The loop outlives any one fault, and says it.
                 log.exception("a tick of the reconciler failed")
-                self._stopping.wait(2.0)
-            self._stopping.wait(TICK_SECONDS)
+                pause = FAULT_SECONDS
+            self._wake.wait(pause)
 
 
-def tick(context: Context, host: str, gateway_port: int) -> None:
-    """One round over everything that is under way."""
+def tick(context: Context, host: str, gateway_port: int) -> bool:
+    """One round over everything that is under way. True if something was."""
     tasks.tick(context)
     jobs.tick(context)
     models.tick(context)
@@ -136,6 +144,7 @@ def tick(context: Context, host: str, gateway_port: int) -> None:
         routing.publish(context)
     gateway.tick(context, host, gateway_port)
     journeys.tick(context)
+    return status.under_way(context)
 
 
 def stop_everything(context: Context) -> None:

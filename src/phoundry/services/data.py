@@ -11,7 +11,7 @@ from typing import Any
 
 from sqlalchemy import select
 
-from phoundry.data import Row, check_messages, split, to_jsonl
+from phoundry.data import Checked, Row, check_messages, split, to_jsonl
 from phoundry.errors import NotFound
 from phoundry.services.context import Context
 from phoundry.services.rows import find, get, names
@@ -33,8 +33,8 @@ def create(context: Context, spec: DataSpec, content: bytes) -> DataAsset:
         newest = find(session, context, DataAssetRow, spec.name)
         if newest and _same(newest, digest, spec):
             return view(newest)
-    rows = _read(spec.filename, content)
-    parts = split(rows, spec.test_size, spec.seed)
+    checked = _read(spec.filename, content)
+    parts = split(checked.rows, spec.test_size, spec.seed)
     kept = {
         "train": _keep(context, parts.train),
         "test": _keep(context, parts.test) if parts.test else None,
@@ -55,7 +55,7 @@ def create(context: Context, spec: DataSpec, content: bytes) -> DataAsset:
         )
         session.add(row)
         session.flush()
-        return view(row)
+        return view(row).model_copy(update={"notices": list(checked.notices)})
 
 
 def listing(context: Context) -> list[DataAsset]:
@@ -114,12 +114,12 @@ def _same(row: DataAssetRow, digest: str, spec: DataSpec) -> bool:
     return (row.sha256, row.test_size, row.seed) == (digest, spec.test_size, spec.seed)
 
 
-def _read(filename: str, content: bytes) -> list[Row]:
-    """Conversations of `content`; the checker reads files, so it is given one."""
+def _read(filename: str, content: bytes) -> Checked:
+    """The conversations of `content`; the checker reads files, so it is given one."""
     with tempfile.TemporaryDirectory(prefix="phoundry-") as folder:
         path = Path(folder) / "source.jsonl"
         path.write_bytes(content)
-        return check_messages(path, name=filename).rows
+        return check_messages(path, name=filename)
 
 
 def _keep(context: Context, conversations: list[Row]) -> dict[str, Any]:

@@ -12,6 +12,7 @@ from phoundry.compute import workers
 from phoundry.files import read_json
 from phoundry.services import models
 from phoundry.services.context import Context
+from phoundry.specs.job import FINISHED
 from phoundry.specs.status import Process, Status
 from phoundry.store.tables import (
     ConnectionRow,
@@ -19,6 +20,7 @@ from phoundry.store.tables import (
     DeploymentRow,
     EndpointRow,
     JobRow,
+    JourneyRow,
     ModelRow,
     TaskRow,
 )
@@ -65,6 +67,21 @@ def show(context: Context, *, address: str | None = None) -> Status:
         processes=processes,
         counts=counts,
     )
+
+
+def under_way(context: Context) -> bool:
+    """Whether anything waits for the reconciler's next tick soon."""
+    unfinished = [
+        select(JobRow.id).where(JobRow.status.not_in(FINISHED)),
+        select(TaskRow.id).filter_by(state="running"),
+        select(ModelRow.id).filter_by(status="Registering"),
+        select(DeploymentRow.id).where(DeploymentRow.replica.not_in(("ready", "failed"))),
+        select(DeploymentRow.id).filter_by(state="Deleting"),
+        select(EndpointRow.id).filter_by(state="Deleting"),
+        select(JourneyRow.id).filter_by(state="running"),
+    ]
+    with context.begin("status/read") as session:
+        return any(session.scalar(query.limit(1)) is not None for query in unfinished)
 
 
 def _process(kind: str, name: str, folder: Path) -> Process | None:

@@ -42,3 +42,4 @@ class DataAsset(View):
     description: str = ""
     tags: dict[str, str] = Field(default_factory=dict[str, str])
     created_at: datetime
+    notices: list[str] = Field(default_factory=list[str], description="Said once, at creation")

@@ -73,7 +73,7 @@ def _start(session: Session, context: Context, row: DeploymentRow) -> None:
     config: dict[str, Any] = read_json(checkpoint / "config.json") or {}
     longest = int(config.get("max_position_embeddings", CONTEXT))
     context_length = min(row.spec["context_length"] or CONTEXT, longest)
-    _check_memory(row, checkpoint, files)
+    check_memory(row.spec["model"], checkpoint, files)
     spec = {
         "name": f"{row.endpoint}/{row.name}",
         "engine": row.spec["engine"],
@@ -132,7 +132,7 @@ def _converted(session: Session, context: Context, checkpoint: Path) -> Path | N
     return None
 
 
-def _check_memory(row: DeploymentRow, checkpoint: Path, files: dict[str, Any]) -> None:
+def check_memory(model: str, checkpoint: Path, files: dict[str, Any]) -> None:
     """Raise InsufficientResources where the weights alone are larger than what is free."""
     if "gguf_path" in files:
         size = Path(files["gguf_path"]).stat().st_size
@@ -141,7 +141,7 @@ def _check_memory(row: DeploymentRow, checkpoint: Path, files: dict[str, Any]) -
     available = machine.available_memory()
     if size > available:
         raise InsufficientResources(
-            f"'{row.spec['model']}' takes {size / 1e9:.1f} GB of memory and more with its "
+            f"'{model}' takes {size / 1e9:.1f} GB of memory and more with its "
             f"conversations; {available / 1e9:.1f} GB are free.",
             remedy="Delete another deployment, or deploy a smaller model.",
         )

@@ -1,0 +1,109 @@
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+
+from phoundry.errors import Conflict, InsufficientResources, InvalidInput, NotFound
+from phoundry.services import data, jobs
+from phoundry.services.context import Context
+from phoundry.services.reconcile import deployments as reconcile
+from phoundry.services.reconcile import jobs as reconcile_jobs
+from phoundry.specs.data import DataSpec
+from phoundry.specs.job import FineTuningJobSpec, Job
+
+MODEL = "smollm2-135m-instruct"
+
+
+@pytest.fixture
+def faq(context: Context, chats: bytes) -> str:
+    return data.create(context, DataSpec(name="faq", filename="faq.jsonl"), chats).name
+
+
+def create(context: Context, **changes: object) -> Job:
+    values = {"model": MODEL, "training_data": "faq", **changes}
+    return jobs.create(context, FineTuningJobSpec.model_validate(values))
+
+
+def test_the_data_version_is_pinned_and_every_value_has_its_source(
+    context: Context, faq: str
+) -> None:
+    job = create(context, hyperparameters={"learning_rate": "1e-4", "apply_lora": "true"})
+    assert job.status == "Queued"
+    assert job.training_data == "faq:1"
+    assert job.parameters["learning_rate"] == 1e-4
+    assert job.sources["learning_rate"] == "user"
+    assert set(job.sources.values()) <= {"user", "model", "machine", "default"}
+    assert jobs.show(context, job.name).events[0].kind == "queued"
+
+
+def test_what_is_known_to_fail_is_refused_at_once(
+    context: Context, faq: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    with pytest.raises(NotFound, match="Did you mean smollm2-135m-instruct"):
+        create(context, model="smolm2-135m-instruct")
+    with pytest.raises(NotFound, match="data asset"):
+        create(context, training_data="fqa")
+    with pytest.raises(NotFound, match="data asset"):
+        create(context, validation_data="none")
+    with pytest.raises(InvalidInput, match="learning_rate"):
+        create(context, hyperparameters={"learningrate": 1})
+    monkeypatch.setenv("PHOUNDRY_MEMORY_LIMIT", "300000000")
+    with pytest.raises(InsufficientResources, match=r"0\.3 GB"):
+        create(context)
+    assert jobs.listing(context) == []
+
+
+def test_a_name_is_taken_once(context: Context, faq: str) -> None:
+    create(context, name="one")
+    with pytest.raises(Conflict, match="Choose another name"):
+        create(context, name="one")
+
+
+def test_azures_places_are_recorded(context: Context, faq: str) -> None:
+    job = create(context, resources={"instance_types": ["Standard_NC24ads_A100_v4"]})
+    assert "Standard_NC24ads_A100_v4" in job.notices[0]
+
+
+def test_a_queued_job_is_cancelled_at_once_and_can_be_resumed(context: Context, faq: str) -> None:
+    create(context, name="one")
+    assert jobs.cancel(context, "one").status == "Canceled"
+    with pytest.raises(Conflict, match="ended already"):
+        jobs.cancel(context, "one")
+    assert jobs.resume(context, "one").status == "Queued"
+    with pytest.raises(Conflict, match="only an ended one"):
+        jobs.resume(context, "one")
+
+
+def test_a_job_whose_worker_vanished_is_failed_with_the_way_on(context: Context, faq: str) -> None:
+    job = create(context, name="one")
+    with context.database.begin() as session:
+        row = reconcile_jobs.select(reconcile_jobs.JobRow).filter_by(name="one")
+        session.scalars(row).one().status = "Running"
+    Path(job.run_dir).mkdir(parents=True)
+    reconcile_jobs.tick(context)
+    ended = jobs.show(context, "one")
+    assert ended.status == "Failed"
+    assert ended.error is not None
+    assert "phoundry job resume one" in ended.error["remedy"]
+
+
+def test_a_growing_log_is_cut_at_a_lines_end(tmp_path: Path) -> None:
+    path = tmp_path / "log.txt"
+    path.write_bytes("one ü\ntw".encode())
+    first = jobs.read_log(path, 0, finished=False)
+    assert (first.text, first.finished) == ("one ü\n", False)
+    path.write_bytes("one ü\ntwo".encode())
+    rest = jobs.read_log(path, first.offset, finished=True)
+    assert (rest.text, rest.finished) == ("two", True)
+    assert jobs.read_log(tmp_path / "none", 0, finished=False).text == ""
+
+
+def test_a_deployment_larger_than_the_memory_fails_with_the_figures(
+    context: Context, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    gguf = tmp_path / "model.gguf"
+    gguf.write_bytes(b"0" * 4_000_000)
+    monkeypatch.setenv("PHOUNDRY_MEMORY_LIMIT", "1000000")
+    with pytest.raises(InsufficientResources, match=r"0\.0 GB are free"):
+        reconcile.check_memory("big", tmp_path, {"gguf_path": str(gguf)})
