@@ -66,7 +66,7 @@ def convert(
     with _atomic_file(gguf_path) as temporary:
         writer = GGUFWriter(temporary, kind.name)
         try:
-            writer.add_name(name or checkpoint_dir.name)
+            writer.add_name(_safe_name(name or checkpoint_dir.name, kind))
             writer.add_file_type(FILE_TYPES[quantization])
             writer.add_quantization_version(2)
             add_shape(writer, config)
@@ -81,6 +81,16 @@ def convert(
         "bytes": gguf_path.stat().st_size,
         "notices": notices,
     }
+
+
+def _safe_name(name: str, kind: Architecture) -> str:
+    """`name`, unless llama.cpp would misread it.
+
+    It takes any model called something with "phi3" for a Phi-3 and then fails to load one without
+    Phi-3's tokens, such as a SmolLM2 that its user calls "better-than-phi3".
+    """
+    sounds_like_phi3 = "phi3" in name.lower().replace("-", "").replace("_", "")
+    return kind.name if sounds_like_phi3 and kind.name != "phi3" else name
 
 
 def _plan(weights: Weights, kind: Architecture, config: dict[str, Any]) -> list[_Tensor]:
