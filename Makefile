@@ -6,7 +6,7 @@ export OMP_WAIT_POLICY := passive
 BIN := $(VENV)/bin
 PIP := $(BIN)/python -m pip --disable-pip-version-check --quiet install -c constraints.txt
 
-.PHONY: help demo test test-fast check format install clean
+.PHONY: help demo test test-fast check format install clean bench-journey bench-startup bench-gateway
 
 help:  ## Show the targets
 	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed 's/:.*##/\t/' | expand -t 14
@@ -43,6 +43,15 @@ check: $(VENV)/.dev  ## Format, lint, types, layers and tests
 format: $(VENV)/.dev  ## Format the code
 	@$(BIN)/ruff format .
 	@$(BIN)/ruff check --fix .
+
+bench-journey: $(VENV)/.run  ## Time the demonstration on an empty home, with its memory
+	@$(BIN)/python benchmarks/journey.py
+
+bench-startup: $(VENV)/.run  ## Time phoundry --help
+	@$(BIN)/python benchmarks/startup.py
+
+bench-gateway: $(VENV)/.run  ## Time the gateway with a replica that does nothing
+	@$(BIN)/python benchmarks/gateway.py
 
 clean:  ## Remove the environment and caches (never your PHOUNDRY_HOME)
 	rm -rf $(VENV) build dist .pytest_cache .ruff_cache .hypothesis .import_linter_cache
