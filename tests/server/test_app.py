@@ -132,3 +132,32 @@ def test_a_connections_secret_is_answered_to_one_route_alone(owner: TestClient) 
 def test_shutting_down_needs_something_that_runs(owner: TestClient) -> None:
     assert owner.post("/api/shutdown").status_code == 409
     assert owner.get("/api/status").json()["running"] is False
+
+
+@pytest.mark.parametrize("host", ["[::1].evil.example", "127.0.0.1/evil", "me@127.0.0.1", ""])
+def test_a_host_that_only_looks_like_ours(owner: TestClient, host: str) -> None:
+    assert owner.get("/api/data", headers={"Host": host}).status_code == 403
+
+
+def test_of_two_hosts_both_must_be_ours(owner: TestClient) -> None:
+    for first, second in (("evil.example", "127.0.0.1"), ("127.0.0.1", "evil.example")):
+        hosts = [("Host", first), ("Host", second)]
+        assert owner.get("/api/data", headers=hosts).status_code == 403
+
+
+def test_a_body_in_chunks_is_bounded_too(owner: TestClient) -> None:
+    def pieces() -> Iterator[bytes]:
+        for _ in range(5):
+            yield b" " * (1 << 20)
+
+    headers = {"Content-Type": "application/json"}
+    answer = owner.post("/api/endpoints", content=pieces(), headers=headers)
+    assert answer.status_code == 413
+    assert answer.json()["error"]["code"] == "TooLarge"
+
+
+def test_deep_nesting_is_refused_and_the_server_lives(owner: TestClient) -> None:
+    headers = {"Content-Type": "application/json"}
+    answer = owner.post("/api/endpoints", content=b"[" * 200_000, headers=headers)
+    assert answer.status_code == 400
+    assert owner.get("/api/data").status_code == 200

@@ -204,3 +204,16 @@ def test_a_replica_without_transformers_engine_imports_no_torch() -> None:
     )
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
     assert done.stdout.strip() == "[]"
+
+
+@pytest.mark.parametrize("path", ["/health", "/score", "/v1/chat/completions"])
+@pytest.mark.parametrize(
+    "headers", [{"Host": "evil.example"}, {"Origin": "https://evil.example"}, {"Origin": "null"}]
+)
+def test_foreign_hosts_and_origins_are_403(
+    echo: Worker, path: str, headers: dict[str, str]
+) -> None:
+    authorised = {"Authorization": "Bearer replica-token", **headers}
+    with httpx.Client(base_url=echo.url, headers=authorised, trust_env=False) as client:
+        for method in ("GET", "POST", "OPTIONS"):
+            assert client.request(method, path).status_code == 403

@@ -13,11 +13,14 @@ from starlette.exceptions import HTTPException
 
 from phoundry.errors import Fault, InvalidInput, NotFound, PhoundryError, UsageError
 from phoundry.server.routers import ROUTERS
-from phoundry.server.security import LOOPBACK, Guard
+from phoundry.server.security import Guard
 from phoundry.server.waking import Waking
 from phoundry.services.context import Context, open_context
 from phoundry.settings import Home
 from phoundry.version import __version__
+
+# The host that a process calls itself when it runs the services without a control plane.
+IN_PROCESS = "phoundry.local"
 
 
 def create_app(
@@ -27,7 +30,6 @@ def create_app(
     token: str | None = None,
     address: str | None = None,
     wake: Callable[[], None] | None = None,
-    hosts: frozenset[str] = LOOPBACK | {"phoundry.local"},
 ) -> FastAPI:
     """The API over the services of `home`.
 
@@ -48,7 +50,7 @@ def create_app(
     app.add_exception_handler(HTTPException, _on_http)
     if wake:
         app.add_middleware(Waking, wake=wake)
-    app.add_middleware(Guard, token=app.state.token, hosts=hosts)
+    app.add_middleware(Guard, token=app.state.token, names=(IN_PROCESS,))
     return app
 
 

@@ -24,6 +24,7 @@ from phoundry.server.app import create_app
 from phoundry.services import addresses, routing, status
 from phoundry.services.context import Context, open_context
 from phoundry.services.reconcile import deployments, gateway, jobs, models, tasks
+from phoundry.serving.heads import BoundedHeads
 from phoundry.settings import DEFAULT_GATEWAY_PORT, DEFAULT_PORT, Home, Settings
 
 log = logging.getLogger("phoundry.server")
@@ -68,7 +69,15 @@ class ControlPlane:
             self._context = context = replace(context, publish=lambda: routing.publish(context))
             address = f"http://{self.host}:{self.port}"
             app = create_app(self.home, context=context, address=address, wake=self._wake.set)
-            config = uvicorn.Config(app, log_level="warning", access_log=False, lifespan="off")
+            config = uvicorn.Config(
+                app,
+                http=BoundedHeads,
+                ws="none",
+                log_level="warning",
+                access_log=False,
+                lifespan="off",
+                server_header=False,
+            )
             server = uvicorn.Server(config)
             app.state.shutdown = lambda: self._shut_down(server)
             addresses.remember_ports(self.home, self.port, self.gateway_port)

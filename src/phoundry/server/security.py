@@ -5,11 +5,10 @@ from __future__ import annotations
 import hmac
 import json
 from typing import Any
-from urllib.parse import urlsplit
 
-from phoundry.errors import Forbidden, PhoundryError, TooLarge, Unauthenticated
+from phoundry.errors import PhoundryError, TooLarge, Unauthenticated
+from phoundry.serving.hosts import HostCheck
 
-LOOPBACK = frozenset({"127.0.0.1", "localhost", "[::1]"})
 OPEN_PATHS = frozenset({"/healthz"})
 MAX_BODY = 1 << 30  # bytes; data sets are uploaded through the API
 MAX_JSON = 4 << 20
@@ -18,50 +17,76 @@ MAX_JSON = 4 << 20
 class Guard:
     """Answers 403 for a foreign Host or Origin (DNS rebinding), 401 without the token, 413."""
 
-    def __init__(self, app: Any, *, token: str, hosts: frozenset[str] = LOOPBACK) -> None:
+    def __init__(self, app: Any, *, token: str, names: tuple[str, ...] = ()) -> None:
+        """`names`: hosts that are this server's own besides those of loopback."""
         self.app = app
         self.token = token.encode()
-        self.hosts = hosts
+        self.hosts = HostCheck(*names)
 
     async def __call__(self, scope: Any, receive: Any, send: Any) -> None:
         if scope["type"] != "http":
             await self.app(scope, receive, send)
             return
-        headers = {name.lower(): value for name, value in scope["headers"]}
         try:
-            self._check(scope["path"], headers)
+            self.hosts.check(scope)
+            if scope["path"] in OPEN_PATHS:
+                limit = 0
+            else:
+                headers = dict(scope["headers"])
+                self._check_token(headers)
+                limit = MAX_BODY if scope["path"] == "/api/data" else MAX_JSON
+                _check_length(headers, limit)
         except PhoundryError as error:
             await _answer(send, error)
             return
-        await self.app(scope, receive, send)
+        await self._bounded(scope, receive, send, limit)
 
-    def _check(self, path: str, headers: dict[bytes, bytes]) -> None:
-        host = headers.get(b"host", b"").decode("latin-1")
-        if _hostname(f"//{host}") not in self.hosts:
-            raise Forbidden(f"The host '{host}' is not one this server answers for.")
-        origin = headers.get(b"origin")
-        if origin is not None and _hostname(origin.decode("latin-1")) not in self.hosts:
-            raise Forbidden("Requests from other web sites are refused.")
-        if path in OPEN_PATHS:
-            return
+    async def _bounded(self, scope: Any, receive: Any, send: Any, limit: int) -> None:
+        """Run the app; a body that comes in chunks tells its size only as it comes."""
+        size = 0
+        answered = False
+
+        async def receiving() -> Any:
+            nonlocal size
+            message = await receive()
+            size += len(message.get("body", b""))
+            if size > limit:
+                raise _Overflow
+            return message
+
+        async def sending(message: Any) -> None:
+            nonlocal answered
+            answered = True
+            await send(message)
+
+        try:
+            await self.app(scope, receiving, sending)
+        except _Overflow:
+            if answered:
+                raise
+            await _answer(send, _too_large(f"more than {limit:,}", limit))
+
+    def _check_token(self, headers: dict[bytes, bytes]) -> None:
         scheme, _, token = headers.get(b"authorization", b"").partition(b" ")
         if scheme.lower() != b"bearer" or not hmac.compare_digest(token.strip(), self.token):
             raise Unauthenticated(
                 "The control plane's token is missing or wrong.",
                 remedy="The command line reads it from PHOUNDRY_HOME; else set PHOUNDRY_TOKEN.",
             )
-        length = headers.get(b"content-length", b"0")
-        limit = MAX_BODY if path == "/api/data" else MAX_JSON
-        if not length.isdigit() or int(length) > limit:
-            raise TooLarge(f"The body has {length.decode('latin-1')} bytes; {limit} are the limit.")
 
 
-def _hostname(url: str) -> str:
-    try:
-        name = urlsplit(url).hostname or ""
-    except ValueError:
-        return ""
-    return f"[{name}]" if ":" in name else name
+class _Overflow(BaseException):
+    """The body has grown over its limit. No `Exception`: a router must not answer it as a fault."""
+
+
+def _check_length(headers: dict[bytes, bytes], limit: int) -> None:
+    length = headers.get(b"content-length", b"0")
+    if not length.isdigit() or int(length) > limit:
+        raise _too_large(length[:20].decode("latin-1"), limit)
+
+
+def _too_large(size: str, limit: int) -> TooLarge:
+    return TooLarge(f"The body has {size} bytes; {limit:,} are the limit.")
 
 
 async def _answer(send: Any, error: PhoundryError) -> None:

@@ -70,10 +70,12 @@ async def serve(
     """
     import uvicorn
 
+    from phoundry.serving.heads import BoundedHeads
+
     server = uvicorn.Server(
         uvicorn.Config(
             app,
-            http="httptools",
+            http=BoundedHeads,
             ws="none",
             lifespan="off",
             access_log=False,

@@ -18,10 +18,10 @@ from typing import Any
 from phoundry.files import write_json
 from phoundry.serving.gateway.access import AccessLog
 from phoundry.serving.gateway.app import GatewayApp
-from phoundry.serving.gateway.hosts import HostCheck
 from phoundry.serving.gateway.relay import Relay
 from phoundry.serving.gateway.reload import Reloader, keep
 from phoundry.serving.gateway.routing import Router
+from phoundry.serving.hosts import HostCheck
 from phoundry.serving.listen import bind, port_of, run, serve
 from phoundry.spool import Spool
 from phoundry.worker import main

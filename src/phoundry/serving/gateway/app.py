@@ -28,10 +28,10 @@ from phoundry.serving.errors import azure_body, bad_parameter, openai_body, resp
 from phoundry.serving.gateway.access import AccessLog
 from phoundry.serving.gateway.auth import presented_key, wrong_key
 from phoundry.serving.gateway.exchange import Exchange
-from phoundry.serving.gateway.hosts import HostCheck
 from phoundry.serving.gateway.models import list_models
 from phoundry.serving.gateway.relay import Relay
 from phoundry.serving.gateway.routing import PIN, Endpoint, Router
+from phoundry.serving.hosts import HostCheck
 from phoundry.serving.paths import CHAT, SCORE
 
 _MODELS = "/v1/models"

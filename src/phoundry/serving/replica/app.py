@@ -27,6 +27,7 @@ from phoundry.serving.asgi import (
     while_connected,
 )
 from phoundry.serving.errors import azure_body, openai_body
+from phoundry.serving.hosts import HostCheck
 from phoundry.serving.paths import CHAT, SCORE
 from phoundry.serving.replica import openai, score
 from phoundry.serving.replica.generation import Generator, Prepared
@@ -39,6 +40,7 @@ class ReplicaApp:
         self._generator = generator
         self._token = f"Bearer {token}".encode()
         self._model_name = model_name
+        self._hosts = HostCheck()
         self.ready = False
         self._handlers: dict[str, Callable[[dict[str, Any], Send], Awaitable[None]]] = {
             CHAT: self._chat,
@@ -75,6 +77,7 @@ class ReplicaApp:
             await reply_json(send, 500, body(failure))
 
     async def _route(self, scope: Scope, receive: Receive, send: Send) -> None:
+        self._hosts.check(scope)
         path, method = scope["path"], scope["method"]
         if path == "/health" and method == "GET":
             await self._health(send)

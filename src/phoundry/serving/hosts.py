@@ -16,15 +16,16 @@ _ORIGIN = re.compile(rf"https?://{_HOST.pattern}")
 class HostCheck:
     """Refuses requests whose Host or Origin is not this machine's own name."""
 
-    def __init__(self, configured: str) -> None:
-        self._allowed = LOOPBACK | {configured.lower()}
+    def __init__(self, *others: str) -> None:
+        """`others`: names that are this server's own besides those of loopback."""
+        self._allowed = LOOPBACK | {name.lower() for name in others}
         # The hot path: values that have passed before, such as b"127.0.0.1:7411".
         self._passed: set[bytes] = set()
 
     def check(self, scope: Scope) -> None:
         """Raises Forbidden for a foreign Host or Origin, or where Host is missing."""
         host_seen = False
-        for name, value in scope["headers"]:
+        for name, value in scope["headers"]:  # every one: of two Hosts both must be ours
             if name == b"host":
                 host_seen = True
                 if value not in self._passed:
