@@ -1,7 +1,9 @@
 """Append-only event files: how a worker tells the control plane what happens.
 
 A worker appends one JSON object a line; the control plane reads from the byte offset that it has
-taken in. Both may be killed at any moment: a last line without its newline is not yet an event.
+taken in. Both may be killed at any moment, and the disk may be full: a last line without its
+newline is not yet an event, and a part of a line that the next worker found stays a line of its
+own, which readers pass over.
 """
 
 from __future__ import annotations
@@ -10,7 +12,7 @@ import json
 import os
 import time
 from pathlib import Path
-from typing import Any
+from typing import Any, cast
 
 
 class Spool:
@@ -22,9 +24,11 @@ class Spool:
     def append(self, kind: str, **data: Any) -> None:
         """Add `{"time": seconds since the epoch, "kind": kind, **data}`."""
         line = json.dumps({"time": time.time(), "kind": kind, **data}, ensure_ascii=False) + "\n"
-        handle = os.open(self.path, os.O_WRONLY | os.O_CREAT | os.O_APPEND, 0o644)
+        handle = os.open(self.path, os.O_RDWR | os.O_CREAT | os.O_APPEND, 0o644)
         try:
-            os.write(handle, line.encode())
+            size = os.fstat(handle).st_size
+            torn = size > 0 and os.pread(handle, 1, size - 1) != b"\n"
+            os.write(handle, b"\n" * torn + line.encode())
         finally:
             os.close(handle)
 
@@ -37,4 +41,14 @@ class Spool:
         except FileNotFoundError:
             return [], offset
         whole = content[: content.rfind(b"\n") + 1]
-        return [json.loads(line) for line in whole.splitlines() if line], offset + len(whole)
+        events = [event for line in whole.split(b"\n") if (event := _event(line))]
+        return events, offset + len(whole)
+
+
+def _event(line: bytes) -> dict[str, Any] | None:
+    """The event of a line, or None where a kill or a full disk left only a part of one."""
+    try:
+        found = json.loads(line)
+    except ValueError:
+        return None
+    return cast(dict[str, Any], found) if isinstance(found, dict) and "kind" in found else None

@@ -3,8 +3,9 @@
 A worker is `python -m phoundry.<room> RUN_DIR`. Its folder holds
 
     spec.json      what to do (written by the control plane before the start)
-    lock           held while the worker lives: one folder never has two workers
-    process.json   {"pid", "create_time"}: written by the worker itself
+    lock           held while the worker lives: one folder never has two workers. Its holder's
+                   {"pid", "create_time"} stand in it
+    process.json   the same, written by whoever starts the worker and by the worker itself
     events.jsonl   what happens (see spool.py)
     log.txt        standard output and error
     result.json    written once, last: {"status": "succeeded", ...} or {"status", "error"}
@@ -16,6 +17,7 @@ A folder without result.json whose process is gone was killed.
 from __future__ import annotations
 
 import fcntl
+import json
 import os
 import signal
 import sys
@@ -82,8 +84,10 @@ def claim(run_dir: Path) -> None:
             if attempt == _CLAIM_ATTEMPTS - 1:
                 raise Conflict(f"A worker already runs in {run_dir}.") from None
             time.sleep(0.02)
-    created = psutil.Process().create_time()
-    write_json(run_dir / "process.json", {"pid": os.getpid(), "create_time": created})
+    record = {"pid": os.getpid(), "create_time": psutil.Process().create_time()}
+    os.ftruncate(handle, 0)
+    os.pwrite(handle, json.dumps(record).encode(), 0)
+    write_json(run_dir / "process.json", record)
 
 
 def main(task: Task) -> None:

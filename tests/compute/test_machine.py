@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import os
 import socket
 from collections.abc import Iterator
 
@@ -20,7 +21,9 @@ def taken() -> Iterator[int]:
 
 
 def test_a_named_port_in_use_is_an_error_that_says_by_whom(taken: int) -> None:
-    with pytest.raises(InsufficientResources, match=rf"Port {taken} .* in use by .*python"):
+    with pytest.raises(
+        InsufficientResources, match=rf"Port {taken} .* in use by .*pid {os.getpid()}"
+    ):
         machine.choose_port(HOST, named=taken, remembered=None, default=taken)
 
 

@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import fcntl
 import json
 import os
 import signal
@@ -98,3 +99,23 @@ def test_a_worker_without_its_record_is_still_seen(folder: Path) -> None:
     (folder / "process.json").unlink()
     assert workers.inspect(folder).running
     (folder / "process.json").write_text(record)
+
+
+def test_the_one_that_holds_the_folder_is_the_one_that_is_stopped(folder: Path) -> None:
+    """Two control planes in a row may each have started one; the record may be of the second."""
+    first = workers.start(folder, MODULE, {"seconds": 60})
+    until(lambda: started(folder))
+    (folder / "process.json").write_text(json.dumps({"pid": 2**22 + 1, "create_time": 1.0}))
+    assert workers.inspect(folder).pid == first
+    assert workers.terminate(folder)
+    until(lambda: not workers.inspect(folder).running)
+
+
+def test_two_who_look_at_a_lock_do_not_see_each_other(tmp_path: Path) -> None:
+    lock = tmp_path / "lock"
+    lock.touch()
+    with lock.open("r+") as other:
+        fcntl.flock(other, fcntl.LOCK_SH)  # what looking does, held for longer
+        assert not workers.lock_held(lock)
+        fcntl.flock(other, fcntl.LOCK_EX)
+        assert workers.lock_held(lock)

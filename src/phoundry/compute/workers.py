@@ -8,10 +8,12 @@ every worker again by looking at folders, and starting one twice is harmless.
 from __future__ import annotations
 
 import fcntl
+import json
 import os
 import subprocess
 import sys
 from collections.abc import Callable, Mapping
+from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -70,7 +72,7 @@ def start(
 
 def inspect(run_dir: Path) -> WorkerState:
     """The state of the worker of `run_dir`; a folder that is not there has none."""
-    record: dict[str, Any] = read_json(run_dir / "process.json") or {}
+    record = _record(run_dir)
     pid: int | None = record.get("pid")
     running = lock_held(run_dir / "lock") or lives(pid, record.get("create_time"))
     # Read after the check: a result that appears in between belongs to a worker that has ended.
@@ -88,7 +90,8 @@ def kill(run_dir: Path) -> bool:
 
     def kill_tree(process: psutil.Process) -> None:
         for child in process.children(recursive=True):
-            child.kill()
+            with suppress(psutil.NoSuchProcess):
+                child.kill()
         process.kill()
 
     return _signal(run_dir, kill_tree)
@@ -102,8 +105,21 @@ def memory_bytes(pid: int) -> int | None:
         return None
 
 
+def _record(run_dir: Path) -> dict[str, Any]:
+    """Pid and start time of the worker: those of the lock's holder, else those of process.json.
+
+    process.json is only what was tried last: two control planes may have started one worker each
+    in a folder, and the second worker left at once.
+    """
+    lock = run_dir / "lock"
+    if lock_held(lock):
+        with suppress(ValueError):  # taken this very moment, and nothing written into it yet
+            return json.loads(lock.read_bytes())
+    return read_json(run_dir / "process.json") or {}
+
+
 def _signal(run_dir: Path, action: Callable[[psutil.Process], None]) -> bool:
-    record: dict[str, Any] = read_json(run_dir / "process.json") or {}
+    record = _record(run_dir)
     if not lives(record.get("pid"), record.get("create_time")):
         return False
     try:
@@ -145,13 +161,16 @@ def _reap(pid: int) -> None:
 
 
 def lock_held(path: Path) -> bool:
-    """Whether some process holds the lock file `path`."""
+    """Whether some process holds the lock file `path`.
+
+    Looking takes a shared lock for a moment, so that two who look never see one another.
+    """
     try:
         handle = os.open(path, os.O_RDWR)
     except FileNotFoundError:
         return False
     try:
-        fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        fcntl.flock(handle, fcntl.LOCK_SH | fcntl.LOCK_NB)
     except BlockingIOError:
         return True
     finally:
