@@ -6,6 +6,7 @@ a variable and go on.
 
 from __future__ import annotations
 
+import hashlib
 import os
 from collections.abc import Mapping
 from dataclasses import dataclass, field
@@ -15,6 +16,7 @@ from phoundry.errors import UsageError
 
 DEFAULT_PORT = 7410
 DEFAULT_GATEWAY_PORT = 7411
+LONGEST_FOLDER = 200  # characters; file systems take 255, and a name may have as many
 
 
 @dataclass(frozen=True, slots=True)
@@ -140,6 +142,18 @@ class Home:
     def runs(self) -> Path:
         """One folder a worker: spec, events, log, result, output."""
         return self.root / "runs"
+
+    def run(self, kind: str, *names: str) -> Path:
+        """The folder of the worker of one resource: a different one for different names.
+
+        Names are joined by a dot, which names of endpoints and deployments never have: with a
+        hyphen the deployment `b-c` of `a` would share the folder of `c` of `a-b`.
+        """
+        text = f"{kind}-{'.'.join(names)}"
+        if len(text) > LONGEST_FOLDER:
+            digest = hashlib.sha256(text.encode()).hexdigest()[:16]
+            text = f"{text[:LONGEST_FOLDER]}-{digest}"
+        return self.runs / text
 
     @property
     def logs(self) -> Path:

@@ -46,7 +46,7 @@ def create(context: Context, spec: DeploymentSpec) -> Deployment:
             name=spec.name,
             state="Creating",
             spec=_pinned(session, context, spec).model_dump(mode="json", by_alias=True),
-            run_dir=str(context.home.runs / f"replica-{spec.endpoint_name}-{spec.name}"),
+            run_dir=str(context.home.run("replica", spec.endpoint_name, spec.name)),
             token=context.vault.encrypt(new_secret()),
             notices=_notices(spec),
         )

@@ -64,7 +64,7 @@ def create(context: Context, spec: FineTuningJobSpec) -> Job:
             parameters=parameters.model_dump(mode="json"),
             sources=dict(sources),
             notices=_notices(spec, sources),
-            run_dir=str(context.home.runs / f"job-{name}"),
+            run_dir=str(context.home.run("job", name)),
         )
         session.add(row)
         record(session, context, f"job/{name}", "queued", "Queued.")
