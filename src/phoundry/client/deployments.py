@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator, Sequence
 
 from phoundry.client.jobs import follow_log
+from phoundry.client.paths import located
 from phoundry.client.transport import Transport, segment
 from phoundry.client.waiting import wait_for
 from phoundry.specs.deployment import Deployment, DeploymentSpec
@@ -19,6 +20,7 @@ class Deployments:
 
     def create(self, spec: DeploymentSpec) -> Deployment:
         """Begin to deploy a model behind `spec.endpoint_name`; see `wait`."""
+        spec = spec.model_copy(update={"model": located(spec.model)})
         body = spec.model_dump(mode="json", by_alias=True, exclude_unset=True)
         path = _path(spec.endpoint_name)
         return self._transport.one(Deployment, "POST", path, json=body, starts=True)

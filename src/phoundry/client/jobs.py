@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Sequence
 
+from phoundry.client.paths import located
 from phoundry.client.transport import Transport, segment
 from phoundry.client.waiting import LONGEST, wait_for
 from phoundry.specs.job import FINISHED, FineTuningJobSpec, Job, LogChunk
@@ -17,6 +18,7 @@ class Jobs:
 
     def create(self, spec: FineTuningJobSpec) -> Job:
         """Queue a job. It outlives this process."""
+        spec = spec.model_copy(update={"model": located(spec.model)})
         body = spec.model_dump(mode="json", by_alias=True, exclude_unset=True)
         return self._transport.one(Job, "POST", "/api/jobs", json=body, starts=True)
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 
+from phoundry.client.paths import located
 from phoundry.client.transport import Transport, segment
 from phoundry.client.waiting import wait_for
 from phoundry.specs.journey import Journey, JourneySpec
@@ -17,6 +18,7 @@ class Journeys:
 
     def create(self, spec: JourneySpec) -> Journey:
         """Begin a journey, or go on with the one that this spec began."""
+        spec = spec.model_copy(update={"model": located(spec.model)})
         body = spec.model_dump(mode="json")
         return self._transport.one(Journey, "POST", "/api/journeys", json=body, starts=True)
 

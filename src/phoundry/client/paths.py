@@ -1,0 +1,19 @@
+"""Paths that a user writes mean places seen from where the user is, not from where the control
+plane was started."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+
+def located(model: str) -> str:
+    """`model` with a path made absolute; a name, a version or a hub id as it is.
+
+    A path begins with `.` or `~`, ends in `.gguf`, or has a slash and is there. A bare word stays a
+    name, even where a folder is called so: write `./word` for the folder.
+    """
+    written = Path(model).expanduser()
+    looks_like_path = model.startswith((".", "~")) or model.lower().endswith(".gguf")
+    if looks_like_path or ("/" in model and written.exists()):
+        return str(written.absolute())
+    return model
