@@ -65,6 +65,11 @@ def test_azures_places_are_recorded(context: Context, faq: str) -> None:
     assert "Standard_NC24ads_A100_v4" in job.notices[0]
 
 
+def test_outputs_are_said_to_register_nothing(context: Context, faq: str) -> None:
+    job = create(context, outputs={"registered_model": {"type": "mlflow_model", "name": "faq"}})
+    assert "phoundry model register" in job.notices[0]
+
+
 def test_a_queued_job_is_cancelled_at_once_and_can_be_resumed(context: Context, faq: str) -> None:
     create(context, name="one")
     assert jobs.cancel(context, "one").status == "Canceled"

@@ -160,9 +160,11 @@ def _estimate(config: dict[str, Any], parameters: FineTuneParameters) -> int:
 
 def _notices(spec: FineTuningJobSpec, sources: dict[str, Source]) -> list[Any]:
     where = spec.compute or ", ".join(map(str, spec.resources.get("instance_types", [])))
-    if not where:
-        return []
-    return [f"compute '{where}' is recorded; the job runs on this machine."]
+    said = [f"compute '{where}' is recorded; the job runs on this machine."] if where else []
+    if spec.outputs:
+        remedy = "once the job is completed, run `phoundry model register NAME --job JOB`."
+        said.append(f"outputs are recorded, and nothing is registered by them; {remedy}")
+    return said
 
 
 def _stem(model: str) -> str:

@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 from datetime import datetime
-from typing import Any, Literal
+from typing import Annotated, Any, Literal, cast
 
-from pydantic import AliasChoices, Field
+from pydantic import AliasChoices, BeforeValidator, Field
 
 from phoundry.specs.base import Event, Spec, View
 from phoundry.specs.names import AssetName
@@ -15,6 +15,18 @@ JobStatus = Literal[
     "Queued", "Preparing", "Running", "CancelRequested", "Completed", "Failed", "Canceled"
 ]
 FINISHED: frozenset[str] = frozenset({"Completed", "Failed", "Canceled"})
+
+
+def _path_of(value: Any) -> Any:
+    """The path of Azure's `{type: uri_file, path: azureml:faq:1}`; anything else as it is."""
+    if not isinstance(value, dict):
+        return value
+    entry = cast(dict[str, Any], value)
+    return entry["path"] if "path" in entry and entry.keys() <= {"path", "type", "mode"} else entry
+
+
+# A name, or Azure's mapping with the name as its `path`.
+Input = Annotated[str, BeforeValidator(_path_of)]
 
 
 class FineTuningJobSpec(Spec):
@@ -29,9 +41,9 @@ class FineTuningJobSpec(Spec):
     experiment_name: str = "phoundry"
     description: str = ""
     tags: dict[str, str] = Field(default_factory=dict[str, str])
-    model: str = Field(description="Catalog name, registered model, folder or hub id")
-    training_data: str = Field(description="Data asset NAME or NAME:VERSION")
-    validation_data: str | None = None
+    model: Input = Field(description="Catalog name, registered model, folder or hub id")
+    training_data: Input = Field(description="Data asset NAME or NAME:VERSION")
+    validation_data: Input | None = None
     hyperparameters: dict[str, Any] = Field(
         default_factory=dict[str, Any],
         validation_alias=AliasChoices("hyperparameters", "parameters"),
