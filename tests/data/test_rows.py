@@ -172,8 +172,8 @@ def test_an_empty_file_is_said_to_be_empty(tmp_path: Path, content: bytes) -> No
 def test_another_kind_of_file_is_named(tmp_path: Path, content: bytes, what: str) -> None:
     path = tmp_path / "faq.jsonl"
     path.write_bytes(content)
-    with pytest.raises(InvalidInput, match=f"is {what}, and UTF-8 text is needed"):
-        read_messages(path)
+    with pytest.raises(InvalidInput, match=rf"upload\.jsonl is {what}, and UTF-8 text is needed"):
+        read_messages(path, name="upload.jsonl")
 
 
 def test_one_json_document_is_not_jsonl(tmp_path: Path) -> None:

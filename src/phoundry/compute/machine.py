@@ -40,7 +40,7 @@ def choose_port(host: str, *, named: int | None, remembered: int | None, default
         InsufficientResources: a named or remembered port is taken. A remembered one is never
             silently replaced: connections and scripts hold addresses with it.
     """
-    for port, remedy in ((named, "Name another one."), (remembered, _MOVE)):
+    for port, remedy in ((named, _OTHER), (remembered, _MOVE)):
         if port is None:
             continue
         if port_is_free(host, port):
@@ -57,6 +57,10 @@ def choose_port(host: str, *, named: int | None, remembered: int | None, default
     )
 
 
+_OTHER = (
+    "End that program, or name another port with --port (the control plane's) or --gateway-port "
+    "(the endpoints')."
+)
 _MOVE = (
     "End that program, or move for good with `phoundry up --port N --gateway-port M` "
     "(addresses held elsewhere then change)."

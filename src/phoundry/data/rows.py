@@ -78,7 +78,7 @@ def iter_messages(path: Path) -> Iterator[Row | RefusedRow]:
         NotFound: no such file.
         InvalidInput: not a text file at all (UTF-16, gzip, zip).
     """
-    with _open(path) as file:
+    with _open(path, path.name) as file:
         for number, line in enumerate(_lines(file), start=1):
             text = line.removeprefix(_BOM) if number == 1 else line
             if len(text) > MAX_ROW_BYTES:
@@ -103,7 +103,7 @@ def read_messages(path: Path, name: str | None = None) -> ReadResult:
         InvalidInput: not a text file at all.
     """
     result = ReadResult(name=name or path.name)
-    with _open(path) as file:
+    with _open(path, result.name) as file:
         result.had_bom = file.read(len(_BOM)) == _BOM
     for row in iter_messages(path):
         if not isinstance(row, RefusedRow):
@@ -146,7 +146,7 @@ def _remedy(result: ReadResult) -> str:
     return "Correct or remove these lines and try again; nothing was stored."
 
 
-def _open(path: Path) -> BinaryIO:
+def _open(path: Path, name: str) -> BinaryIO:
     try:
         file = path.open("rb")
     except FileNotFoundError:
@@ -157,7 +157,7 @@ def _open(path: Path) -> BinaryIO:
     if other := _OTHER_ENCODINGS.get(start):
         file.close()
         raise InvalidInput(
-            f"{path.name} is {other}, and UTF-8 text is needed.",
+            f"{name} is {other}, and UTF-8 text is needed.",
             remedy="Save it as UTF-8 JSONL: one conversation a line.",
         )
     file.seek(0)

@@ -74,7 +74,7 @@ def resolve(name: str) -> ModelSource:
         "model",
         name,
         [known for entry in CATALOG for known in entry.names],
-        remedy="`phoundry model catalog` lists base models; a folder or .gguf file does too.",
+        remedy="`phoundry model list --catalog` lists base models; a folder or .gguf file will do.",
     )
 
 
