@@ -211,3 +211,39 @@ def test_a_revoked_key_stops_opening(gateway: Gateway, echo: Worker) -> None:
         assert client.post(SCORE, json=score()).status_code == 200
         gateway.use({"faq": endpoint("new-key", blue=deployment(echo))})
         assert client.post(SCORE, json=score()).status_code == 401
+
+
+def test_a_revoked_key_cuts_its_own_streams_and_no_other(gateway: Gateway, slow: Worker) -> None:
+    route = deployment(slow)
+    gateway.use({"faq": endpoint("old", blue=route)})
+    body = chat(stream=True, text="one two three four five six seven eight " * 5)
+    with (
+        gateway.client("old") as one,
+        gateway.client("old-2") as two,
+        one.stream("POST", "/v1/chat/completions", json=body) as revoked,
+        two.stream("POST", "/v1/chat/completions", json=body) as kept,
+    ):
+        lines, others = revoked.iter_lines(), kept.iter_lines()
+        assert "assistant" in next(lines)
+        assert "assistant" in next(others)
+        renewed = EndpointRoute(endpoint("new").key_hashes[:1], {"blue": 100}, {"blue": route})
+        renewed.key_hashes.append(endpoint("old").key_hashes[1])
+        gateway.use({"faq": renewed})
+        rest = [line for line in lines if line]
+        whole = [line for line in others if line]
+    assert json.loads(rest[-1].removeprefix("data: "))["error"]["code"] == "Unauthenticated"
+    assert whole[-1] == "data: [DONE]"
+    assert len(rest) < len(whole)
+
+
+def test_a_revoked_keys_waiting_answer_is_401(gateway: Gateway, hanging: Worker) -> None:
+    gateway.use({"faq": endpoint("old", blue=deployment(hanging))})
+    with (
+        gateway.client("old") as client,
+        concurrent.futures.ThreadPoolExecutor() as pool,
+    ):
+        waiting = pool.submit(client.post, SCORE, json=score())
+        concurrent.futures.wait([waiting], timeout=0.3)
+        assert not waiting.done()
+        gateway.use({"faq": endpoint("new", blue=deployment(hanging))})
+        assert waiting.result(timeout=30).status_code == 401

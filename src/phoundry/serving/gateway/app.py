@@ -73,7 +73,8 @@ class GatewayApp:
         if path == "/healthz" and method == "GET":
             await _reply(exchange, {"status": "ok", "generation": self._router.generation})
             return
-        opened = self._router.keys.endpoints_of(presented_key(scope))
+        key = presented_key(scope)
+        opened = self._router.keys.endpoints_of(key)
         if not opened:
             raise wrong_key()
         name, rest = _split(path)
@@ -93,8 +94,9 @@ class GatewayApp:
         assert endpoint is not None  # noqa: S101 - a score path has a name, and so has `_named`
         deployment = endpoint.choose(pin, self._router.chance)
         exchange.deployment = deployment
-        async with while_connected(exchange.receive):
-            await self._relay.forward(exchange, deployment, rest, body)
+        with self._router.passages.hold(endpoint.name, key):
+            async with while_connected(exchange.receive):
+                await self._relay.forward(exchange, deployment, rest, body)
 
     def _named(
         self, model: object, endpoint: Endpoint | None, opened: frozenset[str]
@@ -128,6 +130,10 @@ async def _reply(exchange: Exchange, value: object, status: int = 200) -> None:
 
 
 async def _refuse(exchange: Exchange, error: PhoundryError) -> None:
+    """Answer with the error; a stream that has begun ends with it."""
+    if exchange.status:
+        await exchange.body(b"data: " + encode(openai_body(error)) + b"\n\n")
+        return
     azure = exchange.scope["path"].endswith(SCORE)
     body = encode(azure_body(error) if azure else openai_body(error))
     length = (b"content-length", str(len(body)).encode())

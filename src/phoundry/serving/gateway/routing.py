@@ -9,6 +9,7 @@ from collections.abc import Iterator
 from phoundry.errors import NotFound, Unavailable
 from phoundry.serving.gateway.auth import KeyIndex
 from phoundry.serving.gateway.limits import Limiter
+from phoundry.serving.gateway.passages import Passages
 from phoundry.serving.gateway.routes import DeploymentRoute, EndpointRoute, RoutingTable
 from phoundry.serving.gateway.upstream import Upstream
 
@@ -81,12 +82,14 @@ class Endpoint:
 
 
 class Router:
-    """The table in force. `update` swaps it whole; requests in flight keep what they have."""
+    """The table in force. `update` swaps it whole; requests in flight keep what they have, unless
+    their key was revoked."""
 
     def __init__(self, chance: random.Random | None = None) -> None:
         self.generation = -1
         self.endpoints: dict[str, Endpoint] = {}
         self.keys = KeyIndex({})
+        self.passages = Passages()
         self.chance = chance or random.Random()  # noqa: S311 - shares traffic, guards nothing
 
     def update(self, table: RoutingTable) -> None:
@@ -100,6 +103,7 @@ class Router:
         self.keys = KeyIndex({name: route.key_hashes for name, route in table.endpoints.items()})
         self.endpoints = endpoints
         self.generation = table.generation
+        self.passages.recheck(self.keys, endpoints)
 
     def endpoint(self, name: str, opened: frozenset[str]) -> Endpoint:
         """The endpoint called `name`, if the caller's key opens it.
