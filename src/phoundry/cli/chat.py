@@ -12,6 +12,7 @@ import typer
 from phoundry.cli.arguments import assignments
 from phoundry.cli.commands import alone
 from phoundry.cli.output import Format, Output, Printer
+from phoundry.cli.screen import echo, visible
 from phoundry.errors import PhoundryError, UsageError
 
 if TYPE_CHECKING:
@@ -134,16 +135,16 @@ def answer(partners: list[Partner], text: str) -> None:
     """Print every partner's answer as it comes; side by side where the terminal is wide enough."""
     if len(partners) == 1:
         for piece in partners[0].ask(text):
-            typer.echo(piece, nl=False)
-        typer.echo()
+            echo(piece, nl=False)
+        echo()
     elif sys.stdout.isatty():
         _side_by_side(partners, text)
     else:
         for each in partners:
-            typer.echo(f"[{each.name}]")
+            echo(f"[{each.name}]")
             for piece in each.ask(text):
-                typer.echo(piece, nl=False)
-            typer.echo("\n")
+                echo(piece, nl=False)
+            echo("\n")
 
 
 def _side_by_side(partners: list[Partner], text: str) -> None:
@@ -158,7 +159,7 @@ def _side_by_side(partners: list[Partner], text: str) -> None:
         grid = Table(expand=True)
         for each in partners:
             grid.add_column(each.name, ratio=1, overflow="fold")
-        grid.add_row(*[Text(said) for said in answers])
+        grid.add_row(*[Text(visible(said)) for said in answers])
         return grid
 
     with Live(columns(), console=Console(), auto_refresh=False) as live:

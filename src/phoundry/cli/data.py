@@ -9,6 +9,7 @@ import typer
 
 from phoundry.cli.commands import noun, verb
 from phoundry.cli.output import Format, Output, Printer
+from phoundry.cli.screen import echo
 
 app = noun("Data assets: checked, split, versioned chats.")
 
@@ -74,6 +75,6 @@ def show(
         out.one(asset)
         for sample in samples:
             turns = [f"{turn['role']}: {turn['content']}" for turn in sample["messages"]]
-            typer.echo("\n" + "\n".join(turns))
+            echo("\n" + "\n".join(turns))
     else:
         out.value(asset.model_dump(mode="json") | {"rows": samples})

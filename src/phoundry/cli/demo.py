@@ -9,6 +9,7 @@ import typer
 
 from phoundry.cli.commands import alone
 from phoundry.cli.output import Format, Output, Printer
+from phoundry.cli.screen import echo, visible
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -105,7 +106,7 @@ def _compare(client: Client, asset: DataAsset, flow: Path, out: Printer) -> list
 
 def _print(exchange: Exchange) -> None:
     label = "TRAINED QUESTION" if exchange.kind == "trained" else "HELD-OUT QUESTION (never seen)"
-    typer.echo(f"\n{label}: {exchange.question}")
+    echo(f"\n{label}: {exchange.question}")
     _columns({"base": exchange.base, "tuned": exchange.tuned, "the data say": exchange.reference})
 
 
@@ -116,7 +117,7 @@ def _columns(texts: dict[str, str]) -> None:
     grid = Table(box=None, padding=(0, 2, 0, 0), expand=True)
     for title in texts:
         grid.add_column(title, ratio=1, overflow="fold", header_style="bold")
-    grid.add_row(*(text.strip() for text in texts.values()))
+    grid.add_row(*(visible(text).strip() for text in texts.values()))
     Console(highlight=False, markup=False).print(grid)
 
 

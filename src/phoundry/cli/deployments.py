@@ -10,6 +10,7 @@ import typer
 from phoundry.cli.arguments import confirm, deployment_reference
 from phoundry.cli.commands import noun, verb
 from phoundry.cli.output import Format, Output, Printer
+from phoundry.cli.screen import echo
 from phoundry.errors import ModelError, UsageError, from_dict
 
 app = noun("Deployments: a model behind an endpoint.")
@@ -145,7 +146,7 @@ def logs(
     deployments = Client().deployments
     pieces = deployments.follow(where, what) if follow else [deployments.logs(where, what).text]
     for piece in pieces:
-        typer.echo(piece, nl=False)
+        echo(piece, nl=False)
 
 
 @verb(app, "delete", example="phoundry deployment delete faq/green -y")

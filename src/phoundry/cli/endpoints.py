@@ -11,6 +11,7 @@ import typer
 from phoundry.cli.arguments import confirm, traffic
 from phoundry.cli.commands import noun, verb
 from phoundry.cli.output import Format, Output, Printer
+from phoundry.cli.screen import echo
 from phoundry.errors import UsageError
 
 app = noun("Endpoints: an address, keys, traffic.")
@@ -96,7 +97,7 @@ def keys(
     endpoints = Client().endpoints
     pair = endpoints.regenerate(name, regenerate.value) if regenerate else endpoints.keys(name)
     if only:
-        typer.echo(pair.primaryKey if only is Key.primary else pair.secondaryKey)
+        echo(pair.primaryKey if only is Key.primary else pair.secondaryKey)
     else:
         Printer(output).one(pair)
 

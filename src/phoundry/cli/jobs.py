@@ -10,6 +10,7 @@ import typer
 from phoundry.cli.arguments import assignments
 from phoundry.cli.commands import noun, verb
 from phoundry.cli.output import Format, Output, Printer
+from phoundry.cli.screen import echo
 
 app = noun("Fine-tuning jobs.")
 Name = Annotated[str, typer.Argument(help="Name of the job.")]
@@ -92,7 +93,7 @@ def logs(
     jobs = Client().jobs
     pieces = jobs.follow(name) if follow else [jobs.logs(name).text]
     for piece in pieces:
-        typer.echo(piece, nl=False)
+        echo(piece, nl=False)
 
 
 @verb(app, "cancel", example="phoundry job cancel faq-1")

@@ -18,6 +18,7 @@ from typing import TYPE_CHECKING, Annotated, Any, TypeVar, cast
 
 import typer
 
+from phoundry.cli.screen import echo, escaped
 from phoundry.errors import PhoundryError
 
 if TYPE_CHECKING:
@@ -51,7 +52,7 @@ class Printer:
     def note(self, text: str) -> None:
         """Narration, on standard error."""
         if self.talks:
-            typer.echo(text, err=True)
+            echo(text, err=True)
 
     def suggest(self, *commands: str) -> None:
         """What the user probably does next."""
@@ -67,13 +68,13 @@ class Printer:
     def value(self, value: Any, text: str | None = None) -> None:
         """Plain data; as a table, `text` or `name  value` lines."""
         if self.format is Format.json:
-            typer.echo(json.dumps(value, ensure_ascii=False, indent=2))
+            typer.echo(escaped(json.dumps(value, ensure_ascii=False, indent=2)))
         elif self.format is Format.yaml:
             from phoundry.specs.yaml import dump
 
             typer.echo(dump(value), nl=False)
         else:
-            typer.echo(sheet(value) if text is None else text)
+            echo(sheet(value) if text is None else text)
 
     def one(self, view: BaseModel) -> None:
         """One resource with all its fields."""
@@ -87,7 +88,7 @@ class Printer:
             self.value([cast("BaseModel", view).model_dump(mode="json") for view in views])
         elif views:
             rows = [[cell(read(view)) for read in columns.values()] for view in views]
-            typer.echo(table(list(columns), rows))
+            echo(table(list(columns), rows))
         else:
             self.note(empty)
 
@@ -198,8 +199,9 @@ def report(error: PhoundryError | typer.TyperException, chosen: Format) -> None:
             if isinstance(error, PhoundryError)
             else {"code": "UsageError", "message": error.format_message()}
         )
-        typer.echo(json.dumps({"error": body}, ensure_ascii=False, indent=2), err=True)
+        document = json.dumps({"error": body}, ensure_ascii=False, indent=2)
+        typer.echo(escaped(document), err=True)
     elif isinstance(error, PhoundryError):
-        typer.echo(f"Error: {error}", err=True)
+        echo(f"Error: {error}", err=True)
     else:
         cast("Any", error).show()  # click's own: usage line, hint, message

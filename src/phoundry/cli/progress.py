@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any
 import typer
 
 from phoundry.cli.output import Printer, cell, duration, sheet
+from phoundry.cli.screen import visible
 from phoundry.errors import PhoundryError, WorkerFailed, from_dict
 
 if TYPE_CHECKING:
@@ -189,12 +190,12 @@ def _live() -> Generator[Show]:
         def show(line: str, about: str | None) -> None:
             nonlocal subject
             if about is None:
-                console.print(line, markup=False)
+                console.print(visible(line), markup=False)
                 return
             if about != subject:
                 progress.reset(task)  # the time shown is that of the step, not of the whole
                 subject = about
-            text = line.removeprefix(MARKS["running"]).strip()
+            text = visible(line).removeprefix(MARKS["running"]).strip()
             progress.update(task, description=escape(text))
 
         yield show

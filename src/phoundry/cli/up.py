@@ -13,6 +13,7 @@ import typer
 from phoundry.cli.arguments import assignments
 from phoundry.cli.commands import alone
 from phoundry.cli.output import Format, Output, Printer, program
+from phoundry.cli.screen import echo
 from phoundry.errors import UsageError
 
 if TYPE_CHECKING:
@@ -121,10 +122,10 @@ def closing(
         found = journey.model_dump(mode="json") | (extra or {})
         out.value(found | {"scoring_uri": endpoint.scoring_uri, "flow": str(flow), "curl": command})
         return
-    typer.echo(f"\nEndpoint   {endpoint.scoring_uri}")
-    typer.echo(f"OpenAI     {endpoint.openai_base_url}  (model: {endpoint.name})")
-    typer.echo(f"Flow       {flow}")
-    typer.echo(f"\n{command}\n")
+    echo(f"\nEndpoint   {endpoint.scoring_uri}")
+    echo(f"OpenAI     {endpoint.openai_base_url}  (model: {endpoint.name})")
+    echo(f"Flow       {flow}")
+    echo(f"\n{command}\n")
     out.suggest(f"phoundry chat {shlex.quote(str(flow))}")
 
 

@@ -1,0 +1,30 @@
+"""Text that did not come from us, made harmless for a terminal.
+
+A model, a data set, a server or a tool's log may hold control characters, with which a terminal can
+be told to clear the screen, to rename its window or to write into the clipboard. They are shown,
+never obeyed.
+"""
+
+from __future__ import annotations
+
+import typer
+
+# Line feed and tab stay; the others have pictures of their own, or are unknown to Unicode's.
+_PICTURES = {code: 0x2400 + code for code in range(32) if chr(code) not in "\n\t\r"}
+_CONTROLS = _PICTURES | {0x7F: 0x2421} | dict.fromkeys(range(0x80, 0xA0), 0xFFFD)
+_ESCAPED = {code: f"\\u{code:04x}" for code in range(0x7F, 0xA0)}
+
+
+def visible(text: str) -> str:
+    """`text` with pictures in place of control characters; a carriage return begins a line."""
+    return text.replace("\r\n", "\n").replace("\r", "\n").translate(_CONTROLS)
+
+
+def escaped(document: str) -> str:
+    """A JSON document with the control characters escaped that JSON itself lets pass."""
+    return document.translate(_ESCAPED)
+
+
+def echo(text: str = "", *, nl: bool = True, err: bool = False) -> None:
+    """Print text for people, `visible`."""
+    typer.echo(visible(text), nl=nl, err=err)
