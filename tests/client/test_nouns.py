@@ -7,11 +7,12 @@ from pathlib import Path
 import pytest
 
 from phoundry.client import Client
+from phoundry.client.jobs import follow_log
 from phoundry.client.waiting import wait_for
 from phoundry.errors import InvalidInput, NotFound, Unavailable, UsageError
 from phoundry.specs.deployment import DeploymentSpec
 from phoundry.specs.endpoint import EndpointSpec
-from phoundry.specs.job import FineTuningJobSpec, Job
+from phoundry.specs.job import FineTuningJobSpec, Job, LogChunk
 from tests.client.fake_api import KEY, FakeApi
 
 SPEC = FineTuningJobSpec(name="job-1", model="m", training_data="faq:1")
@@ -82,3 +83,21 @@ def test_waiting_ends_when_its_time_is_over() -> None:
     with pytest.raises(Unavailable, match="Job x is not done"):
         wait_for(lambda: looks.append(1), lambda _: False, timeout=0, what="Job x")
     assert looks == [1]
+
+
+def test_waiting_ends_when_nobody_moves_things_on() -> None:
+    looks: list[int] = []
+    with pytest.raises(Unavailable, match=r"Phoundry was stopped\. Job x is kept.*phoundry up"):
+        wait_for(
+            lambda: looks.append(1), lambda _: False, alive=lambda: len(looks) < 2, what="Job x"
+        )
+    assert len(looks) == 2
+
+
+def test_a_log_that_grows_no_more_ends() -> None:
+    pieces = iter([LogChunk(text="one", offset=3, finished=False)])
+    end = LogChunk(text="", offset=3, finished=False)
+    log = follow_log(lambda _: next(pieces, end), lambda: False, "Job x")
+    assert next(log) == "one"
+    with pytest.raises(Unavailable, match="was stopped"):
+        next(log)

@@ -124,7 +124,11 @@ def follow_journey(client: Client, name: str, out: Printer) -> Journey:
                     show(line, about)
 
             journey, _ = wait_for(
-                look, lambda current: current[0].state != "running", on_change=tell
+                look,
+                lambda current: current[0].state != "running",
+                on_change=tell,
+                alive=client.transport.running,
+                what=f"The journey '{name}'",
             )
     except KeyboardInterrupt:
         out.note("\nThe journey goes on. The same command follows it again.")

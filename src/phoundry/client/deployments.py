@@ -38,7 +38,11 @@ class Deployments:
 
     def follow(self, endpoint: str, name: str) -> Iterator[str]:
         """The replica's log as it is written, until the replica ends."""
-        return follow_log(lambda offset: self.logs(endpoint, name, offset=offset))
+        return follow_log(
+            lambda offset: self.logs(endpoint, name, offset=offset),
+            self._transport.running,
+            f"Deployment {endpoint}/{name}",
+        )
 
     def wait(
         self,
@@ -53,6 +57,7 @@ class Deployments:
             lambda: self.show(endpoint, name),
             lambda deployment: deployment.provisioning_state in ("Succeeded", "Failed"),
             on_change=on_change,
+            alive=self._transport.running,
             timeout=timeout,
             what=f"Deployment {endpoint}/{name}",
         )

@@ -6,7 +6,7 @@ from collections.abc import Callable, Iterator, Sequence
 
 from phoundry.client.paths import located
 from phoundry.client.transport import Transport, segment
-from phoundry.client.waiting import LONGEST, wait_for
+from phoundry.client.waiting import LONGEST, stopped, wait_for
 from phoundry.specs.job import FINISHED, FineTuningJobSpec, Job, LogChunk
 
 
@@ -40,7 +40,9 @@ class Jobs:
 
     def follow(self, name: str) -> Iterator[str]:
         """The job's log as it is written, until the job ends."""
-        return follow_log(lambda offset: self.logs(name, offset=offset))
+        return follow_log(
+            lambda offset: self.logs(name, offset=offset), self._transport.running, f"Job {name}"
+        )
 
     def wait(
         self,
@@ -54,6 +56,7 @@ class Jobs:
             lambda: self.show(name),
             lambda job: job.status in FINISHED,
             on_change=on_progress,
+            alive=self._transport.running,
             timeout=timeout,
             what=f"Job {name}",
         )
@@ -62,8 +65,14 @@ class Jobs:
         return self._transport.many(Job, "/api/jobs")
 
 
-def follow_log(read: Callable[[int], LogChunk]) -> Iterator[str]:
-    """Pieces of a log, from its start until it is finished."""
+def follow_log(
+    read: Callable[[int], LogChunk], alive: Callable[[], bool], what: str
+) -> Iterator[str]:
+    """Pieces of a log, from its start until it is finished or, while it grows, nobody is there.
+
+    Raises:
+        Unavailable: the control plane has ended.
+    """
     import time
 
     offset = 0
@@ -74,5 +83,7 @@ def follow_log(read: Callable[[int], LogChunk]) -> Iterator[str]:
             yield chunk.text
         elif chunk.finished:
             return
+        elif not alive():
+            raise stopped(what)
         else:
             time.sleep(LONGEST / 2)

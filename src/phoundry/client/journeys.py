@@ -37,6 +37,7 @@ class Journeys:
             lambda: self.show(name),
             lambda journey: journey.state != "running",
             on_change=on_change,
+            alive=self._transport.running,
             timeout=timeout,
             what=f"Journey {name}",
         )

@@ -43,6 +43,7 @@ class Models:
             lambda: self.show(reference),
             lambda model: model.status != "Registering",
             on_change=on_change,
+            alive=self._transport.running,
             timeout=timeout,
             what=f"Model {reference}",
         )

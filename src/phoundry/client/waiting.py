@@ -17,13 +17,16 @@ def wait_for(
     done: Callable[[T], bool],
     *,
     on_change: Callable[[T], None] | None = None,
+    alive: Callable[[], bool] = lambda: True,
     timeout: float | None = None,
     what: str = "It",
 ) -> T:
     """Call `look` until `done`; `on_change` sees each result that differs from the last.
 
+    `alive` says whether somebody is there who moves things on.
+
     Raises:
-        Unavailable: `timeout` seconds have passed.
+        Unavailable: `timeout` seconds have passed, or nobody is there.
     """
     begun, pause = time.monotonic(), SHORTEST
     last: T | None = None
@@ -39,5 +42,15 @@ def wait_for(
                 f"{what} is not done after {timeout:g} seconds.",
                 remedy="It goes on; look again later.",
             )
+        if not alive():
+            raise stopped(what)
         time.sleep(pause)
         pause = min(LONGEST, pause * 1.5)
+
+
+def stopped(what: str) -> Unavailable:
+    """Nothing moves on: the control plane that did it has ended."""
+    return Unavailable(
+        f"Phoundry was stopped. {what} is kept as it is.",
+        remedy="Start it with `phoundry up`, and everything goes on.",
+    )
