@@ -60,11 +60,13 @@ def peak_memory() -> int:
 def prepare_process() -> None:
     """Set this process up for training. For a process of its own, before it imports torch.
 
-    Threads that wait for each other sleep instead of spinning: on a machine that does other work as
-    well, a spinning thread takes the time from the very one it waits for (measured with the
-    processors shared by six others: 4 to 5 times as fast). A user's own setting stays.
+    Threads that wait for each other spin for some microseconds and then sleep. Those that spin on,
+    as is OpenMP's default, take the time from the very thread they wait for as soon as anything
+    else runs; those that sleep at once are woken up too slowly. Figures: docs/design/training.md.
+    A user's own setting stays.
     """
-    os.environ.setdefault("OMP_WAIT_POLICY", "passive")
+    if "OMP_WAIT_POLICY" not in os.environ:
+        os.environ.setdefault("GOMP_SPINCOUNT", "5000")
     _keep_freed_memory()
 
 
