@@ -18,6 +18,15 @@ DEFAULT_PORT = 7410
 DEFAULT_GATEWAY_PORT = 7411
 LONGEST_FOLDER = 200  # characters; file systems take 255, and a name may have as many
 
+# Who holds the token may do everything: it is for commands, and no child process needs it.
+_WITHHELD = frozenset({"PHOUNDRY_TOKEN"})
+
+
+def child_environ(environ: Mapping[str, str] | None = None) -> dict[str, str]:
+    """The environment for a process that we start: ours (or `environ`) without our token."""
+    found = os.environ if environ is None else environ
+    return {name: text for name, text in found.items() if name not in _WITHHELD}
+
 
 @dataclass(frozen=True, slots=True)
 class Settings:

@@ -119,3 +119,13 @@ def test_two_who_look_at_a_lock_do_not_see_each_other(tmp_path: Path) -> None:
         assert not workers.lock_held(lock)
         fcntl.flock(other, fcntl.LOCK_EX)
         assert workers.lock_held(lock)
+
+
+def test_a_worker_has_no_token(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("PHOUNDRY_TOKEN", "canary-of-the-token")
+    monkeypatch.setenv("OTHER", "stays")
+    pid = workers.start(folder, MODULE, {"seconds": 30})
+    until(lambda: started(folder))
+    environ = psutil.Process(pid).environ()
+    assert "canary-of-the-token" not in environ.values()
+    assert environ["OTHER"] == "stays"

@@ -21,6 +21,7 @@ from typing import Any
 import psutil
 
 from phoundry.files import PRIVATE, read_json, write_json
+from phoundry.settings import child_environ
 
 _OUTCOME = ("result.json", "ready.json", "process.json", "loaded.json")
 
@@ -61,7 +62,7 @@ def start(
             stdout=log,
             stderr=subprocess.STDOUT,
             start_new_session=True,
-            env={**(os.environ if environ is None else environ), "PYTHONUNBUFFERED": "1"},
+            env=child_environ(environ) | {"PYTHONUNBUFFERED": "1"},
         )
     created = _create_time(process.pid)
     # The worker writes the same once it holds the lock; until then this one tells that it lives.

@@ -17,6 +17,8 @@ from phoundry.specs.connection import Connection, ConnectionValues
 LLM_SETTINGS = ("connection", "model", "deployment_name")
 # What an llm node needs of a custom connection: an address and a key, under either name.
 LLM_KEYS = (frozenset({"api_base", "base_url"}), frozenset({"key", "api_key"}))
+# What `ConnectionSpec.to_endpoint` fills in.
+OF_AN_ENDPOINT = frozenset({"endpoint", "key", "api_base", "model"})
 TYPE_OF_CLASS = {"CustomConnection": "custom", "OpenAIConnection": "open_ai"}
 CREATE = "phoundry connection create --set name=NAME"
 
@@ -209,7 +211,7 @@ def _only(item: Wanted, available: Sequence[Connection]) -> str:
     raise NotFound(
         f"No connection fits {item.place}: it needs a {' or '.join(item.classes)}{wants}. "
         f"Connections there are: {have}.",
-        remedy="Make one with `phoundry connection create -f FILE` or, for an endpoint of yours, "
+        remedy="Make one with `phoundry connection create -f FILE` or "
         f"`phoundry connection create NAME {_flags(item)}`; or choose one: "
         f"--connections {item.place}=NAME",
     )
@@ -217,6 +219,8 @@ def _only(item: Wanted, available: Sequence[Connection]) -> str:
 
 def _flags(item: Wanted) -> str:
     """The command's options for the keys that are needed; keys of secret kind by prompt."""
+    if item.keys and all(keys & OF_AN_ENDPOINT for keys in item.keys):
+        return "--endpoint ENDPOINT"
     names = [sorted(keys)[0] for keys in item.keys]
     return (
         " ".join(

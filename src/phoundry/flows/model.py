@@ -116,15 +116,25 @@ class Flow:
         return next((node for node in self.nodes if node.name == name), None)
 
     def locate(self, path: str) -> Path | None:
-        """The file `path` names: in the flow's folder, else beside it through an include."""
-        if (self.root / path).is_file():
+        """The file `path` names: in the flow's folder, else beside it through an include.
+
+        Neither `..` nor a link leads out of the folder and the includes: whoever reads the list of
+        includes of a flow that came from elsewhere knows every file that it reads in.
+        """
+        if _within(self.root / path, self.root):
             return self.root / path
         for include in self.additional_includes:
-            target = (self.root / include).parent / path
-            if Path(path).parts[:1] == (Path(include).name,) and target.is_file():
+            shared = self.root / include
+            target = shared.parent / path
+            if Path(path).parts[:1] == (Path(include).name,) and _within(target, shared):
                 return target
         return None
 
     def where(self, line: int) -> str:
         """`flow.dag.yaml:12`, for messages."""
         return f"{self.file.name}:{line}" if line else self.file.name
+
+
+def _within(file: Path, place: Path) -> bool:
+    """Whether `file` is a file in `place`, or is `place` itself."""
+    return file.is_file() and file.resolve().is_relative_to(place.resolve())

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import os
 import subprocess
 import sys
 import time
@@ -16,7 +15,7 @@ from typing import Any
 from phoundry.compute.workers import lives
 from phoundry.errors import Unavailable, from_dict
 from phoundry.files import read_json
-from phoundry.settings import Home
+from phoundry.settings import Home, child_environ
 
 START_SECONDS = 40.0
 
@@ -71,7 +70,7 @@ def ensure_running(
             stdout=log,
             stderr=subprocess.STDOUT,
             start_new_session=True,
-            env={**os.environ, "PHOUNDRY_HOME": str(home.root)},
+            env=child_environ() | {"PHOUNDRY_HOME": str(home.root)},
         )
     deadline = time.monotonic() + START_SECONDS
     while time.monotonic() < deadline:

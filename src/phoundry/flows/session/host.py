@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import time
 from collections.abc import Iterator, Mapping
 from pathlib import Path
@@ -24,7 +25,8 @@ class FlowSession:
     """Runs of the flow in `path` (or of one already loaded), in a child process with limits.
 
     `settings` are choices remembered for the flow; `timeout` is the wall time of one run in
-    seconds; `memory_limit` bounds the child's address space in bytes. After a run,
+    seconds; `memory_limit` bounds the child's address space in bytes (None: what this machine has,
+    so that a runaway tool ends with its own error and not with somebody else's). After a run,
     `connections` holds what was chosen, for the caller to remember.
 
     Raises (when made):
@@ -44,7 +46,7 @@ class FlowSession:
         self.flow = path if isinstance(path, Flow) else load_flow(path)
         self.settings = settings or FlowSettings(path=str(self.flow.root))
         self.timeout = timeout
-        self.memory_limit = memory_limit
+        self.memory_limit = memory_limit or _memory_of_machine()
         self.connections: dict[str, str] = {}
         self._resolver = connections
         self._child: ChildProcess | None = None
@@ -191,6 +193,11 @@ class FlowSession:
 
     def _failed(self, error: dict[str, Any]) -> FlowResult:
         return FlowResult(status="Failed", error=redact(error, self._secrets))
+
+
+def _memory_of_machine() -> int:
+    """Bytes."""
+    return os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES")
 
 
 class _Refused(Exception):

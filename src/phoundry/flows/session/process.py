@@ -13,12 +13,17 @@ import threading
 import time
 from contextlib import suppress
 from pathlib import Path
-from typing import Any
+from typing import Any, cast
 
 from phoundry.flows.errors import SessionCrash, SessionTimeout
+from phoundry.settings import child_environ
 
-# The token of the control plane is ours, not the flow's.
-WITHHELD = ("PHOUNDRY_TOKEN",)
+# What each answer carries beside its name.
+CARRIES: dict[str, tuple[str, type]] = {
+    "failed": ("error", dict),
+    "piece": ("text", str),
+    "result": ("result", dict),
+}
 SHOWN_LOG = 2_000  # characters of its output in the message about a child that died
 
 
@@ -28,12 +33,11 @@ class ChildProcess:
     def __init__(self, folder: Path) -> None:
         # A file without a name: what tools print may hold secrets, and is gone with the session.
         self._log = tempfile.TemporaryFile()  # noqa: SIM115 - closed in close()
-        environ = {name: text for name, text in os.environ.items() if name not in WITHHELD}
         self._process = subprocess.Popen(
             # -P: the flow's folder is not on the path before our own modules are imported.
             [sys.executable, "-P", "-m", "phoundry.flows.session"],
             cwd=folder,
-            env=environ | {"PYTHONUNBUFFERED": "1", "PYTHONUTF8": "1"},
+            env=child_environ() | {"PYTHONUNBUFFERED": "1", "PYTHONUTF8": "1"},
             stdin=subprocess.PIPE,
             stdout=subprocess.PIPE,
             stderr=self._log,
@@ -100,7 +104,12 @@ class ChildProcess:
         assert self._process.stdout is not None  # noqa: S101 - PIPE above
         with self._process.stdout as answers:
             for line in answers:
-                self._answers.put(json.loads(line))
+                answer = _read(line)
+                if answer is None:  # a tool wrote into our pipe: what follows can't be trusted
+                    with suppress(ProcessLookupError):
+                        os.killpg(self._process.pid, signal.SIGKILL)
+                    break
+                self._answers.put(answer)
         self._answers.put(None)
 
     def _crash(self) -> SessionCrash:
@@ -112,3 +121,16 @@ class ChildProcess:
             f"The process that runs the flow ended with {how}.",
             remedy=f"The last it printed:\n{tail}" if tail else "It printed nothing.",
         )
+
+
+def _read(line: bytes) -> dict[str, Any] | None:
+    """One answer; None for what is no answer."""
+    try:
+        answer: Any = json.loads(line)
+    except (ValueError, RecursionError):
+        return None
+    if not isinstance(answer, dict):
+        return None
+    found = cast(dict[str, Any], answer)
+    name, kind = CARRIES.get(str(found.get("event")), ("event", str))
+    return found if isinstance(found.get(name), kind) else None
