@@ -6,6 +6,7 @@ import socket
 from pathlib import Path
 
 import pytest
+from hypothesis import settings
 
 from phoundry.settings import Home
 
@@ -26,3 +27,8 @@ def free_ports() -> tuple[int, int]:
         one.bind(("127.0.0.1", 0))
         two.bind(("127.0.0.1", 0))
         return one.getsockname()[1], two.getsockname()[1]
+
+
+# A shared machine may stop any example for a second; hangs are pytest's and CI's to catch.
+settings.register_profile("phoundry", deadline=None)
+settings.load_profile("phoundry")

@@ -32,8 +32,8 @@ SOURCE = PackageFile(
 ROWS = 80
 TEST_SIZE = 0.2
 PARAMETERS: dict[str, Any] = {
-    "num_train_epochs": 10,
-    "learning_rate": 3e-3,
+    "num_train_epochs": 8,
+    "learning_rate": 4e-3,
     "lora_r": 16,
     "lora_alpha": 32,
     "pack_length": 512,
