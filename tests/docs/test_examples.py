@@ -1,0 +1,79 @@
+"""What the documents tell a reader to type, typed; and what they show, compared.
+
+Blocks marked `sh` and `python` must succeed, `console` blocks must print what they show. Blocks
+marked `text` are not run: they need another machine, a terminal or minutes.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from tests.docs.documents import ROOT, Block, Desk, blocks, matches
+from tests.e2e.conftest import new_site
+
+pytestmark = [pytest.mark.slow, pytest.mark.xdist_group("docs")]
+
+TUTORIAL = ROOT / "docs" / "tutorial.md"
+LAST = "When you are done"
+# They go on from the tutorial, in this order; each leaves behind what it found.
+GUIDES = (
+    "your-own-data",
+    "prompt-flow-folder",
+    "traffic",
+    "azure-ml-yaml",
+    "mlflow",
+    "troubleshooting",
+)
+
+
+@pytest.fixture(scope="module")
+def desk(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Desk]:
+    """Where the tutorial has been walked up to its end, where things are deleted."""
+    site = new_site(tmp_path_factory.mktemp("docs"))
+    folder = site.home.parent / "repository"
+    folder.mkdir()
+    made = Desk(folder, site)
+    try:
+        for block in blocks(TUTORIAL):
+            if block.section != LAST:
+                execute(made, TUTORIAL, block)
+        yield made
+    finally:
+        site.run("down")
+
+
+@pytest.mark.parametrize("guide", GUIDES)
+def test_a_guide_can_be_followed(desk: Desk, guide: str) -> None:
+    document = ROOT / "docs" / "how-to" / f"{guide}.md"
+    found = blocks(document)
+    assert found
+    for block in found:
+        execute(desk, document, block)
+
+
+def test_the_tutorial_cleans_up(desk: Desk) -> None:
+    last = [block for block in blocks(TUTORIAL) if block.section == LAST]
+    assert last
+    for block in last:
+        execute(desk, TUTORIAL, block)
+    assert desk.run("phoundry status -o json | grep '\"running\": false'").returncode == 0
+
+
+def test_every_guide_is_walked() -> None:
+    there = {path.stem for path in (ROOT / "docs" / "how-to").glob("*.md")}
+    assert there == set(GUIDES)
+
+
+def execute(desk: Desk, document: Path, block: Block) -> None:
+    place = f"{document.relative_to(ROOT)}:{block.line}"
+    if block.kind == "console":
+        for command, expected in block.exchanges():
+            done = desk.run(command)
+            printed = done.stdout + done.stderr
+            assert matches(expected, printed), f"{place}\n$ {command}\n{printed}"
+        return
+    done = desk.run(block.text) if block.kind == "sh" else desk.python(block.text)
+    assert done.returncode == 0, f"{place}\n{block.text}\n{done.stdout}\n{done.stderr}"
