@@ -7,6 +7,7 @@ import pytest
 
 from phoundry.services.context import Context, open_context
 from phoundry.settings import Home
+from tests.services.fake_workers import FakeWorkers
 
 
 @pytest.fixture
@@ -30,3 +31,11 @@ def chats() -> bytes:
         for number in range(10)
     ]
     return "".join(json.dumps(row) + "\n" for row in rows).encode()
+
+
+@pytest.fixture
+def fleet(monkeypatch: pytest.MonkeyPatch) -> FakeWorkers:
+    """Workers that do nothing until the test says so."""
+    made = FakeWorkers()
+    made.install(monkeypatch)
+    return made

@@ -206,8 +206,7 @@ class Endpoints(RuleBasedStateMachine):
 
     def forget(self) -> None:
         """What the reconciler does with rows in deletion whose replica has ended."""
-        with self.context.database.begin() as session:
-            reconcile.forget_deleted(session, self.context)
+        reconcile.remove_deleted(self.context)
 
     @invariant()
     def agree(self) -> None:

@@ -76,7 +76,7 @@ def test_a_queued_job_is_cancelled_at_once_and_can_be_resumed(context: Context, 
     with pytest.raises(Conflict, match="ended already"):
         jobs.cancel(context, "one")
     assert jobs.resume(context, "one").status == "Queued"
-    with pytest.raises(Conflict, match="only an ended one"):
+    with pytest.raises(Conflict, match="only a failed or cancelled one"):
         jobs.resume(context, "one")
 
 
@@ -112,3 +112,16 @@ def test_a_deployment_larger_than_the_memory_fails_with_the_figures(
     monkeypatch.setenv("PHOUNDRY_MEMORY_LIMIT", "1000000")
     with pytest.raises(InsufficientResources, match=r"0\.0 GB are free"):
         reconcile.check_memory("big", tmp_path, {"gguf_path": str(gguf)})
+
+
+def test_a_line_longer_than_a_chunk_does_not_stop_a_reader(tmp_path: Path) -> None:
+    path = tmp_path / "log.txt"
+    path.write_bytes(b"x" * 25)
+    chunk = jobs.read_log(path, 0, finished=False, limit=10)
+    assert (chunk.text, chunk.offset) == ("x" * 10, 10)
+
+
+def test_a_folder_whose_config_lacks_a_size(context: Context, faq: str, tmp_path: Path) -> None:
+    (tmp_path / "config.json").write_text('{"model_type": "llama"}')
+    with pytest.raises(InvalidInput, match="num_attention_heads"):
+        create(context, model=str(tmp_path))

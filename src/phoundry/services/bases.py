@@ -9,7 +9,7 @@ from typing import Any
 
 from sqlalchemy.orm import Session
 
-from phoundry.errors import NotFound, from_dict
+from phoundry.errors import Conflict, NotFound, from_dict
 from phoundry.files import read_json
 from phoundry.models import catalog
 from phoundry.services import tasks
@@ -19,11 +19,27 @@ from phoundry.specs.model import CatalogModel
 from phoundry.specs.names import split_version
 from phoundry.store.tables import ModelRow
 
+QUANTIZATION = "Q8_0"  # of the GGUF that is served
+
 
 def check(session: Session, context: Context, reference: str) -> None:
-    """Raise NotFound, with the nearest names, unless `reference` is a model we can get at."""
-    if registered(session, context, reference) is None:
+    """Make sure that `reference` is a model that we can get at.
+
+    Raises:
+        NotFound: it names nothing; with the nearest names.
+        Conflict: a registered version that is not ready.
+    """
+    row = registered(session, context, reference)
+    if row is None:
         _source(session, context, reference)
+    else:
+        _ready(row)
+
+
+def pinned(session: Session, context: Context, reference: str) -> str:
+    """`reference` with the version that a bare model name stands for now: it must never change."""
+    row = registered(session, context, reference)
+    return reference if row is None else f"{row.name}:{row.version}"
 
 
 def registered(session: Session, context: Context, reference: str) -> ModelRow | None:
@@ -46,8 +62,8 @@ def checkpoint(session: Session, context: Context, reference: str) -> Path | Non
         PhoundryError: the reference names nothing, or making the folder failed.
     """
     row = registered(session, context, reference)
-    if row is not None and row.checkpoint_dir:
-        return Path(row.checkpoint_dir)
+    if row is not None:
+        return _ready(row)
     key, folder = _place(context, _source(session, context, reference))
     if (folder / "source.json").exists():
         return folder
@@ -63,10 +79,20 @@ def checkpoint(session: Session, context: Context, reference: str) -> Path | Non
 
 
 def retry(session: Session, context: Context, reference: str) -> None:
-    """Forget that making this model's folder failed before."""
-    if registered(session, context, reference) is None:
-        key, _ = _place(context, _source(session, context, reference))
+    """Forget that making this model's folder, or its GGUF, failed before."""
+    row = registered(session, context, reference)
+    if row is not None:
+        folder = _ready(row)
+    else:
+        key, folder = _place(context, _source(session, context, reference))
         tasks.retry(session, context, key)
+    tasks.retry(session, context, conversion_key(folder))
+
+
+def conversion_key(checkpoint: Path) -> str:
+    """The key of the task that converts a checkpoint to GGUF. Checkpoints never change."""
+    digest = hashlib.sha256(str(checkpoint).encode()).hexdigest()[:16]
+    return f"convert/{digest}-{QUANTIZATION}"
 
 
 def listing() -> list[CatalogModel]:
@@ -85,6 +111,23 @@ def config(session: Session, context: Context, reference: str) -> dict[str, Any]
     if source.kind == "folder":
         return read_json(Path(source.location) / "config.json")
     return None
+
+
+def _ready(row: ModelRow) -> Path:
+    """The folder of a registered version. Raises Conflict unless it is ready and there."""
+    name = f"{row.name}:{row.version}"
+    if row.status != "Ready" or not row.checkpoint_dir:
+        raise Conflict(
+            f"Model '{name}' is {row.status}; only a ready one can be used.",
+            remedy=f"See `phoundry model show {name}`.",
+        )
+    folder = Path(row.checkpoint_dir)
+    if not folder.is_dir():
+        raise Conflict(
+            f"The files of model '{name}' are gone from {folder}.",
+            remedy="Put them back, or train and register again.",
+        )
+    return folder
 
 
 def _place(context: Context, source: catalog.ModelSource) -> tuple[str, Path]:

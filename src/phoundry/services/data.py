@@ -41,6 +41,8 @@ def create(context: Context, spec: DataSpec, content: bytes) -> DataAsset:
     }
     with context.begin("data/write") as session:
         newest = find(session, context, DataAssetRow, spec.name)
+        if newest and _same(newest, digest, spec):
+            return view(newest)  # the same call came twice at once
         row = DataAssetRow(
             workspace=context.workspace,
             name=spec.name,

@@ -31,21 +31,21 @@ def create(context: Context, spec: DeploymentSpec) -> Deployment:
         endpoint = _endpoint(session, context, spec.endpoint_name)
         bases.check(session, context, spec.model)
         bases.retry(session, context, spec.model)
-        if find(session, context, DeploymentRow, spec.name, endpoint=spec.endpoint_name):
-            raise Conflict(
-                f"Endpoint '{spec.endpoint_name}' has a deployment '{spec.name}' already.",
-                remedy="Choose another name, or delete that one first.",
-            )
+        present = find(session, context, DeploymentRow, spec.name, endpoint=spec.endpoint_name)
+        if present is not None:
+            raise _taken(present)
         query = select(DeploymentRow).filter_by(
             workspace=context.workspace, endpoint=spec.endpoint_name
         )
-        first = session.scalars(query).first() is None
+        first = session.scalars(query.where(DeploymentRow.state != "Deleting")).first() is None
+        model = bases.pinned(session, context, spec.model)
+        pinned = spec.model_copy(update={"model": model})
         row = DeploymentRow(
             workspace=context.workspace,
             endpoint=spec.endpoint_name,
             name=spec.name,
             state="Creating",
-            spec=_pinned(session, context, spec).model_dump(mode="json", by_alias=True),
+            spec=pinned.model_dump(mode="json", by_alias=True),
             run_dir=str(context.home.run("replica", spec.endpoint_name, spec.name)),
             token=context.vault.encrypt(new_secret()),
             notices=_notices(spec),
@@ -83,6 +83,17 @@ def logs(context: Context, endpoint: str, name: str, offset: int = 0) -> LogChun
         row = _get(session, context, endpoint, name)
         path, finished = Path(row.run_dir) / "log.txt", row.state == "Failed"
     return jobs.read_log(path, offset, finished=finished)
+
+
+def retry(context: Context, endpoint: str, name: str) -> Deployment:
+    """Let a failed deployment try again, with the traffic that it has; others are left alone."""
+    with context.begin("deployments/write") as session:
+        row = _get(session, context, endpoint, name)
+        if row.state == "Failed":
+            bases.retry(session, context, row.spec["model"])
+            row.state, row.replica, row.failures, row.error = "Creating", "waiting", 0, None
+            record(session, context, f"deployment/{endpoint}/{name}", "retried", "Tried again.")
+        return view(session, context, row)
 
 
 def delete(context: Context, endpoint: str, name: str) -> None:
@@ -137,7 +148,10 @@ def view(session: Session, context: Context, row: DeploymentRow) -> Deployment:
 def _endpoint(session: Session, context: Context, name: str) -> EndpointRow:
     row = get(session, context, EndpointRow, name, noun="endpoint", remedy=ENDPOINT_REMEDY)
     if row.state == "Deleting":
-        raise NotFound(f"Endpoint '{name}' is being deleted.")
+        raise NotFound(
+            f"Endpoint '{name}' is being deleted.",
+            remedy="Create it again in a few seconds, when its processes have ended.",
+        )
     return row
 
 
@@ -154,12 +168,16 @@ def _get(session: Session, context: Context, endpoint: str, name: str) -> Deploy
     )
 
 
-def _pinned(session: Session, context: Context, spec: DeploymentSpec) -> DeploymentSpec:
-    """The spec with the version that a bare model name stands for now: it must never change."""
-    row = bases.registered(session, context, spec.model)
-    if row is None:
-        return spec
-    return spec.model_copy(update={"model": f"{row.name}:{row.version}"})
+def _taken(row: DeploymentRow) -> Conflict:
+    if row.state == "Deleting":
+        return Conflict(
+            f"The deployment '{row.name}' of endpoint '{row.endpoint}' is still being deleted.",
+            remedy="Try again in a few seconds, when its process has ended.",
+        )
+    return Conflict(
+        f"Endpoint '{row.endpoint}' has a deployment '{row.name}' already.",
+        remedy="Choose another name, or delete that one first.",
+    )
 
 
 def _notices(spec: DeploymentSpec) -> list[str]:

@@ -28,10 +28,8 @@ def create(context: Context, spec: EndpointSpec) -> Endpoint:
             remedy="Create the deployments, then run `phoundry endpoint update NAME --traffic …`.",
         )
     with context.begin("endpoints/write") as session:
-        if find(session, context, EndpointRow, spec.name):
-            raise Conflict(
-                f"There is an endpoint '{spec.name}' already.", remedy="Choose another name."
-            )
+        if present := find(session, context, EndpointRow, spec.name):
+            raise _taken(present)
         row = EndpointRow(
             workspace=context.workspace,
             name=spec.name,
@@ -91,7 +89,7 @@ def update_traffic(context: Context, name: str, traffic: Traffic) -> Endpoint:
     """
     with context.begin("endpoints/write") as session:
         row = get(session, context, EndpointRow, name, noun="endpoint", remedy=REMEDY)
-        known = _deployments(session, context, name)
+        known = [item for item in _deployments(session, context, name) if item.state != "Deleting"]
         unknown = sorted(set(traffic) - {item.name for item in known})
         if unknown:
             raise InvalidInput(
@@ -136,6 +134,15 @@ def view(session: Session, context: Context, row: EndpointRow) -> Endpoint:
             "created_at": row.created_at,
         }
     )
+
+
+def _taken(row: EndpointRow) -> Conflict:
+    if row.state == "Deleting":
+        return Conflict(
+            f"The endpoint '{row.name}' is still being deleted.",
+            remedy="Try again in a few seconds, when its processes have ended.",
+        )
+    return Conflict(f"There is an endpoint '{row.name}' already.", remedy="Choose another name.")
 
 
 def _deployments(session: Session, context: Context, name: str) -> list[DeploymentRow]:

@@ -9,7 +9,7 @@ from typing import Any
 from sqlalchemy import select
 
 from phoundry.compute import machine, workers
-from phoundry.errors import Conflict
+from phoundry.errors import Conflict, InvalidInput
 from phoundry.models import catalog
 from phoundry.services import bases, data
 from phoundry.services.context import Context, history, now, record
@@ -33,8 +33,10 @@ def create(context: Context, spec: FineTuningJobSpec) -> Job:
         Conflict: the name is taken.
     """
     training_data = data.show(context, spec.training_data)
+    pins = {"training_data": f"{training_data.name}:{training_data.version}"}
     if spec.validation_data:
-        data.show(context, spec.validation_data)
+        validation_data = data.show(context, spec.validation_data)
+        pins["validation_data"] = f"{validation_data.name}:{validation_data.version}"
     with context.begin("models/read") as session:
         bases.check(session, context, spec.model)
         config = bases.config(session, context, spec.model)
@@ -53,9 +55,8 @@ def create(context: Context, spec: FineTuningJobSpec) -> Job:
             raise Conflict(
                 f"There is a job '{name}' already.", remedy="Choose another name, or none."
             )
-        pinned = spec.model_copy(
-            update={"training_data": f"{training_data.name}:{training_data.version}"}
-        )
+        pins["model"] = bases.pinned(session, context, spec.model)
+        pinned = spec.model_copy(update=pins)
         row = JobRow(
             workspace=context.workspace,
             name=name,
@@ -91,12 +92,16 @@ def cancel(context: Context, name: str) -> Job:
     with context.begin("jobs/cancel") as session:
         row = get(session, context, JobRow, name, noun="job", remedy=_REMEDY)
         if row.status in FINISHED:
-            raise Conflict(f"Job '{name}' has ended already ({row.status}).")
-        if row.status == "Running":
-            row.status, row.stopping_since = "CancelRequested", now()
-            workers.terminate(Path(row.run_dir))
-        elif row.status != "CancelRequested":
-            row.status, row.finished_at = "Canceled", now()
+            raise Conflict(
+                f"Job '{name}' has ended already ({row.status}).",
+                remedy=f"See `phoundry job show {name}`.",
+            )
+        if row.status != "CancelRequested":
+            # One that is queued may have a process too, which a stopped Phoundry told to end.
+            if workers.terminate(Path(row.run_dir)) or row.status == "Running":
+                row.status, row.stopping_since = "CancelRequested", now()
+            else:
+                row.status, row.finished_at = "Canceled", now()
         record(session, context, f"job/{name}", "cancel", "Cancelling was asked for.")
         return view(row)
 
@@ -110,7 +115,10 @@ def resume(context: Context, name: str) -> Job:
     with context.begin("jobs/write") as session:
         row = get(session, context, JobRow, name, noun="job", remedy=_REMEDY)
         if row.status not in ("Failed", "Canceled"):
-            raise Conflict(f"Job '{name}' is {row.status}; only an ended one can be resumed.")
+            raise Conflict(
+                f"Job '{name}' is {row.status}; only a failed or cancelled one can be resumed.",
+                remedy=f"See `phoundry job show {name}`.",
+            )
         bases.retry(session, context, row.spec["model"])
         (Path(row.run_dir) / "result.json").unlink(missing_ok=True)
         row.status, row.error, row.finished_at, row.stopping_since = "Queued", None, None, None
@@ -133,7 +141,8 @@ def read_log(path: Path, offset: int, *, finished: bool, limit: int = 1 << 20) -
         content = file.read(limit)
     full = len(content) == limit
     if full or not finished:
-        content = content[: content.rfind(b"\n") + 1]
+        whole = content[: content.rfind(b"\n") + 1]
+        content = whole if whole or not full else content  # a line may be longer than the limit
     text = content.decode(errors="replace")
     return LogChunk(text=text, offset=offset + len(content), finished=finished and not full)
 
@@ -154,8 +163,15 @@ def view(row: JobRow) -> Job:
 
 
 def _estimate(config: dict[str, Any], parameters: FineTuneParameters) -> int:
+    try:
+        shape = ModelShape.from_config(config)
+    except KeyError as missing:
+        raise InvalidInput(
+            f"The model's config.json has no {missing}.",
+            remedy="Only decoder models can be trained: see `phoundry model list --catalog`.",
+        ) from None
     row_tokens = parameters.pack_length * parameters.per_device_train_batch_size
-    return estimate_memory(ModelShape.from_config(config), parameters, row_tokens=row_tokens)
+    return estimate_memory(shape, parameters, row_tokens=row_tokens)
 
 
 def _notices(spec: FineTuningJobSpec, sources: dict[str, Source]) -> list[Any]:

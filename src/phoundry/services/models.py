@@ -2,16 +2,17 @@
 
 from __future__ import annotations
 
+import shutil
 from pathlib import Path
+from typing import Any
 
 from sqlalchemy import func, select
 from sqlalchemy.orm import Session
 
-from phoundry.compute import workers
 from phoundry.errors import Conflict, NotFound
 from phoundry.services import bases
-from phoundry.services.context import Context, now, record
-from phoundry.services.rows import get, names
+from phoundry.services.context import Context, record
+from phoundry.services.rows import find, get, names
 from phoundry.specs.model import CatalogModel, Model, ModelSpec
 from phoundry.specs.names import split_version
 from phoundry.store.tables import JobRow, ModelRow
@@ -22,14 +23,16 @@ _REMEDY = "`phoundry model list` shows what is registered."
 def register(context: Context, spec: ModelSpec) -> Model:
     """Register a completed job's output as the next version of `spec.name`.
 
-    The merge and MLflow's part run in a worker; the version is `Registering` until it is done. The
-    same job and name make no second version.
+    The merge and MLflow's part run in a worker, which the reconciler starts; the version is
+    `Registering` until it is done. The same job and name make no second version, but another try
+    where the first one failed.
 
     Raises:
         Conflict: the job has not completed.
     """
     with context.begin("models/write") as session:
-        job = get(session, context, JobRow, spec.job, noun="job")
+        remedy = "`phoundry job list` shows what there is."
+        job = get(session, context, JobRow, spec.job, noun="job", remedy=remedy)
         if job.status != "Completed":
             raise Conflict(
                 f"Job '{spec.job}' is {job.status}; only a completed one can be registered.",
@@ -43,6 +46,7 @@ def register(context: Context, spec: ModelSpec) -> Model:
                 return view(present)
             session.delete(present)  # its number is free again for the next try
         session.flush()
+        bases.retry(session, context, job.spec["model"])
         row = ModelRow(
             workspace=context.workspace,
             name=spec.name,
@@ -55,9 +59,17 @@ def register(context: Context, spec: ModelSpec) -> Model:
         )
         session.add(row)
         session.flush()
-        _start(session, context, row, job)
+        # Numbers of deleted rows are given again: what the worker of one has left is not ours.
+        shutil.rmtree(run_dir(context, row), ignore_errors=True)
         record(session, context, f"model/{row.name}", "registering", f"From job {spec.job}.")
         return view(row)
+
+
+def of_job(context: Context, name: str, job: str) -> Model | None:
+    """The version of `name` that was made, or is being made, from `job`."""
+    with context.begin("models/read") as session:
+        row = find(session, context, ModelRow, name, job=job)
+        return view(row) if row else None
 
 
 def run_dir(context: Context, row: ModelRow) -> Path:
@@ -98,15 +110,21 @@ def view(row: ModelRow) -> Model:
 
 
 def _next_version(session: Session, context: Context, name: str) -> int:
+    """The number that MLflow will give. One of a failed try is free again."""
     query = select(func.max(ModelRow.version)).filter_by(workspace=context.workspace, name=name)
-    return (session.scalar(query) or 0) + 1
+    version = (session.scalar(query.where(ModelRow.status != "Failed")) or 0) + 1
+    failed = select(ModelRow).filter_by(workspace=context.workspace, name=name)
+    for row in session.scalars(failed.where(ModelRow.version >= version)).all():
+        session.delete(row)
+    session.flush()
+    return version
 
 
-def _start(session: Session, context: Context, row: ModelRow, job: JobRow) -> None:
-    base = bases.checkpoint(session, context, job.spec["model"])
+def worker_spec(context: Context, row: ModelRow, job: JobRow, base: Path) -> dict[str, Any]:
+    """What the worker is told (see `phoundry.models.register`). `base`: the checkpoint tuned."""
     output = Path(job.run_dir) / "output"
     adapter, model = output / "adapter", output / "model"
-    spec = {
+    return {
         "name": row.name,
         "job": job.name,
         "base_model": row.base_model,
@@ -119,5 +137,3 @@ def _start(session: Session, context: Context, row: ModelRow, job: JobRow) -> No
         "tags": {**row.tags, "phoundry.training_data": job.spec["training_data"]},
         **({"adapter_dir": str(adapter)} if adapter.exists() else {"model_dir": str(model)}),
     }
-    workers.start(run_dir(context, row), "phoundry.models.register", spec)
-    row.updated_at = now()

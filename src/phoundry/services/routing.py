@@ -28,18 +28,19 @@ _WAIT_SECONDS = 3.0
 _publishing = threading.Lock()
 
 
-def publish(context: Context) -> None:
+def publish(context: Context, *, wait: bool = True) -> None:
     """Write the table if it changed, and wait until a running gateway has taken it in."""
     with _publishing:
         with context.database.begin() as session:
             endpoints = _endpoints(session, context)
         present: dict[str, Any] = read_json(context.home.routes) or {}
-        generation = int(present.get("generation", 0)) + 1
-        table = RoutingTable(generation, endpoints)
-        if present and present.get("endpoints") == asdict(table)["endpoints"]:
-            return
-        write_routes(context.home.routes, table)
-    _wait(context.home.routes.parent, generation)
+        generation = int(present.get("generation", 0))
+        table = RoutingTable(generation + 1, endpoints)
+        if not present or present.get("endpoints") != asdict(table)["endpoints"]:
+            generation += 1
+            write_routes(context.home.routes, table)
+    if wait:  # also for a table that another thread has just written
+        _wait(context.home.routes.parent, generation)
 
 
 def _endpoints(session: Session, context: Context) -> dict[str, EndpointRoute]:
@@ -51,11 +52,13 @@ def _endpoints(session: Session, context: Context) -> dict[str, EndpointRoute]:
 def _endpoint(session: Session, context: Context, row: EndpointRow) -> EndpointRoute:
     query = select(DeploymentRow).filter_by(workspace=context.workspace, endpoint=row.name)
     deployments = session.scalars(query.where(DeploymentRow.state != "Deleting"))
+    routes = {item.name: _deployment(context, item) for item in deployments}
     keys: dict[str, str] = context.vault.decrypt(row.keys)
     return EndpointRoute(
         key_hashes=sorted(hashlib.sha256(key.encode()).hexdigest() for key in keys.values()),
-        traffic=dict(row.traffic),
-        deployments={item.name: _deployment(context, item) for item in deployments},
+        # A table that names what is not there is refused as a whole, for all endpoints.
+        traffic={name: share for name, share in row.traffic.items() if name in routes},
+        deployments=routes,
     )
 
 

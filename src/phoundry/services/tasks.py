@@ -13,6 +13,7 @@ from sqlalchemy import select
 from sqlalchemy.orm import Session
 
 from phoundry.compute import workers
+from phoundry.errors import PhoundryError, WorkerFailed
 from phoundry.services.context import Context
 from phoundry.store.tables import TaskRow
 
@@ -20,7 +21,11 @@ from phoundry.store.tables import TaskRow
 def ensure(
     session: Session, context: Context, key: str, module: str, spec: dict[str, Any]
 ) -> TaskRow:
-    """The task `key`, started if there is none: state `running`, `succeeded` or `failed`."""
+    """The task `key`, which is started unless it runs: state `running` or `failed`.
+
+    Asked for by somebody who lacks what it makes: if it succeeded before, that has been removed
+    since (caches may be emptied), and it is made again.
+    """
     row = _find(session, context, key)
     if row is None:
         run_dir = context.home.runs / f"task-{key.replace('/', '-')}"
@@ -28,29 +33,32 @@ def ensure(
             workspace=context.workspace, key=key, module=module, state="new", run_dir=str(run_dir)
         )
         session.add(row)
-    if row.state == "new":
+    if row.state in ("new", "succeeded"):
         workers.start(Path(row.run_dir), module, spec)
         row.state, row.error = "running", None
     return row
 
 
-def refresh(session: Session, context: Context) -> None:
-    """Take in how running tasks ended."""
-    query = select(TaskRow).filter_by(workspace=context.workspace, state="running")
-    for row in session.scalars(query):
-        state = workers.inspect(Path(row.run_dir))
-        if state.running:
-            continue
-        result = state.result or {
-            "status": "failed",
-            "error": {
-                "code": "WorkerFailed",
-                "message": f"The process of '{row.key}' was killed.",
-                "remedy": f"Its log is {row.run_dir}/log.txt. Try again.",
-            },
-        }
-        row.state = "succeeded" if result["status"] == "succeeded" else "failed"
-        row.result, row.error = result, result.get("error")
+def refresh(session: Session, context: Context, row: TaskRow) -> None:
+    """Take in how a running task ended, if it has."""
+    state = workers.inspect(Path(row.run_dir))
+    if state.running:
+        return
+    if state.result is None:
+        killed = WorkerFailed(
+            f"The process of '{row.key}' was killed.",
+            remedy=f"Its log is {row.run_dir}/log.txt. Try again.",
+        )
+        fail(session, context, row, killed)
+    elif state.result["status"] == "cancelled":
+        row.state = "new"  # Phoundry was stopped meanwhile; whoever waits for it starts it again
+    else:
+        row.state, row.result = state.result["status"], state.result
+        row.error = state.result.get("error")
+
+
+def fail(session: Session, context: Context, row: TaskRow, error: PhoundryError) -> None:
+    row.state, row.error = "failed", error.to_dict()
 
 
 def retry(session: Session, context: Context, prefix: str) -> None:

@@ -130,7 +130,7 @@ class DeploymentRow(Row, Base):
     run_dir: Mapped[str] = mapped_column(Text)
     token: Mapped[str] = mapped_column(Text)  # encrypted: what the gateway sends to the replica
     restarts: Mapped[int] = mapped_column(default=0)
-    failures: Mapped[int] = mapped_column(default=0)  # in a row, since the last ready
+    failures: Mapped[int] = mapped_column(default=0)  # in a row: none of them served for long
     retry_at: Mapped[datetime | None]
     stopping_since: Mapped[datetime | None]
     notices: Mapped[list[Any]] = mapped_column(default=list)

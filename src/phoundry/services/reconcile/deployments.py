@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-import hashlib
+import time
 from datetime import timedelta
 from pathlib import Path
 from typing import Any
@@ -15,29 +15,26 @@ from phoundry.errors import InsufficientResources, PhoundryError, from_dict
 from phoundry.files import read_json
 from phoundry.services import bases, deployments, tasks
 from phoundry.services.context import Context, now, record
+from phoundry.services.reconcile.isolation import each
 from phoundry.store.tables import DeploymentRow, EndpointRow
 
 GRACE = timedelta(seconds=15)
 MAX_FAILURES = 5  # in a row
+STEADY_SECONDS = 60.0  # a replica that served for so long ends a row of failures
 CONTEXT = 4096  # tokens of one conversation, where the model takes as many
 SLOTS = 4  # conversations decoded together; each holds CONTEXT tokens of memory
-QUANTIZATION = "Q8_0"
 
 
-def tick(context: Context) -> bool:
-    """Move every deployment on by one step. True if the routing table may have changed."""
-    changed = False
-    with context.database.begin() as session:
-        query = select(DeploymentRow).filter_by(workspace=context.workspace)
-        for row in session.scalars(query).all():
-            before = (row.state, row.replica)
-            try:
-                _step(session, context, row)
-            except PhoundryError as error:
-                _fail(session, context, row, error.to_dict())
-            changed = changed or before != (row.state, row.replica) or row.state == "Deleting"
-        forget_deleted(session, context)
-    return changed
+def tick(context: Context) -> None:
+    """Move every deployment on by one step, and forget what was deleted."""
+    each(context, DeploymentRow, DeploymentRow.state != "Deleting", move=_step, fail=_stumble)
+    remove_deleted(context)
+
+
+def remove_deleted(context: Context) -> None:
+    """Remove deployments in deletion whose replica has ended, then endpoints with none left."""
+    each(context, DeploymentRow, DeploymentRow.state == "Deleting", move=_remove, fail=_keep)
+    each(context, EndpointRow, EndpointRow.state == "Deleting", move=_forget, fail=_keep)
 
 
 def stop_all(context: Context) -> None:
@@ -50,8 +47,6 @@ def stop_all(context: Context) -> None:
 
 
 def _step(session: Session, context: Context, row: DeploymentRow) -> None:
-    if row.state == "Deleting":
-        return
     if row.replica == "waiting":
         _start(session, context, row)
     elif row.replica in ("starting", "ready"):
@@ -94,16 +89,34 @@ def _watch(session: Session, context: Context, row: DeploymentRow) -> None:
     state = workers.inspect(Path(row.run_dir))
     if state.running:
         if state.ready and row.replica != "ready":
-            row.replica, row.state, row.failures, row.error = "ready", "Succeeded", 0, None
+            row.replica, row.state, row.error = "ready", "Succeeded", None
             _note(session, context, row, "ready", "The replica answers.")
+        elif row.failures and _steady(Path(row.run_dir)):
+            row.failures = 0
         return
     row.restarts += 1
-    row.failures += 1
     error = (state.result or {}).get("error") or {
         "code": "WorkerFailed",
         "message": f"The replica's process {state.pid or ''} ended without a word.",
         "remedy": f"See `phoundry deployment logs {row.endpoint}/{row.name}`.",
     }
+    _try_again(session, context, row, error)
+
+
+def _steady(run_dir: Path) -> bool:
+    """Whether the replica has been ready for so long that its next end is the first of a row."""
+    try:
+        ready = (run_dir / "ready.json").stat().st_mtime
+    except FileNotFoundError:
+        return False
+    return time.time() - ready > STEADY_SECONDS
+
+
+def _try_again(
+    session: Session, context: Context, row: DeploymentRow, error: dict[str, Any]
+) -> None:
+    """Start the replica once more, later each time; after too many failures, give up."""
+    row.failures += 1
     if row.failures >= MAX_FAILURES:
         _fail(session, context, row, error)
         return
@@ -114,19 +127,17 @@ def _watch(session: Session, context: Context, row: DeploymentRow) -> None:
 
 def _converted(session: Session, context: Context, checkpoint: Path) -> Path | None:
     """The GGUF of a checkpoint, or None while it is being made. Checkpoints never change."""
-    digest = hashlib.sha256(str(checkpoint).encode()).hexdigest()[:16]
-    path = context.home.cache / "gguf" / f"{digest}-{QUANTIZATION}.gguf"
+    name = bases.conversion_key(checkpoint).removeprefix("convert/")
+    path = context.home.cache / "gguf" / f"{name}.gguf"
     if path.exists():
         return path
     spec = {
         "checkpoint_dir": str(checkpoint),
         "gguf_path": str(path),
-        "quantization": QUANTIZATION,
+        "quantization": bases.QUANTIZATION,
     }
-    key = f"convert/{digest}-{QUANTIZATION}"
+    key = bases.conversion_key(checkpoint)
     task = tasks.ensure(session, context, key, "phoundry.models.convert", spec)
-    if task.state == "succeeded":  # made once and removed since: the cache may be emptied
-        task.state = "new"
     if task.error:
         raise from_dict(task.error)
     return None
@@ -158,17 +169,23 @@ def _remove(session: Session, context: Context, row: DeploymentRow) -> None:
         workers.terminate(run_dir)
 
 
-def forget_deleted(session: Session, context: Context) -> None:
-    """Remove deployments in deletion whose replica has ended, then endpoints with none left."""
-    leaving = select(DeploymentRow).filter_by(workspace=context.workspace, state="Deleting")
-    for row in session.scalars(leaving).all():
-        _remove(session, context, row)
-    session.flush()
-    query = select(EndpointRow).filter_by(workspace=context.workspace, state="Deleting")
-    for row in session.scalars(query).all():
-        left = select(DeploymentRow).filter_by(workspace=context.workspace, endpoint=row.name)
-        if session.scalars(left).first() is None:
-            session.delete(row)
+def _forget(session: Session, context: Context, row: EndpointRow) -> None:
+    """Remove an endpoint in deletion once none of its deployments is left."""
+    left = select(DeploymentRow).filter_by(workspace=context.workspace, endpoint=row.name)
+    if session.scalars(left).first() is None:
+        session.delete(row)
+
+
+def _keep(session: Session, context: Context, row: Any, error: PhoundryError) -> None:
+    """Its deletion could not be ended; the log says why, and the next tick tries again."""
+
+
+def _stumble(session: Session, context: Context, row: DeploymentRow, error: PhoundryError) -> None:
+    """What cannot be started has failed; what has served before is tried again for a while."""
+    if row.state == "Succeeded":
+        _try_again(session, context, row, error.to_dict())
+    elif row.state == "Creating":
+        _fail(session, context, row, error.to_dict())
 
 
 def _fail(session: Session, context: Context, row: DeploymentRow, error: dict[str, Any]) -> None:

@@ -10,7 +10,9 @@ from phoundry.compute import workers
 from phoundry.errors import Unavailable
 from phoundry.services.context import Context
 
+RETRY_SECONDS = 2.0  # between two starts
 _START_SECONDS = 20.0
+_END_SECONDS = 5.0
 
 
 def run_dir(context: Context) -> Path:
@@ -24,10 +26,27 @@ def tick(context: Context, host: str, port: int) -> None:
     if state.running and (state.ready or {}).get("port", port) == port:
         return
     if state.running:
-        workers.kill(folder)
-        return
+        _end(folder)
+    elif time.time() - _started_at(folder) < RETRY_SECONDS:
+        return  # it ends as soon as it starts; its log says why
     spec: dict[str, Any] = {"host": host, "port": port, "routes_path": str(context.home.routes)}
     workers.start(folder, "phoundry.serving.gateway", spec)
+
+
+def _end(folder: Path) -> None:
+    """Kill the gateway, and return when its port is free again."""
+    workers.kill(folder)
+    deadline = time.monotonic() + _END_SECONDS
+    while workers.inspect(folder).running and time.monotonic() < deadline:
+        time.sleep(0.01)
+
+
+def _started_at(folder: Path) -> float:
+    """When a gateway was last started here, in seconds since the epoch; 0 for never."""
+    try:
+        return (folder / "spec.json").stat().st_mtime
+    except FileNotFoundError:
+        return 0.0
 
 
 def wait(context: Context) -> None:

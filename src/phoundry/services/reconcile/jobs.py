@@ -13,6 +13,7 @@ from phoundry.compute import workers
 from phoundry.errors import PhoundryError
 from phoundry.services import bases, data
 from phoundry.services.context import Context, now, record
+from phoundry.services.reconcile.isolation import each
 from phoundry.specs.job import Progress
 from phoundry.spool import Spool
 from phoundry.store.tables import JobRow
@@ -24,19 +25,7 @@ _ENDED = {"succeeded": "Completed", "failed": "Failed", "cancelled": "Canceled"}
 
 def tick(context: Context) -> None:
     """Move every job on by one step. One job trains at a time: they share the cores."""
-    with context.database.begin() as session:
-        query = select(JobRow).filter_by(workspace=context.workspace)
-        rows = session.scalars(
-            query.where(JobRow.status.in_(("Queued", *ACTIVE))).order_by(JobRow.id)
-        ).all()
-        busy = any(row.status in ACTIVE for row in rows)
-        for row in rows:
-            if row.status == "Queued" and not busy:
-                row.status, busy = "Preparing", True
-            try:
-                _step(session, context, row)
-            except PhoundryError as error:
-                _end(session, context, row, "Failed", error.to_dict())
+    each(context, JobRow, JobRow.status.in_(("Queued", *ACTIVE)), move=_step, fail=_fail)
 
 
 def pause_all(context: Context) -> None:
@@ -45,17 +34,43 @@ def pause_all(context: Context) -> None:
         query = select(JobRow).filter_by(workspace=context.workspace)
         for row in session.scalars(query.where(JobRow.status.in_(("Preparing", "Running")))):
             workers.terminate(Path(row.run_dir))
-            row.status = "Queued"
+            row.status, row.stopping_since = "Queued", now()
             record(session, context, f"job/{row.name}", "paused", "Phoundry was stopped.")
 
 
 def _step(session: Session, context: Context, row: JobRow) -> None:
+    if row.status == "Queued" and not _busy(session, context):
+        row.status = "Preparing"
     if row.status == "Preparing":
-        checkpoint = bases.checkpoint(session, context, row.spec["model"])
-        if checkpoint is not None:
-            _start(session, context, row, checkpoint)
+        _prepare(session, context, row)
     elif row.status in ("Running", "CancelRequested"):
         _watch(session, context, row)
+
+
+def _busy(session: Session, context: Context) -> bool:
+    query = select(JobRow.id).filter_by(workspace=context.workspace)
+    return session.scalar(query.where(JobRow.status.in_(ACTIVE)).limit(1)) is not None
+
+
+def _prepare(session: Session, context: Context, row: JobRow) -> None:
+    """Start the job once its model is there, unless its worker was started already.
+
+    That one was started by a control plane that was killed before it could write so (adopt it), or
+    it was asked to stop by one that did not live to see it stop (wait, then start it again).
+    """
+    run_dir = Path(row.run_dir)
+    state = workers.inspect(run_dir)
+    if state.running and row.stopping_since:
+        if now() - row.stopping_since > GRACE:
+            workers.kill(run_dir)
+        return
+    ended = state.result is not None and state.result["status"] != "cancelled"
+    if state.running or ended:
+        row.status, row.started_at = "Running", row.started_at or now()
+        return
+    checkpoint = bases.checkpoint(session, context, row.spec["model"])
+    if checkpoint is not None:
+        _start(session, context, row, checkpoint)
 
 
 def _start(session: Session, context: Context, row: JobRow, checkpoint: Path) -> None:
@@ -73,7 +88,7 @@ def _start(session: Session, context: Context, row: JobRow, checkpoint: Path) ->
         "sources": row.sources,
     }
     pid = workers.start(Path(row.run_dir), "phoundry.training", spec)
-    row.status, row.started_at = "Running", row.started_at or now()
+    row.status, row.started_at, row.stopping_since = "Running", row.started_at or now(), None
     record(session, context, f"job/{row.name}", "started", f"Training in process {pid}.")
 
 
@@ -88,7 +103,10 @@ def _watch(session: Session, context: Context, row: JobRow) -> None:
     if state.result is None and row.status == "CancelRequested":
         _end(session, context, row, "Canceled", None)
     elif state.result is None:
-        _end(session, context, row, "Failed", _killed(row, state.pid))
+        _end(session, context, row, "Failed", _ended_early(row, f"{state.pid or ''} was killed"))
+    elif state.result["status"] == "cancelled" and row.status != "CancelRequested":
+        # Nobody asked us: a shutdown of the machine, or a signal from outside.
+        _end(session, context, row, "Failed", _ended_early(row, "was told to end"))
     else:
         row.metrics = {**row.metrics, **state.result.get("metrics", {})}
         error = state.result.get("error")
@@ -110,9 +128,15 @@ def _take_in(session: Session, context: Context, row: JobRow, run_dir: Path) -> 
             first = row.metrics.get("first_eval_loss", loss)
             row.metrics = {**row.metrics, "eval_loss": loss, "first_eval_loss": first}
         if event["kind"] != "progress":
-            record(session, context, f"job/{row.name}", event["kind"], "", **fields)
+            message = str(fields.pop("message", ""))
+            record(session, context, f"job/{row.name}", event["kind"], message, **fields)
     if events:
         row.progress = progress
+
+
+def _fail(session: Session, context: Context, row: JobRow, error: PhoundryError) -> None:
+    workers.terminate(Path(row.run_dir))  # nobody watches it any more
+    _end(session, context, row, "Failed", error.to_dict())
 
 
 def _end(
@@ -123,11 +147,11 @@ def _end(
     record(session, context, f"job/{row.name}", status.lower(), message)
 
 
-def _killed(row: JobRow, pid: int | None) -> dict[str, Any]:
+def _ended_early(row: JobRow, how: str) -> dict[str, Any]:
     step = row.progress.get("step", 0)
     return {
         "code": "WorkerFailed",
-        "message": f"The training process {pid or ''} was killed at step {step}, by somebody or by "
-        "the system when memory ran out.",
+        "message": f"The training process {how} at step {step}, by somebody or by "
+        "the system, as when memory runs out.",
         "remedy": f"`phoundry job resume {row.name}` goes on from its last checkpoint.",
     }

@@ -5,38 +5,83 @@ from __future__ import annotations
 from typing import Any
 
 from sqlalchemy import select
+from sqlalchemy.orm import Session
 
 from phoundry.compute import workers
-from phoundry.services import models
+from phoundry.errors import Conflict, PhoundryError, WorkerFailed, from_dict
+from phoundry.services import bases, models
 from phoundry.services.context import Context, now, record
-from phoundry.store.tables import ModelRow
+from phoundry.services.reconcile.isolation import each
+from phoundry.services.rows import find, get
+from phoundry.store.tables import JobRow, ModelRow
 
 
 def tick(context: Context) -> None:
-    """Take in how registrations ended."""
-    with context.database.begin() as session:
-        query = select(ModelRow).filter_by(workspace=context.workspace, status="Registering")
-        for row in session.scalars(query):
-            state = workers.inspect(models.run_dir(context, row))
-            if state.running:
-                continue
-            result = state.result
-            if result and result["status"] == "succeeded":
-                row.status = "Ready"
-                row.version = int(result["version"])
-                row.uri, row.sha256 = result["uri"], result["sha256"]
-                row.checkpoint_dir = result["checkpoint_dir"]
-                message = f"Version {row.version} is ready."
-            else:
-                error: dict[str, Any] = result["error"] if result else _killed(row)
-                row.status, row.error, message = "Failed", error, str(error["message"])
-            row.updated_at = now()
-            record(session, context, f"model/{row.name}", row.status.lower(), message)
+    """Start registrations, and take in how they ended."""
+    each(context, ModelRow, ModelRow.status == "Registering", move=_step, fail=_fail)
 
 
-def _killed(row: ModelRow) -> dict[str, str]:
-    return {
-        "code": "WorkerFailed",
-        "message": f"The process that registered '{row.name}' was killed.",
-        "remedy": f"Register it again: `phoundry model register {row.name} --job {row.job}`.",
-    }
+def _step(session: Session, context: Context, row: ModelRow) -> None:
+    if row.updated_at is None:
+        _start(session, context, row)
+        return
+    state = workers.inspect(models.run_dir(context, row))
+    if state.running:
+        return
+    if state.result is None:
+        raise WorkerFailed(
+            f"The process that registered '{row.name}' was killed.",
+            remedy=f"Register it again: `phoundry model register {row.name} --job {row.job}`.",
+        )
+    if state.result["status"] == "cancelled":
+        row.updated_at = None  # Phoundry was stopped meanwhile: the next tick starts it again
+    elif error := state.result.get("error"):
+        raise from_dict(error)
+    else:
+        _finish(session, context, row, state.result)
+
+
+def _start(session: Session, context: Context, row: ModelRow) -> None:
+    """Start the worker, after those of earlier versions: MLflow numbers them as they come."""
+    query = select(ModelRow.id).filter_by(
+        workspace=context.workspace, name=row.name, status="Registering"
+    )
+    if session.scalar(query.where(ModelRow.id < row.id).limit(1)) is not None:
+        return
+    job = get(session, context, JobRow, str(row.job), noun="job")
+    base = bases.checkpoint(session, context, job.spec["model"])
+    if base is None:
+        return
+    spec = models.worker_spec(context, row, job, base)
+    workers.start(models.run_dir(context, row), "phoundry.models.register", spec)
+    row.updated_at = now()
+
+
+def _finish(session: Session, context: Context, row: ModelRow, result: dict[str, Any]) -> None:
+    _number(session, context, row, int(result["version"]))
+    row.status, row.updated_at = "Ready", now()
+    row.uri, row.sha256 = result["uri"], result["sha256"]
+    row.checkpoint_dir = result["checkpoint_dir"]
+    record(session, context, f"model/{row.name}", "ready", f"Version {row.version} is ready.")
+
+
+def _number(session: Session, context: Context, row: ModelRow, version: int) -> None:
+    """Give the row MLflow's number. One that is not ready and has it gets ours instead."""
+    present = find(session, context, ModelRow, row.name, version=version)
+    if present is not None and present is not row:
+        if present.status == "Ready":
+            raise Conflict(
+                f"MLflow gave '{row.name}' the version {version}, which exists already: its "
+                "registry is not the one that was used before.",
+                remedy="Put its database back, or register under another name.",
+            )
+        ours, row.version = row.version, -row.id
+        session.flush()  # a number is never held twice, not even for a moment
+        present.version = ours
+        session.flush()
+    row.version = version
+
+
+def _fail(session: Session, context: Context, row: ModelRow, error: PhoundryError) -> None:
+    row.status, row.error, row.updated_at = "Failed", error.to_dict(), now()
+    record(session, context, f"model/{row.name}", "failed", str(error))

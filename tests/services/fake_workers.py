@@ -1,0 +1,139 @@
+"""Workers that start, work, end and die when a test says so. Run folders are real."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, ClassVar
+
+import pytest
+
+from phoundry.compute import workers
+from phoundry.compute.workers import WorkerState
+from phoundry.files import read_json
+from phoundry.models import catalog
+
+PID = 4711
+MODEL = "smollm2-135m-instruct"
+
+
+@dataclass(frozen=True)
+class Started:
+    folder: Path
+    module: str
+    spec: dict[str, Any]
+
+
+class FakeWorkers:
+    """Stands in for `phoundry.compute.workers`."""
+
+    def __init__(self) -> None:
+        self.starts: list[Started] = []
+        self.running: dict[Path, Started] = {}
+        self.terminated: list[Path] = []
+        self.refusal: OSError | None = None
+        self.versions: dict[str, int] = {}  # of models, as MLflow counts them
+
+    def install(self, monkeypatch: pytest.MonkeyPatch) -> None:
+        for name in ("start", "inspect", "terminate", "kill"):
+            monkeypatch.setattr(workers, name, getattr(self, name))
+
+    def start(self, run_dir: Path, module: str, spec: dict[str, Any]) -> int:
+        if run_dir in self.running:
+            return PID
+        if self.refusal:
+            raise self.refusal
+        run_dir.mkdir(parents=True, exist_ok=True)
+        for name in ("result.json", "ready.json"):
+            (run_dir / name).unlink(missing_ok=True)
+        started = Started(run_dir, module, json.loads(json.dumps(spec)))
+        self.starts.append(started)
+        self.running[run_dir] = started
+        return PID
+
+    def inspect(self, run_dir: Path) -> WorkerState:
+        result, ready = read_json(run_dir / "result.json"), read_json(run_dir / "ready.json")
+        return WorkerState(run_dir in self.running, PID, result, ready)
+
+    def terminate(self, run_dir: Path) -> bool:
+        if run_dir in self.running:
+            self.terminated.append(run_dir)
+        return run_dir in self.running
+
+    def kill(self, run_dir: Path) -> bool:
+        return self.running.pop(run_dir, None) is not None
+
+    def modules(self) -> list[str]:
+        """What was started so far, without the common beginning: `training`, `models.register`."""
+        return [start.module.removeprefix("phoundry.") for start in self.starts]
+
+    def one(self, module: str) -> Path:
+        """The folder of the one worker of this kind that runs."""
+        (found,) = [at for at, start in self.running.items() if start.module.endswith(module)]
+        return found
+
+    def end(self, run_dir: Path, status: str = "succeeded", **result: Any) -> None:
+        if status != "succeeded":
+            result["error"] = {"code": "ModelError", "message": f"It {status}.", "remedy": "Mend."}
+        (run_dir / "result.json").write_text(json.dumps({"status": status, **result}))
+        del self.running[run_dir]
+
+    def stop(self) -> None:
+        """What asked workers do: they end, and say that they were stopped."""
+        for run_dir in self.terminated:
+            if run_dir in self.running:
+                self.end(run_dir, "cancelled")
+        self.terminated.clear()
+
+    def work(self) -> None:
+        """Every worker does what it is there for: replicas answer, the others end."""
+        for started in list(self.running.values()):
+            kind = started.module.removeprefix("phoundry.")
+            if kind == "serving.replica":
+                (started.folder / "ready.json").write_text('{"port": 1}')
+            elif kind in self._trades:
+                self.end(started.folder, **self._trades[kind](self, started))
+
+    def _materialize(self, started: Started) -> dict[str, Any]:
+        _checkpoint(Path(started.spec["checkpoint_dir"]))
+        return {}
+
+    def _train(self, started: Started) -> dict[str, Any]:
+        (started.folder / "output" / "adapter").mkdir(parents=True, exist_ok=True)
+        return {"metrics": {"eval_loss": 1.0}}
+
+    def _register(self, started: Started) -> dict[str, Any]:
+        name = started.spec["name"]
+        version = self.versions[name] = self.versions.get(name, 0) + 1
+        folder = Path(started.spec["artifact_root"]) / f"{name}-{version}"
+        _checkpoint(folder)
+        uri = f"models:/{name}/{version}"
+        return {
+            "version": str(version),
+            "uri": uri,
+            "sha256": "0" * 64,
+            "checkpoint_dir": str(folder),
+        }
+
+    def _convert(self, started: Started) -> dict[str, Any]:
+        path = Path(started.spec["gguf_path"])
+        path.parent.mkdir(parents=True, exist_ok=True)
+        path.write_bytes(b"GGUF")
+        return {}
+
+    _trades: ClassVar[dict[str, Callable[[FakeWorkers, Started], dict[str, Any]]]] = {
+        "models.materialize": _materialize,
+        "training": _train,
+        "models.register": _register,
+        "models.convert": _convert,
+    }
+
+
+def _checkpoint(folder: Path) -> None:
+    folder.mkdir(parents=True, exist_ok=True)
+    entry = catalog.find(MODEL)
+    assert entry is not None
+    (folder / "config.json").write_text(json.dumps(dict(entry.config)))
+    (folder / "source.json").write_text("{}")
