@@ -2,12 +2,17 @@
 
 from __future__ import annotations
 
+import logging
+
 from phoundry.errors import PhoundryError
 from phoundry.journey import steps as walk
 from phoundry.services import journeys
 from phoundry.services.context import Context
+from phoundry.services.trouble import explained
 from phoundry.specs.base import now
 from phoundry.specs.journey import Journey, JourneySpec, Step
+
+log = logging.getLogger("phoundry.journey")
 
 
 def start(context: Context, spec: JourneySpec) -> Journey:
@@ -20,7 +25,7 @@ def start(context: Context, spec: JourneySpec) -> Journey:
 
 
 def tick(context: Context) -> None:
-    """Move every running journey on."""
+    """Move every running journey on. One that fails, for whatever reason, stops no other."""
     for spec, steps in journeys.running(context):
         before = [step.model_copy() for step in steps]
         failure: PhoundryError | None = None
@@ -28,8 +33,19 @@ def tick(context: Context) -> None:
             _advance(context, spec, steps)
         except PhoundryError as error:
             failure = error
+        except Exception as error:
+            log.exception("journey '%s' could not be moved on", spec.name)
+            failure = explained(error, context.home)
+        if failure:
+            _stop(steps, failure)
         if failure or steps != before:
-            journeys.update(context, spec.name, steps, error=failure)
+            journeys.update(context, spec, before, steps, error=failure)
+
+
+def _stop(steps: list[Step], failure: PhoundryError) -> None:
+    for step in steps:
+        if step.state == "running":
+            step.state, step.message, step.finished_at = "failed", failure.message, now()
 
 
 def _advance(context: Context, spec: JourneySpec, steps: list[Step]) -> None:
@@ -38,11 +54,7 @@ def _advance(context: Context, spec: JourneySpec, steps: list[Step]) -> None:
             continue
         if step.state != "running":
             step.state, step.started_at = "running", now()
-        try:
-            progress = walk.STEPS[step.name][1](context, spec)
-        except PhoundryError as error:
-            step.state, step.message, step.finished_at = "failed", error.message, now()
-            raise
+        progress = walk.STEPS[step.name][1](context, spec)
         step.reference, step.message = progress.reference, progress.message
         if not progress.done:
             return

@@ -9,8 +9,10 @@ from __future__ import annotations
 import hashlib
 import json
 from collections.abc import Callable
+from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 from phoundry import flows
 from phoundry.errors import NotFound, PhoundryError, from_dict
@@ -21,7 +23,7 @@ from phoundry.specs.deployment import Deployment, DeploymentSpec
 from phoundry.specs.endpoint import EndpointSpec
 from phoundry.specs.job import FineTuningJobSpec
 from phoundry.specs.journey import JourneySpec, StepName
-from phoundry.specs.model import ModelSpec
+from phoundry.specs.model import Model, ModelSpec
 
 BASE = "base"
 
@@ -58,7 +60,7 @@ def train(context: Context, spec: JourneySpec) -> Progress:
             ),
         )
     if job.status in ("Failed", "Canceled"):
-        raise from_dict(job.error or {"message": f"Job '{name}' is {job.status}."})
+        raise _error(job.error, f"Job '{name}' is {job.status}.")
     loss = job.metrics.get("eval_loss")
     said = "" if loss is None else f"held-out loss {loss:.3f}"
     if (first := job.metrics.get("first_eval_loss")) is not None and loss is not None:
@@ -67,8 +69,9 @@ def train(context: Context, spec: JourneySpec) -> Progress:
 
 
 def register(context: Context, spec: JourneySpec) -> Progress:
-    asked = ModelSpec(name=spec.name, job=job_name(context, spec))
-    model = models.register(context, asked)
+    model = _model(context, spec)
+    if model.status == "Failed":
+        raise _error(model.error, f"Model '{spec.name}' could not be registered.")
     return Progress(model.status == "Ready", f"{model.name}:{model.version}", model.uri or "")
 
 
@@ -77,18 +80,17 @@ def make_endpoint(context: Context, spec: JourneySpec) -> Progress:
         endpoint = endpoints.show(context, spec.name)
     except NotFound:
         endpoint = endpoints.create(context, EndpointSpec(name=spec.name))
+    if endpoint.provisioning_state == "Deleting":
+        return Progress(False, message="waiting until the one before is gone")
     return Progress(True, endpoint.name, endpoint.scoring_uri)
 
 
 def deploy(context: Context, spec: JourneySpec) -> Progress:
-    version = _model_reference(context, spec)
-    wanted = [(f"tuned-{version.split(':')[1]}", version)]
-    if spec.deploy_base:
-        wanted.append((BASE, spec.model))
-    found = [_deployment(context, spec, name, model) for name, model in wanted]
+    wanted = _wanted(spec, _model(context, spec))
+    found = [_deployment(context, spec, name, model) for name, model in wanted.items()]
     for item in found:
         if item.provisioning_state == "Failed":
-            raise from_dict(item.error or {"message": f"Deployment '{item.name}' failed."})
+            raise _error(item.error, f"Deployment '{item.name}' failed.")
     served = ", ".join(f"{item.name} {item.traffic} %" for item in found)
     ready = all(item.provisioning_state == "Succeeded" for item in found)
     return Progress(ready, f"{spec.name}/{found[0].name}", served)
@@ -137,21 +139,35 @@ def job_name(context: Context, spec: JourneySpec) -> str:
 
 def retry(context: Context, spec: JourneySpec) -> None:
     """Give what failed or was stopped another chance; called when the user asks once more."""
-    try:
-        job = jobs.show(context, job_name(context, spec))
-        if job.status in ("Failed", "Canceled"):
-            jobs.resume(context, job.name)
-        for item in deployments.listing(context, spec.name):
-            if item.provisioning_state == "Failed" and not item.traffic:
-                deployments.delete(context, spec.name, item.name)
-    except PhoundryError as error:
-        if not isinstance(error, NotFound):
-            raise
+    job = job_name(context, spec)
+    with suppress(NotFound):
+        if jobs.show(context, job).status in ("Failed", "Canceled"):
+            jobs.resume(context, job)
+    model = models.of_job(context, spec.name, job)
+    if model is None:
+        return
+    if model.status == "Failed":
+        model = models.register(context, ModelSpec(name=spec.name, job=job))
+    for name in _wanted(spec, model):
+        with suppress(NotFound):
+            deployments.retry(context, spec.name, name)
 
 
-def _model_reference(context: Context, spec: JourneySpec) -> str:
-    model = models.register(context, ModelSpec(name=spec.name, job=job_name(context, spec)))
-    return f"{model.name}:{model.version}"
+def _model(context: Context, spec: JourneySpec) -> Model:
+    """The version made from this journey's job. A failed one stays until the user asks again."""
+    job = job_name(context, spec)
+    found = models.of_job(context, spec.name, job)
+    return found or models.register(context, ModelSpec(name=spec.name, job=job))
+
+
+def _wanted(spec: JourneySpec, model: Model) -> dict[str, str]:
+    """The deployments of this journey: name and model."""
+    wanted = {f"tuned-{model.version}": f"{model.name}:{model.version}"}
+    return {**wanted, BASE: spec.model} if spec.deploy_base else wanted
+
+
+def _error(known: dict[str, Any] | None, message: str) -> PhoundryError:
+    return from_dict(known or {"message": message, "remedy": "Run the same command again."})
 
 
 def _deployment(context: Context, spec: JourneySpec, name: str, model: str) -> Deployment:

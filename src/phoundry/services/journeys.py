@@ -14,17 +14,21 @@ from phoundry.store.tables import JourneyRow
 
 
 def start(context: Context, spec: JourneySpec, steps: list[Step]) -> Journey:
-    """Begin a journey. The same spec again goes on with the present one, also after a failure."""
+    """Begin a journey, or go on with the present one if it is under way with the same spec.
+
+    One that has ended is walked anew: what it made may have been removed since, and a step whose
+    thing is there is done at once.
+    """
     wanted = spec.model_dump(mode="json")
     with context.begin("journeys/write") as session:
         row = find(session, context, JourneyRow, spec.name)
         if row is None:
             row = JourneyRow(workspace=context.workspace, name=spec.name)
             session.add(row)
-        elif row.spec == wanted and row.state != "failed":
+        elif row.spec == wanted and row.state == "running":
             return view(row)
         row.spec, row.state, row.error = wanted, "running", None
-        row.steps = [step.model_dump(mode="json") for step in steps]
+        row.steps = _dumped(steps)
         session.flush()
         record(session, context, f"journey/{spec.name}", "started", "Started.")
         return view(row)
@@ -38,7 +42,8 @@ def listing(context: Context) -> list[Journey]:
 
 def show(context: Context, name: str) -> Journey:
     with context.begin("journeys/read") as session:
-        return view(get(session, context, JourneyRow, name, noun="journey"))
+        remedy = "`phoundry up FILE.jsonl` begins one."
+        return view(get(session, context, JourneyRow, name, noun="journey", remedy=remedy))
 
 
 def running(context: Context) -> list[tuple[JourneySpec, list[Step]]]:
@@ -55,13 +60,25 @@ def running(context: Context) -> list[tuple[JourneySpec, list[Step]]]:
 
 
 def update(
-    context: Context, name: str, steps: list[Step], *, error: PhoundryError | None = None
+    context: Context,
+    spec: JourneySpec,
+    before: list[Step],
+    steps: list[Step],
+    *,
+    error: PhoundryError | None = None,
 ) -> None:
-    """Write how far a journey has come: done when every step is, failed with `error`."""
+    """Write how far a journey has come: done when every step is, failed with `error`.
+
+    Nothing is written where it is no longer the journey that was walked, with `spec` and its steps
+    as `before`: the user has begun it anew meanwhile.
+    """
+    name = spec.name
     with context.begin("journeys/write") as session:
         row = get(session, context, JourneyRow, name, noun="journey")
-        dumped: list[Any] = [step.model_dump(mode="json") for step in steps]
-        row.steps = dumped
+        walked = (spec.model_dump(mode="json"), _dumped(before), "running")
+        if (row.spec, row.steps, row.state) != walked:
+            return
+        row.steps = _dumped(steps)
         row.error = error.to_dict() if error else None
         if error:
             row.state = "failed"
@@ -69,6 +86,10 @@ def update(
         elif all(step.state == "done" for step in steps):
             row.state = "done"
             record(session, context, f"journey/{name}", "done", "Arrived.")
+
+
+def _dumped(steps: list[Step]) -> list[Any]:
+    return [step.model_dump(mode="json") for step in steps]
 
 
 def view(row: JourneyRow) -> Journey:
