@@ -119,8 +119,17 @@ class Client:
         return self.transport.one(Status, "GET", "/api/status")
 
     def start(self, *, port: int | None = None, gateway_port: int | None = None) -> ServerInfo:
-        """Start this home's control plane, detached, unless it runs already."""
-        return self.transport.start(port=port, gateway_port=gateway_port)
+        """Start this home's control plane, detached, unless it runs already.
+
+        Returns once the deployments of before answer again, or have had a minute for it.
+        """
+        if self.transport.running():
+            return self.transport.start(port=port, gateway_port=gateway_port)
+        from phoundry.client.returning import wait_until_back
+
+        info = self.transport.start(port=port, gateway_port=gateway_port)
+        wait_until_back(self)
+        return info
 
     def shutdown(self) -> bool:
         """Stop the control plane and what it runs; returns once they have ended.
