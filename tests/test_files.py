@@ -1,6 +1,9 @@
 from __future__ import annotations
 
+import os
 import stat
+import subprocess
+import sys
 from pathlib import Path
 
 import pytest
@@ -59,3 +62,19 @@ def test_a_spool_is_read_from_where_one_stopped(tmp_path: Path) -> None:
     events, offset = spool.read(offset)
     assert [event["step"] for event in events] == [1]
     assert spool.read(offset) == ([], offset)
+
+
+def test_what_a_killed_process_left_is_removed(tmp_path: Path) -> None:
+    code = (
+        "import os, sys; from pathlib import Path; from phoundry.files import atomic_folder\n"
+        "with atomic_folder(Path(sys.argv[1])) as folder:\n"
+        "    (folder / 'half').write_text('x'); os._exit(9)"
+    )
+    destination = tmp_path / "model"
+    subprocess.run([sys.executable, "-c", code, str(destination)], check=False)
+    assert len(list(tmp_path.iterdir())) == 1
+    other = tmp_path / f".model.{os.getpid()}.abc"  # of a process that lives
+    other.mkdir()
+    with atomic_folder(destination) as folder:
+        (folder / "whole").write_text("y")
+    assert {path.name for path in tmp_path.iterdir()} == {"model", other.name}

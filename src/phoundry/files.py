@@ -5,6 +5,7 @@ from __future__ import annotations
 import hashlib
 import json
 import os
+import re
 import shutil
 import tempfile
 from collections.abc import Generator
@@ -50,10 +51,12 @@ def read_json(path: Path) -> Any:
 def atomic_folder(destination: Path) -> Generator[Path]:
     """Yield an empty folder that becomes `destination` when the block ends well.
 
-    An existing `destination` is replaced. After an error nothing is left.
+    An existing `destination` is replaced. After an error nothing is left. What a killed process
+    has left of its work on the same destination is removed.
     """
     destination.parent.mkdir(parents=True, exist_ok=True)
-    prefix = f".{destination.name}."
+    _remove_orphans(destination)
+    prefix = f".{destination.name}.{os.getpid()}."
     working = Path(tempfile.mkdtemp(dir=destination.parent, prefix=prefix))
     try:
         yield working
@@ -72,6 +75,24 @@ def atomic_folder(destination: Path) -> Generator[Path]:
         shutil.rmtree(working, ignore_errors=True)
         raise
     sync_folder(destination.parent)
+
+
+def _remove_orphans(destination: Path) -> None:
+    """Remove working folders whose process is gone: of a base model they take gigabytes."""
+    pattern = re.compile(rf"\.{re.escape(destination.name)}\.(\d+)\.\w+")
+    for folder in destination.parent.iterdir():
+        if (match := pattern.fullmatch(folder.name)) and not _exists(int(match[1])):
+            shutil.rmtree(folder, ignore_errors=True)
+
+
+def _exists(pid: int) -> bool:
+    try:
+        os.kill(pid, 0)  # signal 0: only asks
+    except ProcessLookupError:
+        return False
+    except OSError:
+        return True  # another user's
+    return True
 
 
 def sync_file(path: Path) -> None:

@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from pydantic import SecretStr
 
 from phoundry.errors import PhoundryError
 from phoundry.journey import journeys as walk
@@ -24,6 +25,7 @@ from phoundry.services import (
     models,
 )
 from phoundry.services.context import Context
+from phoundry.specs.connection import ConnectionSpec
 from phoundry.specs.data import DataSpec
 from phoundry.specs.deployment import DeploymentSpec
 from phoundry.specs.journey import Journey, JourneySpec
@@ -298,3 +300,15 @@ def test_data_that_is_gone_is_said_at_once(
 ) -> None:
     with pytest.raises(PhoundryError, match="no version '9'"):
         walk.start(context, spec.model_copy(update={"data": f"{NAME}:9"}))
+
+
+def test_a_connection_of_ones_own_is_not_overwritten(
+    context: Context, fleet: FakeWorkers, spec: JourneySpec
+) -> None:
+    secrets = {"key": SecretStr("mine")}
+    connections.create(context, ConnectionSpec(name=NAME, configs={"a": "b"}, secrets=secrets))
+    journey = walked(context, fleet, spec)
+    assert states(journey)["connect"] == "failed"
+    assert journey.error is not None
+    assert "--name" in journey.error["remedy"]
+    assert connections.values(context, NAME).secrets == {"key": "mine"}

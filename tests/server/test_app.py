@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import errno
 import json
+import sqlite3
 from collections.abc import Iterator
 from typing import Any
 
@@ -11,6 +13,7 @@ from fastapi import FastAPI
 from fastapi.routing import APIRoute
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
+from sqlalchemy.exc import OperationalError
 from starlette.testclient import TestClient
 
 from phoundry.server.app import create_app
@@ -161,3 +164,26 @@ def test_deep_nesting_is_refused_and_the_server_lives(owner: TestClient) -> None
     answer = owner.post("/api/endpoints", content=b"[" * 200_000, headers=headers)
     assert answer.status_code == 400
     assert owner.get("/api/data").status_code == 200
+
+
+@pytest.mark.parametrize(
+    ("trouble", "status", "said"),
+    [
+        (OSError(errno.ENOSPC, "No space left on device"), 422, "is full"),
+        (OSError(errno.EIO, "Input/output error", "x.jsonl"), 503, "Input/output error: x.jsonl"),
+        (OperationalError("insert CANARY", {}, sqlite3.OperationalError("locked")), 503, "locked"),
+    ],
+)
+def test_what_the_machine_refuses_is_said_with_the_way_on(
+    owner: TestClient, monkeypatch: pytest.MonkeyPatch, trouble: Exception, status: int, said: str
+) -> None:
+    def refuse(*_: object) -> None:
+        raise trouble
+
+    monkeypatch.setattr("phoundry.services.data.listing", refuse)
+    answer = owner.get("/api/data")
+    assert answer.status_code == status
+    error = answer.json()["error"]
+    assert said in error["message"]
+    assert error["remedy"]
+    assert "CANARY" not in answer.text

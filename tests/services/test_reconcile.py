@@ -24,6 +24,7 @@ from phoundry.specs.deployment import Deployment, DeploymentSpec
 from phoundry.specs.endpoint import EndpointSpec
 from phoundry.specs.job import FineTuningJobSpec, Job
 from phoundry.specs.model import Model, ModelSpec
+from phoundry.spool import Spool
 from phoundry.store.tables import DeploymentRow, JobRow, ModelRow
 from tests.services.fake_workers import MODEL, FakeWorkers
 
@@ -454,3 +455,18 @@ def test_tasks_are_asked_for_by_several_and_run_once(context: Context, fleet: Fa
             row = tasks.ensure(session, context, "toy/one", "phoundry.toy", {})
             assert row.state == "running"
     assert len(fleet.starts) == 1
+
+
+def test_a_training_that_diverged_can_still_be_shown(
+    context: Context, faq: str, fleet: FakeWorkers
+) -> None:
+    folder = training(context, fleet)
+    spool = Spool(folder / "events.jsonl")
+    spool.append("evaluated", step=1, eval_loss=2.5)
+    spool.append("evaluated", step=2, eval_loss=float("nan"))
+    spool.append("odd", message="says something")
+    fleet.end(folder, metrics={"eval_loss": float("nan"), "tokens": 7})
+    tick(context)
+    job = jobs.show(context, "one")
+    assert job.metrics == {"eval_loss": 2.5, "first_eval_loss": 2.5, "tokens": 7}
+    assert Job.model_validate_json(job.model_dump_json()).metrics == job.metrics

@@ -15,7 +15,7 @@ from pathlib import Path
 from typing import Any
 
 from phoundry import flows
-from phoundry.errors import NotFound, PhoundryError, from_dict
+from phoundry.errors import Conflict, NotFound, PhoundryError, from_dict
 from phoundry.services import connections, data, deployments, endpoints, jobs, models
 from phoundry.services.context import Context
 from phoundry.specs.connection import ConnectionSpec
@@ -106,6 +106,11 @@ def connect(context: Context, spec: JourneySpec) -> Progress:
     except NotFound:
         present = None
     secrets = {name: value.get_secret_value() for name, value in wanted.secrets.items()}
+    if present is not None and present.configs.keys() != wanted.configs.keys():
+        raise Conflict(
+            f"There is a connection '{spec.name}' already, and it leads elsewhere.",
+            remedy="Choose another name for the journey with --name, or delete that connection.",
+        )
     if present is None or (present.configs, present.secrets) != (wanted.configs, secrets):
         connections.create(context, wanted, replace=True)
     return Progress(True, spec.name, "endpoint and key, encrypted")

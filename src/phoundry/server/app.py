@@ -9,6 +9,7 @@ from typing import Any
 from fastapi import FastAPI, Request
 from fastapi.exceptions import RequestValidationError
 from fastapi.responses import JSONResponse
+from sqlalchemy.exc import OperationalError
 from starlette.exceptions import HTTPException
 
 from phoundry.errors import Fault, InvalidInput, NotFound, PhoundryError, UsageError
@@ -16,6 +17,7 @@ from phoundry.server.routers import ROUTERS
 from phoundry.server.security import Guard
 from phoundry.server.waking import Waking
 from phoundry.services.context import Context, open_context
+from phoundry.services.trouble import explained
 from phoundry.settings import Home
 from phoundry.version import __version__
 
@@ -46,6 +48,8 @@ def create_app(
         app.include_router(router, prefix="/api")
     app.add_api_route("/healthz", _health)
     app.add_exception_handler(PhoundryError, _on_error)
+    for trouble in (OSError, OperationalError):
+        app.add_exception_handler(trouble, _on_trouble)
     app.add_exception_handler(RequestValidationError, _on_invalid)
     app.add_exception_handler(HTTPException, _on_http)
     if wake:
@@ -65,6 +69,11 @@ def _answer(error: PhoundryError, status: int | None = None) -> JSONResponse:
 async def _on_error(request: Request, error: Exception) -> JSONResponse:
     assert isinstance(error, PhoundryError)  # noqa: S101 - registered for this class
     return _answer(error)
+
+
+async def _on_trouble(request: Request, error: Exception) -> JSONResponse:
+    """The disk is full, the database locked: a disk that has space again needs no restart."""
+    return _answer(explained(error, request.app.state.context.home))
 
 
 async def _on_invalid(request: Request, error: Exception) -> JSONResponse:

@@ -38,7 +38,10 @@ def _database(error: OperationalError, home: Home) -> PhoundryError:
     if code == sqlite3.SQLITE_FULL:
         return _disk_full(home)
     # Without the statement and its values, which SQLAlchemy's own message would show.
-    return Unavailable(f"The database {home.database} cannot be used now: {error.orig}.")
+    return Unavailable(
+        f"The database {home.database} cannot be used now: {error.orig}.",
+        remedy="Try again in a moment.",
+    )
 
 
 def _disk_full(home: Home) -> PhoundryError:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from datetime import timedelta
 from pathlib import Path
 from typing import Any
@@ -108,7 +109,7 @@ def _watch(session: Session, context: Context, row: JobRow) -> None:
         # Nobody asked us: a shutdown of the machine, or a signal from outside.
         _end(session, context, row, "Failed", _ended_early(row, "was told to end"))
     else:
-        row.metrics = {**row.metrics, **state.result.get("metrics", {})}
+        row.metrics = {**row.metrics, **_finite(state.result.get("metrics", {}))}
         error = state.result.get("error")
         _end(session, context, row, _ENDED[state.result["status"]], error)
 
@@ -123,15 +124,21 @@ def _take_in(session: Session, context: Context, row: JobRow, run_dir: Path) -> 
             row.notices = [*row.notices, fields.get("message", "")]
             continue
         progress.update({key: fields[key] for key in Progress.model_fields if key in fields})
-        if event["kind"] == "evaluated" and fields.get("eval_loss") is not None:
-            loss = float(fields["eval_loss"])
-            first = row.metrics.get("first_eval_loss", loss)
-            row.metrics = {**row.metrics, "eval_loss": loss, "first_eval_loss": first}
+        if event["kind"] == "evaluated":
+            evaluated = _finite({"eval_loss": fields.get("eval_loss")})
+            first = {f"first_{name}": loss for name, loss in evaluated.items()}
+            row.metrics = {**first, **row.metrics, **evaluated}
         if event["kind"] != "progress":
             message = str(fields.pop("message", ""))
             record(session, context, f"job/{row.name}", event["kind"], message, **fields)
     if events:
         row.progress = progress
+
+
+def _finite(metrics: dict[str, Any]) -> dict[str, float]:
+    """Those that are numbers: a training that diverged measures NaN, which JSON has not."""
+    found = {name: float(value) for name, value in metrics.items() if value is not None}
+    return {name: value for name, value in found.items() if math.isfinite(value)}
 
 
 def _fail(session: Session, context: Context, row: JobRow, error: PhoundryError) -> None:
