@@ -136,3 +136,38 @@ def test_show_list_delete(shell: Shell) -> None:
 def test_one_name_cannot_be_secret_and_clear(shell: Shell) -> None:
     words = ["connection", "create", "faq", "--set", "key=1", "--secret", "key=env:PATH"]
     assert shell(*words).code == 2
+
+
+@pytest.mark.parametrize(
+    "body",
+    [
+        "secrets:\n  key: canary\n  key: canary\n",
+        "secrets:\n  - canary\n",
+        "secrets: canary\n",
+        "secrets:\n  {a: canary}: b\n",
+        "secrets:\n  key: [canary]\n",
+        "secrets:\n  key: !x canary\n",
+        "secrets:\n  key:\n",
+        "secrets:\n  key: canary\nconfigs: [canary]\n",
+        "secrets:\n  key: [canary\n",
+        "secrets:\n  key: canary\nsecret: canary\n",
+    ],
+)
+@pytest.mark.parametrize("format_", ["table", "json"])
+def test_a_bad_file_is_told_without_its_values(
+    shell: Shell, tmp_path: Path, body: str, format_: str
+) -> None:
+    file = tmp_path / "connection.yaml"
+    file.write_text(f"name: other\ntype: custom\n{body}")
+    done = shell("connection", "create", "-f", str(file), "-o", format_)
+    assert done.code == 1
+    assert "connection.yaml:" in done.err
+    assert "canary" not in done.out + done.err
+    assert shell("connection", "list", "-o", "json").json == []
+
+
+def test_dates_and_numbers_are_text(shell: Shell, tmp_path: Path) -> None:
+    file = tmp_path / "connection.yaml"
+    file.write_text("name: c\nconfigs: {api_version: 2024-02-01, port: 80, on: true}\n")
+    made = shell("connection", "create", "-f", str(file), "-o", "json").json
+    assert made["configs"] == {"api_version": "2024-02-01", "port": "80", "on": "true"}

@@ -6,9 +6,11 @@ values at the top: `api_key` is a secret, the others are not.
 
 from __future__ import annotations
 
+from datetime import date
 from pathlib import Path
-from typing import Any
+from typing import Any, cast
 
+from phoundry.errors import Fault, InvalidInput, nearest
 from phoundry.specs import yaml
 
 TOP_SECRETS = frozenset({"api_key"})
@@ -27,8 +29,8 @@ def read_connection(path: Path) -> dict[str, Any]:
     movable = frozenset[str]() if custom else TOP_SECRETS | TOP_CONFIGS
     moved = [key for key in document if key in movable]
     values: dict[str, Any] = {key: document[key] for key in document if key not in moved}
-    values["configs"] = _texts(document.get("configs"))
-    values["secrets"] = _texts(document.get("secrets"))
+    for section in ("configs", "secrets"):
+        values[section] = _texts(path, document, section)
     for key in moved:
         where = "secrets" if key in TOP_SECRETS else "configs"
         values[where][key] = _text(document[key])
@@ -38,8 +40,21 @@ def read_connection(path: Path) -> dict[str, Any]:
     return values
 
 
-def _texts(mapping: dict[str, Any] | None) -> dict[str, str]:
-    return {str(key): _text(value) for key, value in (mapping or {}).items()}
+def _texts(path: Path, document: Any, section: str) -> dict[str, str]:
+    """The `name: value` lines of a section. No value is ever quoted: it may be a secret."""
+    content: Any = document.get(section)
+    if content is None:
+        return {}
+    plain = (str, int, float, date)  # api_version is written as a date
+    if isinstance(content, dict):
+        lines = cast(dict[Any, Any], content)
+        if all(isinstance(k, str) and isinstance(v, plain) for k, v in lines.items()):
+            return {key: _text(value) for key, value in lines.items()}
+    where = f"{path}:{yaml.line_of(document, (section,))}"
+    raise InvalidInput(
+        f"{path} cannot be used.",
+        faults=[Fault(where, f"`{section}` does not hold `name: value` lines of plain text alone")],
+    )
 
 
 def _text(value: Any) -> str:
@@ -47,8 +62,6 @@ def _text(value: Any) -> str:
 
 
 def _refuse(path: Path, document: Any, unknown: list[str]) -> None:
-    from phoundry.errors import Fault, InvalidInput, nearest
-
     faults: list[Fault] = []
     for key in unknown:
         near = nearest(key, PLAIN_KEYS | TOP_SECRETS | TOP_CONFIGS)

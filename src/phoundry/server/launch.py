@@ -13,7 +13,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from phoundry.compute.workers import lives
-from phoundry.errors import Unavailable, from_dict
+from phoundry.errors import Conflict, Unavailable, from_dict
 from phoundry.files import read_json
 from phoundry.settings import Home, child_environ
 
@@ -97,9 +97,19 @@ def run_foreground(
     gateway_port: int | None = None,
     on_ready: Callable[[str], None] | None = None,
 ) -> None:
-    """Run the control plane in this process until Ctrl-C; then everything it started ends."""
+    """Run the control plane in this process until Ctrl-C; then everything it started ends.
+
+    Raises:
+        Conflict: one runs on this home already.
+        InsufficientResources: a port that was named, or used before, is taken.
+    """
     from phoundry.server.control_plane import ControlPlane
 
+    if found := running(home):
+        raise Conflict(
+            f"A control plane runs on {home.root} already, at {found.url} (pid {found.pid}).",
+            remedy="`phoundry status` shows it; `phoundry down` ends it.",
+        )
     ControlPlane(home, port=port, gateway_port=gateway_port).run(on_ready)
 
 

@@ -46,14 +46,20 @@ def load_document(path: Path) -> Any:
     except MarkedYAMLError as marked:
         error: Any = marked  # ruamel's marks are untyped
         line: int = error.problem_mark.line + 1 if error.problem_mark else 1
-        reason: str = (error.problem or "not YAML").strip()
+        reason: str = _without_values((error.problem or "not YAML").strip())
         fault = Fault(f"{path}:{line}", reason)
         raise InvalidInput(f"{path} is not YAML.", faults=[fault]) from None
     except YAMLError as error:
-        raise InvalidInput(f"{path} is not YAML: {error}") from None
+        reason = _without_values(str(error).splitlines()[0])
+        raise InvalidInput(f"{path} is not YAML: {reason}") from None
     if not hasattr(document, "lc") or not hasattr(document, "keys"):
         raise InvalidInput(f"{path} holds no mapping.", remedy="It must hold `key: value` lines.")
     return document
+
+
+def _without_values(problem: str) -> str:
+    """A key that stands twice is reported with both its values, which may be secrets."""
+    return problem.partition(" with value ")[0]
 
 
 def dump(value: Any) -> str:
