@@ -133,3 +133,25 @@ def test_the_lock_is_free_after_an_error(home: Home) -> None:
         pass
     with locked(home):
         pass
+
+
+def test_a_start_waits_for_the_one_that_is_ending(
+    home: Home, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    from phoundry.server.control_plane import locked
+
+    class Started(Exception):
+        pass
+
+    def start(*_: object, **__: object) -> None:
+        assert not workers.lock_held(home.server_lock)
+        raise Started
+
+    monkeypatch.setattr(subprocess, "Popen", start)
+    with ThreadPoolExecutor(1) as pool:
+        with locked(home):
+            waiting = pool.submit(launch.ensure_running, home)
+            time.sleep(0.3)
+            assert not waiting.done()
+        with pytest.raises(Started):
+            waiting.result(timeout=10)

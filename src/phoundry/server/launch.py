@@ -52,7 +52,8 @@ def ensure_running(
         InsufficientResources: a port that was named, or used before, is taken.
         Unavailable: it did not come up.
     """
-    if found := running(home):
+    # One that is just starting is as good as ours; one that is ending must have ended before.
+    if found := running(home) or _soon(home, START_SECONDS):
         return found
     home.make()
     home.logs.mkdir(exist_ok=True)
@@ -114,7 +115,7 @@ def run_foreground(
 
 
 def _soon(home: Home, seconds: float = 10.0) -> ServerInfo | None:
-    """The server of another command that is just starting: its lock is held."""
+    """The server that is just starting: its lock is held. None as soon as the lock is free."""
     from phoundry.compute.workers import lock_held
 
     deadline = time.monotonic() + seconds
