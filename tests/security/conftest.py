@@ -1,0 +1,109 @@
+"""A whole journey on a machine without a network, full of secrets that must not get out."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import psutil
+import pytest
+
+from phoundry.files import read_json
+from tests.e2e.conftest import Site, new_site
+from tests.security import offline
+
+CONNECTION_SECRET = "canary-of-a-connection-7f3a91"
+TOOL = """\
+import json, os, sys
+from promptflow import tool
+from promptflow.connections import CustomConnection
+
+@tool
+def look(question: str, vault: CustomConnection) -> str:
+    print("the key is", vault.canary)
+    seen = {"argv": sys.orig_argv, "environ": dict(os.environ), "parent": _parent()}
+    if question == "fail":
+        raise ValueError(f"refused {vault.canary}")
+    return json.dumps(seen)
+
+def _parent():
+    with open(f"/proc/{os.getppid()}/cmdline") as file:
+        return file.read()
+"""
+FLOW = """\
+inputs:
+  question: {type: string}
+outputs:
+  answer: {type: string, reference: "${look.output}"}
+nodes:
+- name: look
+  type: python
+  source: {type: code, path: look.py}
+  inputs: {question: "${inputs.question}", vault: vault}
+"""
+
+
+@dataclass(frozen=True)
+class Fortress:
+    """`site` after `phoundry up`; `network` is where attempts to leave the machine are noted."""
+
+    site: Site
+    network: Path
+    flow: Path
+
+    @property
+    def server(self) -> dict[str, Any]:
+        return read_json(self.site.home / "server.json")
+
+    @property
+    def replica(self) -> dict[str, Any]:
+        """Address and token of the one replica."""
+        routes = read_json(self.site.home / "gateway" / "routes.json")
+        deployment = next(iter(routes["endpoints"]["colours"]["deployments"].values()))
+        return deployment["replicas"][0]
+
+    def key(self) -> str:
+        return str(self.site.json("endpoint", "keys", "colours")["primaryKey"])
+
+    def secrets(self) -> dict[str, str]:
+        """Every secret of this home, by what it opens."""
+        keys = self.site.json("endpoint", "keys", "colours")
+        return {
+            "connection": CONNECTION_SECRET,
+            "endpoint": keys["primaryKey"],
+            "endpoint (secondary)": keys["secondaryKey"],
+            "replica": self.replica["token"],
+            "control plane": self.server["token"],
+        }
+
+    def processes(self) -> list[psutil.Process]:
+        """The control plane and everything that it started."""
+        home = str(self.site.home)
+        return [
+            process
+            for process in psutil.process_iter(["cmdline"])
+            if any(word.startswith(home) for word in process.info["cmdline"] or [])
+        ]
+
+
+@pytest.fixture(scope="session")
+def fortress(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Fortress]:
+    root = tmp_path_factory.mktemp("fortress")
+    network, flow = root / "network", root / "flow"
+    network.mkdir()
+    flow.mkdir()
+    (flow / "flow.dag.yaml").write_text(FLOW)
+    (flow / "look.py").write_text(TOOL)
+    site = new_site(root)
+    site.environ.update(offline.environ(network))
+    try:
+        settings = ["num_train_epochs=1", "lora_r=4", "apply_lora=true"]
+        flags = [word for setting in settings for word in ("--set", setting)]
+        site.ok("up", str(site.data), "--model", str(site.model), *flags)
+        create = ("connection", "create", "vault", "--secret", "canary", "--secret-stdin")
+        site.ok(*create, stdin=CONNECTION_SECRET)
+        yield Fortress(site, network, flow)
+    finally:
+        site.run("down")
