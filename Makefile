@@ -1,8 +1,6 @@
 # Everything here needs only `python3` (3.11 or newer) and `make`.
 PYTHON ?= python3
 VENV := .venv
-# Threads that sleep while they wait: tests share the cores with the processes they start.
-export OMP_WAIT_POLICY := passive
 BIN := $(VENV)/bin
 PIP := $(BIN)/python -m pip --disable-pip-version-check --quiet install -c constraints.txt
 
@@ -26,6 +24,10 @@ install: $(VENV)/.run  ## Make .venv and install Phoundry with everything it nee
 
 demo: $(VENV)/.run  ## The whole journey on a real model and real data, in about six minutes
 	@$(BIN)/phoundry demo
+
+# Two pytest processes and the workers they start share the cores: one thread each, and no spinning.
+test test-fast: export OMP_NUM_THREADS := 1
+test test-fast: export OMP_WAIT_POLICY := passive
 
 test: $(VENV)/.dev  ## Install what the tests need and run them all
 	@$(BIN)/python -m pytest -n 2 --dist loadgroup

@@ -256,7 +256,10 @@ def test_float32_weights_survive_the_way_through_gguf(tiny: Maker, tmp_path: Pat
             np.testing.assert_array_equal(tensor.float(), after[name].float(), err_msg=name)
 
 
+@pytest.mark.parametrize("kind", ["llama", "phi3"])
 @pytest.mark.parametrize("name", ["better-than-phi3", "my-Phi-3"])
-def test_a_name_that_llama_cpp_misreads_still_loads(name: str, tiny: Maker, tmp_path: Path) -> None:
-    convert(tiny("llama"), tmp_path / "m.gguf", "F16", name=name)
+def test_a_name_that_llama_cpp_misreads_still_loads(
+    kind: str, name: str, tiny: Maker, tmp_path: Path
+) -> None:
+    convert(tiny(kind), tmp_path / "m.gguf", "F16", name=name)
     assert Llama(tmp_path / "m.gguf").complete(PROMPT, 2)

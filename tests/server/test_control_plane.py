@@ -155,3 +155,10 @@ def test_a_start_waits_for_the_one_that_is_ending(
             assert not waiting.done()
         with pytest.raises(Started):
             waiting.result(timeout=10)
+
+
+def test_other_ports_than_the_running_ones_are_not_ignored(home: Home, started: ServerInfo) -> None:
+    port = int(started.url.rsplit(":", 1)[1])
+    assert launch.ensure_running(home, port=port).pid == started.pid
+    with pytest.raises(Conflict, match="phoundry down"):
+        launch.ensure_running(home, port=port + 1)

@@ -42,6 +42,9 @@ class _Tensor:
     make: Callable[[], Floats]
 
 
+_PHI3_TOKENS = ("<unk>", "<s>", "<|endoftext|>")
+
+
 def convert(
     checkpoint_dir: Path, gguf_path: Path, quantization: str = "Q8_0", name: str | None = None
 ) -> dict[str, Any]:
@@ -66,7 +69,7 @@ def convert(
     with _atomic_file(gguf_path) as temporary:
         writer = GGUFWriter(temporary, kind.name)
         try:
-            writer.add_name(_safe_name(name or checkpoint_dir.name, kind))
+            writer.add_name(_safe_name(name or checkpoint_dir.name, checkpoint_dir))
             writer.add_file_type(FILE_TYPES[quantization])
             writer.add_quantization_version(2)
             add_shape(writer, config)
@@ -83,14 +86,19 @@ def convert(
     }
 
 
-def _safe_name(name: str, kind: Architecture) -> str:
+def _safe_name(name: str, checkpoint_dir: Path) -> str:
     """`name`, unless llama.cpp would misread it.
 
-    It takes any model called something with "phi3" for a Phi-3 and then fails to load one without
-    Phi-3's tokens, such as a SmolLM2 that its user calls "better-than-phi3".
+    It takes any model called something with "phi3" for a Phi-3, looks up that model's tokens, and
+    fails to load one without them, such as a SmolLM2 that its user calls "better-than-phi3".
     """
-    sounds_like_phi3 = "phi3" in name.lower().replace("-", "").replace("_", "")
-    return kind.name if sounds_like_phi3 and kind.name != "phi3" else name
+    if "phi3" not in name.lower().replace("-", "").replace("_", ""):
+        return name
+    from tokenizers import Tokenizer
+
+    tokenizer = Tokenizer.from_file(str(checkpoint_dir / "tokenizer.json"))
+    known = all(tokenizer.token_to_id(token) is not None for token in _PHI3_TOKENS)
+    return name if known else "model"
 
 
 def _plan(weights: Weights, kind: Architecture, config: dict[str, Any]) -> list[_Tensor]:

@@ -11,6 +11,7 @@ import urllib.request
 from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any
+from urllib.parse import urlsplit
 
 from phoundry.compute.workers import lives
 from phoundry.errors import Conflict, Unavailable, from_dict
@@ -49,11 +50,13 @@ def ensure_running(
     """The running control plane, started detached where there is none.
 
     Raises:
+        Conflict: it runs on other ports than the ones named.
         InsufficientResources: a port that was named, or used before, is taken.
         Unavailable: it did not come up.
     """
     # One that is just starting is as good as ours; one that is ending must have ended before.
     if found := running(home) or _soon(home, START_SECONDS):
+        _check_ports(found, port, gateway_port)
         return found
     home.make()
     home.logs.mkdir(exist_ok=True)
@@ -89,6 +92,16 @@ def ensure_running(
     raise Unavailable(
         "The control plane did not start.", remedy=f"Its log is {home.logs / 'server.log'}."
     )
+
+
+def _check_ports(found: ServerInfo, port: int | None, gateway_port: int | None) -> None:
+    """Raise Conflict where ports were named that the running control plane does not have."""
+    for named, url in ((port, found.url), (gateway_port, found.gateway_url)):
+        if named and urlsplit(url).port != named:
+            raise Conflict(
+                f"Phoundry runs already, at {found.url} and {found.gateway_url}.",
+                remedy="To move it, run `phoundry down` first.",
+            )
 
 
 def run_foreground(

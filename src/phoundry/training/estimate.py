@@ -104,8 +104,8 @@ def check_memory(estimate: int, available: int) -> None:
     raise InsufficientResources(
         f"Training needs about {estimate / 1e9:.1f} GB of memory, {available / 1e9:.1f} GB can "
         "be had.",
-        remedy="Stop what runs, choose a smaller model, or lower pack_length, "
-        "per_device_train_batch_size or (without apply_lora) train adapters instead.",
+        remedy="Stop what runs, choose a smaller model, lower pack_length or "
+        "per_device_train_batch_size, or train adapters with apply_lora=true.",
     )
 
 

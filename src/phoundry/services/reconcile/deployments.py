@@ -11,7 +11,7 @@ from sqlalchemy import select
 from sqlalchemy.orm import Session
 
 from phoundry.compute import machine, workers
-from phoundry.errors import InsufficientResources, PhoundryError, from_dict
+from phoundry.errors import InsufficientResources, InvalidInput, PhoundryError, from_dict
 from phoundry.files import read_json
 from phoundry.services import bases, deployments, tasks
 from phoundry.services.context import Context, now, record
@@ -67,7 +67,13 @@ def _start(session: Session, context: Context, row: DeploymentRow) -> None:
         files = {"gguf_path": str(gguf)}
     config: dict[str, Any] = read_json(checkpoint / "config.json") or {}
     longest = int(config.get("max_position_embeddings", CONTEXT))
-    context_length = min(row.spec["context_length"] or CONTEXT, longest)
+    asked: int | None = row.spec["context_length"]
+    if asked and asked > longest:
+        raise InvalidInput(
+            f"A context of {asked} tokens was asked for; '{row.spec['model']}' takes {longest}.",
+            remedy="Delete this deployment and create it with a smaller --context-length.",
+        )
+    context_length = asked or min(CONTEXT, longest)
     check_memory(row.spec["model"], checkpoint, files)
     spec = {
         "name": f"{row.endpoint}/{row.name}",
