@@ -9,7 +9,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 from pydantic import TypeAdapter, ValidationError
 
-from phoundry.services import data, deployments, endpoints, jobs
+from phoundry.errors import NotFound
+from phoundry.services import connections, data, deployments, endpoints, jobs, models
 from phoundry.services.context import Context
 from phoundry.settings import Home
 from phoundry.specs.data import DataSpec
@@ -75,3 +76,15 @@ def test_the_longest_name_has_a_folder(context: Context, chats: bytes) -> None:
 def test_names_that_are_paths_or_more_are_no_names(kind: object, name: str) -> None:
     with pytest.raises(ValidationError):
         TypeAdapter(kind).validate_python(name)
+
+
+@pytest.mark.parametrize(
+    "name", ["' OR '1'='1", "x'; DROP TABLE jobs; --", '" OR 1=1 --', "%", "faq:1 OR 1=1", "\x00"]
+)
+def test_a_name_is_never_sql(context: Context, chats: bytes, name: str) -> None:
+    data.create(context, DataSpec(name="faq", filename="faq.jsonl"), chats)
+    for look in (data.show, jobs.show, endpoints.show, connections.show, models.show):
+        with pytest.raises(NotFound):
+            look(context, name)
+    assert [asset.name for asset in data.listing(context)] == ["faq"]
+    assert jobs.listing(context) == []
