@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import socket
 from pathlib import Path
 
@@ -30,5 +31,6 @@ def free_ports() -> tuple[int, int]:
 
 
 # A shared machine may stop any example for a second; hangs are pytest's and CI's to catch.
-settings.register_profile("phoundry", deadline=None)
+# On CI the examples are the same at every run, as in Hypothesis' own profile for it.
+settings.register_profile("phoundry", deadline=None, derandomize="CI" in os.environ)
 settings.load_profile("phoundry")

@@ -28,6 +28,12 @@ SIZES: dict[str, Any] = {
 CheckpointMaker = Callable[..., Path]
 
 
+@pytest.fixture(autouse=True)
+def seeded() -> None:
+    """Random weights are the same whatever ran before, in any order of tests."""
+    torch.manual_seed(2)
+
+
 @pytest.fixture(scope="session")
 def checkpoint_maker(tmp_path_factory: pytest.TempPathFactory) -> CheckpointMaker:
     """`make("llama" | "phi3", tied=…)`: a checkpoint folder, made once a session."""
