@@ -18,6 +18,7 @@ if TYPE_CHECKING:
     from phoundry.specs.data import DataAsset
 
 TRAINED_QUESTIONS = 3
+SHOWN_WORDS = 60
 
 
 @dataclass(frozen=True, slots=True)
@@ -117,8 +118,14 @@ def _columns(texts: dict[str, str]) -> None:
     grid = Table(box=None, padding=(0, 2, 0, 0), expand=True)
     for title in texts:
         grid.add_column(title, ratio=1, overflow="fold", header_style="bold")
-    grid.add_row(*(visible(text).strip() for text in texts.values()))
+    grid.add_row(*(_short(visible(text)) for text in texts.values()))
     Console(highlight=False, markup=False).print(grid)
+
+
+def _short(text: str) -> str:
+    """The beginning of an answer that goes on and on, marked as cut; `-o json` has all of it."""
+    words = text.split()
+    return text.strip() if len(words) <= SHOWN_WORDS else " ".join(words[:SHOWN_WORDS]) + " […]"
 
 
 def _plain(exchange: Exchange) -> dict[str, str]:
