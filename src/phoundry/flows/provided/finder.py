@@ -11,28 +11,14 @@ from importlib.machinery import ModuleSpec
 from types import ModuleType
 from typing import Any
 
+from phoundry.flows.signature import CONNECTION_CLASSES, STRONG_TYPE_BASE
+
 ROOT = "promptflow"
 _HERE = "phoundry.flows.provided."
 _CORE: dict[str, str] = dict.fromkeys(
     ("tool", "ToolProvider", "log_metric", "log_flow_metric"), "core"
 )
-_CONNECTIONS: dict[str, str] = dict.fromkeys(
-    (
-        "CustomConnection",
-        "CustomStrongTypeConnection",
-        "OpenAIConnection",
-        "AzureOpenAIConnection",
-        "ServerlessConnection",
-        "SerpConnection",
-        "AzureAIServicesConnection",
-        "AzureContentSafetyConnection",
-        "CognitiveSearchConnection",
-        "FormRecognizerConnection",
-        "QdrantConnection",
-        "WeaviateConnection",
-    ),
-    "connections",
-)
+_CONNECTIONS: dict[str, str] = dict.fromkeys((*CONNECTION_CLASSES, STRONG_TYPE_BASE), "connections")
 _TRACING: dict[str, str] = dict.fromkeys(
     ("trace", "start_trace", "ThreadPoolExecutorWithContext"), "tracing"
 )
