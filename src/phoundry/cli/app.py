@@ -32,6 +32,11 @@ SECTIONS: dict[str, dict[str, tuple[str, str]]] = {
             "phoundry.cli.demo:demo",
             "Walk the whole journey on a real model and real data, in minutes.",
         ),
+        "apply": (
+            "phoundry.cli.apply:apply",
+            "Make what a file declares: show the plan, ask, do it.",
+        ),
+        "get": ("phoundry.cli.apply:get", "Write the file that would make NAME again."),
         "chat": ("phoundry.cli.chat:chat", "Chat with a flow, an endpoint or a model."),
         "train": ("phoundry.cli.train:train", "Fine-tune MODEL on the data asset DATA."),
         "status": ("phoundry.cli.up:status", "Show what runs, and where."),
@@ -45,6 +50,16 @@ SECTIONS: dict[str, dict[str, tuple[str, str]]] = {
         "deployment": ("phoundry.cli.deployments:app", "Deployments: a model behind an endpoint."),
         "connection": ("phoundry.cli.connections:app", "Connections: addresses and secrets."),
         "flow": ("phoundry.cli.flows:app", "Prompt flow folders."),
+    },
+    "This machine": {
+        "doctor": ("phoundry.cli.doctor:doctor", "Check that everything needed is there."),
+        "prune": ("phoundry.cli.prune:prune", "Free the disk space of what can be made again."),
+        "config": ("phoundry.cli.config:app", "Where Phoundry keeps things, and its settings."),
+        "service": ("phoundry.cli.service:app", "Start Phoundry with the machine."),
+        "completion": (
+            "phoundry.cli.completion:completion",
+            "Print or install the completion of a shell.",
+        ),
     },
 }
 

@@ -1,20 +1,44 @@
-"""Data assets: versioned, content-hashed sets of conversations."""
+"""Data assets: versioned, content-hashed sets of conversations or preference pairs."""
 
 from __future__ import annotations
 
 from datetime import datetime
+from typing import Literal, get_args
 
 from pydantic import Field
 
 from phoundry.specs.base import Spec, View
 from phoundry.specs.names import AssetName
 
+# What a row of the source looks like (docs/design/data.md).
+DataFormat = Literal[
+    "messages", "sharegpt", "alpaca", "prompt-completion", "question-answer", "preference"
+]
+DATA_FORMATS: tuple[str, ...] = get_args(DataFormat)
+# How the source is written.
+Container = Literal["jsonl", "json", "csv", "tsv", "parquet"]
+# What a row becomes: a conversation, or a prompt with a chosen and a rejected answer.
+DataType = Literal["chat", "preference"]
+
+
+class DataFile(Spec):
+    """A file that was handed over before (`POST /api/data/files`)."""
+
+    filename: str = Field(description="As the user calls it, for messages and lineage")
+    sha256: str = Field(pattern=r"^[0-9a-f]{64}$")
+
 
 class DataSpec(Spec):
     """`phoundry data create`."""
 
     name: AssetName
-    filename: str = Field(description="Name of the source, for messages and lineage")
+    files: list[DataFile] = Field(min_length=1, description="Read in this order as one set")
+    source: str = Field(default="", description="What the user named: a path, a glob, a hub id …")
+    format: DataFormat | None = Field(default=None, description="Detected unless named")
+    mapping: dict[str, str] = Field(
+        default_factory=dict[str, str], description="Our name of a part to the column that has it"
+    )
+    skip_bad: int = Field(default=0, ge=0, description="So many bad rows may be left out")
     test_size: float = Field(default=0.2, ge=0, lt=1, description="Share kept for evaluation")
     seed: int = 42
     description: str = ""
@@ -22,24 +46,43 @@ class DataSpec(Spec):
 
 
 class DataSplit(View):
-    """One split, as messages JSONL in the blob store."""
+    """One split, as canonical JSONL in the blob store."""
 
     rows: int
     bytes: int
     sha256: str
 
 
+class SkippedRow(View):
+    """A bad row that was left out because the user allowed it."""
+
+    where: str = Field(description="file:line")
+    reason: str
+
+
 class DataAsset(View):
     name: str
     version: str
-    type: str = "chat"
+    type: DataType = "chat"
     filename: str
-    sha256: str = Field(description="SHA-256 of the source file's bytes")
+    source: str = ""
+    sha256: str = Field(
+        description="SHA-256 of the source's bytes; of several files, of their SHA-256s in order"
+    )
+    format: DataFormat = "messages"
+    container: Container = "jsonl"
+    mapping: dict[str, str] = Field(default_factory=dict[str, str])
     train: DataSplit
     test: DataSplit | None = None
     test_size: float
     seed: int
+    rows_read: int = Field(default=0, description="Rows of the source: kept, skipped, repeated")
+    skipped: int = 0
+    skipped_rows: list[SkippedRow] = Field(
+        default_factory=list[SkippedRow], description="The first hundred of them"
+    )
+    duplicates: int = Field(default=0, description="Rows that say what an earlier one said")
     description: str = ""
     tags: dict[str, str] = Field(default_factory=dict[str, str])
     created_at: datetime
-    notices: list[str] = Field(default_factory=list[str], description="Said once, at creation")
+    notices: list[str] = Field(default_factory=list[str])

@@ -22,6 +22,18 @@ class RequestSettings(Spec):
     max_queue_wait_ms: int | None = None
 
 
+class GenerationDefaults(Spec):
+    """What a request that does not say gets. A request's own value always wins."""
+
+    system_prompt: str | None = Field(
+        default=None, description="Put first where a conversation has no system message"
+    )
+    temperature: float | None = Field(default=None, ge=0, le=2)
+    top_p: float | None = Field(default=None, gt=0, le=1)
+    max_tokens: int | None = Field(default=None, gt=0, description="Tokens of an answer")
+    stop: list[str] = Field(default_factory=list[str], max_length=4)
+
+
 class DeploymentSpec(Spec):
     schema_: str | None = Field(default=None, alias="$schema")
     name: EndpointName
@@ -29,6 +41,7 @@ class DeploymentSpec(Spec):
     model: str = Field(description="Registered model (NAME:VERSION), catalog name or folder")
     engine: EngineName = "llama.cpp"
     context_length: int | None = Field(default=None, gt=0, description="Tokens of one conversation")
+    defaults: GenerationDefaults = Field(default_factory=GenerationDefaults)
     request_settings: RequestSettings = Field(default_factory=RequestSettings)
     description: str = ""
     tags: dict[str, str] = Field(default_factory=dict[str, str])
@@ -46,6 +59,7 @@ class Deployment(View):
     provisioning_state: DeploymentStatus
     traffic: int = 0
     context_length: int | None = None
+    defaults: GenerationDefaults = Field(default_factory=GenerationDefaults)
     request_settings: RequestSettings = Field(default_factory=RequestSettings)
     instance_type: str | None = None
     pid: int | None = None
