@@ -4,7 +4,7 @@ VENV := .venv
 BIN := $(VENV)/bin
 PIP := $(BIN)/python -m pip --disable-pip-version-check --quiet install -c constraints.txt
 
-.PHONY: help demo test test-fast check format install clean bench-journey bench-startup bench-gateway
+.PHONY: help demo test test-fast check format install docs clean bench-journey bench-startup bench-gateway
 
 help:  ## Show the targets
 	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed 's/:.*##/\t/' | expand -t 14
@@ -45,6 +45,10 @@ check: $(VENV)/.dev  ## Format, lint, types, layers and tests
 format: $(VENV)/.dev  ## Format the code
 	@$(BIN)/ruff format .
 	@$(BIN)/ruff check --fix .
+
+docs: $(VENV)/.dev  ## Build the site of the documentation into build/docs
+	@$(BIN)/python -m sphinx -q -W --keep-going -b html docs build/docs
+	@echo "Open build/docs/index.html"
 
 bench-journey: $(VENV)/.run  ## Time the demonstration on an empty home, with its memory
 	@$(BIN)/python benchmarks/journey.py

@@ -21,41 +21,80 @@ class FineTuneParameters(Spec):
     """Every parameter with its default. Lengths are in tokens."""
 
     # LoRA
-    apply_lora: bool = False
-    merge_lora_weights: bool = True
-    lora_alpha: int = Field(default=128, gt=0)
-    lora_r: int = Field(default=8, gt=0)
-    lora_dropout: float = Field(default=0.0, ge=0, lt=1)
+    apply_lora: bool = Field(
+        default=False, description="Train small adapters instead of every weight"
+    )
+    merge_lora_weights: bool = Field(
+        default=True, description="Azure's name; registration always merges"
+    )
+    lora_alpha: int = Field(
+        default=128, gt=0, description="Adapters are scaled by lora_alpha / lora_r"
+    )
+    lora_r: int = Field(default=8, gt=0, description="Rank of the adapters")
+    lora_dropout: float = Field(
+        default=0.0,
+        ge=0,
+        lt=1,
+        description="Share of the adapters' input that is dropped in training",
+    )
     # Training
-    num_train_epochs: float = Field(default=1, gt=0)
+    num_train_epochs: float = Field(
+        default=1, gt=0, description="Times that every conversation is seen"
+    )
     max_steps: int = Field(default=-1, ge=-1, description="Optimizer steps; -1: by the epochs")
     per_device_train_batch_size: int = Field(
         default=1, gt=0, description="Packs (or, unpacked, conversations) in a forward pass"
     )
-    per_device_eval_batch_size: int = Field(default=1, gt=0)
-    optim: Literal["adamw_torch", "adafactor"] = "adamw_torch"
-    learning_rate: float = Field(default=2e-5, gt=0)
-    warmup_steps: int = Field(default=0, ge=0)
-    weight_decay: float = Field(default=0.0, ge=0)
-    adam_beta1: float = Field(default=0.9, ge=0, lt=1)
-    adam_beta2: float = Field(default=0.999, ge=0, lt=1)
-    adam_epsilon: float = Field(default=1e-8, gt=0)
-    gradient_accumulation_steps: int = Field(default=1, gt=0)
+    per_device_eval_batch_size: int = Field(default=1, gt=0, description="The same in evaluation")
+    optim: Literal["adamw_torch", "adafactor"] = Field(
+        default="adamw_torch", description="adafactor needs less memory for full fine-tuning"
+    )
+    learning_rate: float = Field(
+        default=2e-5, gt=0, description="At its highest, after the warm-up"
+    )
+    warmup_steps: int = Field(
+        default=0, ge=0, description="Steps in which the learning rate rises from 0"
+    )
+    weight_decay: float = Field(
+        default=0.0,
+        ge=0,
+        description="Share of a weight that a step takes off, times the learning rate",
+    )
+    adam_beta1: float = Field(default=0.9, ge=0, lt=1, description="Memory of the mean gradient")
+    adam_beta2: float = Field(
+        default=0.999, ge=0, lt=1, description="Memory of the squared gradient"
+    )
+    adam_epsilon: float = Field(
+        default=1e-8, gt=0, description="Added to the denominator of a step"
+    )
+    gradient_accumulation_steps: int = Field(
+        default=1, gt=0, description="Forward passes in an optimizer step"
+    )
     lr_scheduler_type: Literal[
         "linear", "cosine", "cosine_with_restarts", "polynomial", "constant", "constant_with_warmup"
-    ] = "linear"
+    ] = Field(default="linear", description="How the learning rate falls")
     precision: Literal["32", "16"] = Field(
         default="32", description="16 is bfloat16 weights, never float16"
     )
-    seed: int = 42
-    enable_full_determinism: bool = False
+    seed: int = Field(default=42, description="Of the order, of adapters and dropout")
+    enable_full_determinism: bool = Field(
+        default=False, description="Only operations that give the same bits again"
+    )
     max_grad_norm: float = Field(default=1.0, ge=0, description="0: no clipping")
     max_seq_length: int = Field(default=-1, ge=-1, description="-1: what the model takes")
     # Evaluation, logging, saving
-    evaluation_strategy: Literal["epoch", "steps", "disable"] = "epoch"
-    eval_steps: int = Field(default=500, gt=0)
-    logging_steps: int = Field(default=10, gt=0)
-    save_total_limit: int = Field(default=-1, ge=-1)
+    evaluation_strategy: Literal["epoch", "steps", "disable"] = Field(
+        default="epoch", description="When the held-out conversations are looked at"
+    )
+    eval_steps: int = Field(
+        default=500, gt=0, description="Steps between evaluations with evaluation_strategy=steps"
+    )
+    logging_steps: int = Field(
+        default=10, gt=0, description="Steps between two entries of the curves"
+    )
+    save_total_limit: int = Field(
+        default=-1, ge=-1, description="Checkpoints that are kept; -1: all"
+    )
     resume_from_checkpoint: bool = Field(
         default=True, description="Go on from a killed run's last checkpoint"
     )
