@@ -3,15 +3,19 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Annotated, Any
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
 from phoundry.cli.arguments import confirm, deployment_reference
 from phoundry.cli.commands import noun, verb
+from phoundry.cli.defaults import MaxTokens, Stop, SystemPrompt, Temperature, TopP, given
 from phoundry.cli.output import Format, Output, Printer
 from phoundry.cli.screen import echo
 from phoundry.errors import ModelError, UsageError, from_dict
+
+if TYPE_CHECKING:
+    from phoundry.specs.deployment import Deployment
 
 app = noun("Deployments: a model behind an endpoint.")
 Name = Annotated[str, typer.Argument(help="NAME, or ENDPOINT/NAME.")]
@@ -25,7 +29,9 @@ InEndpoint = Annotated[
     "create",
     example=(
         "phoundry deployment create blue --endpoint faq --model faq:1\n"
-        "phoundry deployment create -f blue.yaml --all-traffic"
+        "phoundry deployment create -f blue.yaml --all-traffic\n"
+        "phoundry deployment create faq/terse --model faq:1 --system-prompt 'Be brief.' "
+        "--max-tokens 80"
     ),
 )
 def create(
@@ -36,6 +42,11 @@ def create(
     ] = None,
     engine: Annotated[str | None, typer.Option(help="llama.cpp or transformers.")] = None,
     context_length: Annotated[int | None, typer.Option(help="Tokens of a conversation.")] = None,
+    system_prompt: SystemPrompt = None,
+    temperature: Temperature = None,
+    top_p: TopP = None,
+    max_tokens: MaxTokens = None,
+    stop: Stop = None,
     file: Annotated[
         Path | None, typer.Option("--file", "-f", help="Azure ML's deployment YAML.")
     ] = None,
@@ -47,26 +58,24 @@ def create(
 ) -> None:
     """Deploy a model behind an endpoint and wait until it answers.
 
-    An endpoint's first deployment gets all its traffic, later ones none.
+    An endpoint's first deployment gets all its traffic, later ones none. The system prompt, the
+    temperature and the like are defaults: what a request says itself always wins.
     """
     from phoundry.client import Client
 
     if no_wait and all_traffic:
         raise UsageError("--all-traffic has to wait until the deployment is ready.")
     flags = {"model": model, "engine": engine, "context_length": context_length}
-    spec = _spec(name, endpoint, file, {key: v for key, v in flags.items() if v is not None})
+    defaults = given(system_prompt, temperature, top_p, max_tokens, stop)
+    flags = {key: value for key, value in flags.items() if value is not None}
+    spec = _spec(name, endpoint, file, flags, defaults)
     out, client = Printer(output), Client()
     deployment = client.deployments.create(spec)
     where, what = deployment.endpoint_name, deployment.name
     if not no_wait:
         out.note(f"Deploying {deployment.model} as {where}/{what} …")
         deployment = client.deployments.wait(where, what)
-    if deployment.provisioning_state == "Failed":
-        failure = ModelError(
-            f"The deployment {where}/{what} failed.",
-            remedy=f"See `phoundry deployment logs {where}/{what}`.",
-        )
-        raise from_dict(deployment.error) if deployment.error else failure
+    _check(deployment)
     if all_traffic:
         others = dict.fromkeys(client.endpoints.show(where).traffic, 0)
         client.endpoints.update(where, others | {what: 100})
@@ -77,7 +86,23 @@ def create(
     out.suggest(f"phoundry chat {where}", f"phoundry endpoint keys {where}")
 
 
-def _spec(name: str | None, endpoint: str | None, file: Path | None, flags: dict[str, Any]) -> Any:
+def _check(deployment: Deployment) -> None:
+    """Raise the reason why a deployment failed, if it did."""
+    if deployment.provisioning_state == "Failed":
+        name = f"{deployment.endpoint_name}/{deployment.name}"
+        failure = ModelError(
+            f"The deployment {name} failed.", remedy=f"See `phoundry deployment logs {name}`."
+        )
+        raise from_dict(deployment.error) if deployment.error else failure
+
+
+def _spec(
+    name: str | None,
+    endpoint: str | None,
+    file: Path | None,
+    flags: dict[str, Any],
+    defaults: dict[str, Any],
+) -> Any:
     """What a file says, with what the command line says over it."""
     from phoundry.client.checking import checked
     from phoundry.specs import yaml
@@ -93,6 +118,8 @@ def _spec(name: str | None, endpoint: str | None, file: Path | None, flags: dict
     if endpoint:
         values["endpoint_name"] = endpoint
     values |= flags
+    if defaults:
+        values["defaults"] = values.get("defaults", {}) | defaults
     missing = [key for key in ("name", "endpoint_name", "model") if key not in values]
     if missing:
         raise UsageError(
@@ -131,6 +158,72 @@ def show(name: Name, endpoint: InEndpoint = None, output: Output = Format.table)
 
     where, what = deployment_reference(name, endpoint)
     Printer(output).one(Client().deployments.show(where, what))
+
+
+@verb(
+    app,
+    "update",
+    example=(
+        "phoundry deployment update faq/blue --temperature 0.7 --max-tokens 200\n"
+        "phoundry deployment update faq/blue --unset system_prompt"
+    ),
+)
+def update(
+    name: Name,
+    endpoint: InEndpoint = None,
+    system_prompt: SystemPrompt = None,
+    temperature: Temperature = None,
+    top_p: TopP = None,
+    max_tokens: MaxTokens = None,
+    stop: Stop = None,
+    unset: Annotated[
+        list[str] | None, typer.Option("--unset", help="Take a default back, by its name.")
+    ] = None,
+    description: Annotated[str | None, typer.Option(help="What it is for.")] = None,
+    output: Output = Format.table,
+) -> None:
+    """Change a deployment's defaults while it serves.
+
+    The next request is answered under them. Nothing is restarted and no request is dropped; one
+    that is being answered keeps the old ones.
+    """
+    from phoundry.client import Client
+    from phoundry.client.checking import checked
+    from phoundry.specs.deployment import DeploymentUpdate
+
+    where, what = deployment_reference(name, endpoint)
+    defaults = dict.fromkeys(unset or []) | given(
+        system_prompt, temperature, top_p, max_tokens, stop
+    )
+    if defaults.get("stop", ()) is None:
+        defaults["stop"] = []
+    change: dict[str, Any] = {"defaults": defaults} if defaults else {}
+    if description is not None:
+        change["description"] = description
+    if not change:
+        raise UsageError("Nothing is to be changed.", remedy="See the options with --help.")
+    spec = checked(DeploymentUpdate, change, "The change")
+    Printer(output).one(Client().deployments.update(where, what, spec))
+
+
+@verb(app, "retry", example="phoundry deployment retry faq/blue")
+def retry(
+    name: Name,
+    endpoint: InEndpoint = None,
+    no_wait: Annotated[bool, typer.Option("--no-wait", help="Return at once.")] = False,
+    output: Output = Format.table,
+) -> None:
+    """Let a failed deployment try again, with the traffic that it has."""
+    from phoundry.client import Client
+
+    where, what = deployment_reference(name, endpoint)
+    out, client = Printer(output), Client()
+    deployment = client.deployments.retry(where, what)
+    if not no_wait:
+        out.note(f"Deploying {deployment.model} as {where}/{what} …")
+        deployment = client.deployments.wait(where, what)
+    _check(deployment)
+    out.one(deployment)
 
 
 @verb(app, "logs", example="phoundry deployment logs faq/blue -f")

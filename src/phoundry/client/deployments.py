@@ -8,7 +8,7 @@ from phoundry.client.jobs import follow_log
 from phoundry.client.paths import located
 from phoundry.client.transport import Transport, segment
 from phoundry.client.waiting import wait_for
-from phoundry.specs.deployment import Deployment, DeploymentSpec
+from phoundry.specs.deployment import Deployment, DeploymentSpec, DeploymentUpdate
 from phoundry.specs.job import LogChunk
 
 
@@ -27,6 +27,16 @@ class Deployments:
 
     def show(self, endpoint: str, name: str) -> Deployment:
         return self._transport.one(Deployment, "GET", _path(endpoint, name))
+
+    def update(self, endpoint: str, name: str, change: DeploymentUpdate) -> Deployment:
+        """Change defaults, description or tags; the next request is answered under them."""
+        body = change.model_dump(mode="json", exclude_unset=True)
+        return self._transport.one(Deployment, "PATCH", _path(endpoint, name), json=body)
+
+    def retry(self, endpoint: str, name: str) -> Deployment:
+        """Let a failed deployment try again; see `wait`."""
+        path = _path(endpoint, name) + "/retry"
+        return self._transport.one(Deployment, "POST", path, starts=True)
 
     def delete(self, endpoint: str, name: str) -> None:
         self._transport.request("DELETE", _path(endpoint, name), starts=True)

@@ -71,6 +71,15 @@ def start(
     return process.pid
 
 
+def amend(run_dir: Path, **changes: Any) -> bool:
+    """Write `changes` into the spec of a worker that looks at it again. False: they stand there."""
+    spec: dict[str, Any] = read_json(run_dir / "spec.json") or {}
+    if not spec or all(spec.get(key) == value for key, value in changes.items()):
+        return False
+    write_json(run_dir / "spec.json", spec | changes, mode=PRIVATE)
+    return True
+
+
 def inspect(run_dir: Path) -> WorkerState:
     """The state of the worker of `run_dir`; a folder that is not there has none."""
     record = _record(run_dir)

@@ -10,11 +10,11 @@ from sqlalchemy.orm import Session
 
 from phoundry.compute import workers
 from phoundry.errors import Conflict, NotFound
-from phoundry.services import bases, jobs
+from phoundry.services import bases, defaults, jobs
 from phoundry.services.context import Context, history, now, record
 from phoundry.services.endpoints import REMEDY as ENDPOINT_REMEDY
 from phoundry.services.rows import find, get
-from phoundry.specs.deployment import Deployment, DeploymentSpec
+from phoundry.specs.deployment import Deployment, DeploymentSpec, DeploymentUpdate
 from phoundry.specs.job import LogChunk
 from phoundry.store.tables import DeploymentRow, EndpointRow
 from phoundry.store.vault import new_secret
@@ -26,6 +26,7 @@ def create(context: Context, spec: DeploymentSpec) -> Deployment:
     Raises:
         NotFound: the endpoint or the model.
         Conflict: the name is taken.
+        InvalidInput: the default answer is larger than the context.
     """
     with context.begin("deployments/write") as session:
         endpoint = _endpoint(session, context, spec.endpoint_name)
@@ -38,6 +39,7 @@ def create(context: Context, spec: DeploymentSpec) -> Deployment:
             workspace=context.workspace, endpoint=spec.endpoint_name
         )
         first = session.scalars(query.where(DeploymentRow.state != "Deleting")).first() is None
+        defaults.check_new(session, context, spec)
         model = bases.pinned(session, context, spec.model)
         pinned = spec.model_copy(update={"model": model})
         row = DeploymentRow(
@@ -83,6 +85,36 @@ def logs(context: Context, endpoint: str, name: str, offset: int = 0) -> LogChun
         row = _get(session, context, endpoint, name)
         path, finished = Path(row.run_dir) / "log.txt", row.state == "Failed"
     return jobs.read_log(path, offset, finished=finished)
+
+
+def update(context: Context, endpoint: str, name: str, change: DeploymentUpdate) -> Deployment:
+    """Change what may change while it serves.
+
+    New defaults hold from the next request on: the replica is not restarted, and a request that is
+    being answered keeps the old ones.
+
+    Raises:
+        InvalidInput: the model cannot answer under the new defaults; nothing has changed.
+    """
+    with context.begin("deployments/write") as session:
+        row = _get(session, context, endpoint, name)
+        if row.state == "Deleting":
+            raise _taken(row)
+        if change.description is not None:
+            row.spec = row.spec | {"description": change.description}
+        if change.tags is not None:
+            row.spec = row.spec | {"tags": change.tags}
+        if change.defaults is not None:
+            defaults.change(row, change.defaults)
+            given = ", ".join(sorted(change.defaults.model_fields_set))
+            resource = f"deployment/{endpoint}/{name}"
+            record(session, context, resource, "updated", f"Defaults changed: {given}.")
+        made = view(session, context, row)
+        session.flush()
+    # After the row: cut off here, the reconciler's next look delivers them.
+    if change.defaults is not None:
+        defaults.deliver(row)
+    return made
 
 
 def retry(context: Context, endpoint: str, name: str) -> Deployment:
@@ -132,6 +164,7 @@ def view(session: Session, context: Context, row: DeploymentRow) -> Deployment:
     return Deployment.model_validate(
         {
             **row.spec,
+            "defaults": defaults.of(row),
             "provisioning_state": row.state,
             "traffic": endpoint.traffic.get(row.name, 0) if endpoint else 0,
             "pid": pid,

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from datetime import datetime
-from typing import Any, Literal
+from typing import Annotated, Any, Literal
 
 from pydantic import Field
 
@@ -12,6 +12,7 @@ from phoundry.specs.names import EndpointName
 
 DeploymentStatus = Literal["Creating", "Succeeded", "Failed", "Deleting"]
 EngineName = Literal["llama.cpp", "transformers"]
+StopText = Annotated[str, Field(min_length=1)]
 
 
 class RequestSettings(Spec):
@@ -31,7 +32,9 @@ class GenerationDefaults(Spec):
     temperature: float | None = Field(default=None, ge=0, le=2)
     top_p: float | None = Field(default=None, gt=0, le=1)
     max_tokens: int | None = Field(default=None, gt=0, description="Tokens of an answer")
-    stop: list[str] = Field(default_factory=list[str], max_length=4)
+    stop: list[StopText] = Field(
+        default_factory=list[str], max_length=4, description="Texts that end an answer"
+    )
 
 
 class DeploymentSpec(Spec):
@@ -49,6 +52,17 @@ class DeploymentSpec(Spec):
     instance_type: str | None = None
     instance_count: int = Field(default=1, ge=1, le=1, description="One replica on this machine")
     compute: str | None = None
+
+
+class DeploymentUpdate(Spec):
+    """What may change while a deployment serves: only what is written here changes."""
+
+    defaults: GenerationDefaults | None = Field(
+        default=None,
+        description="Those that are given replace those in force; null, of stop [], takes one back",
+    )
+    description: str | None = None
+    tags: dict[str, str] | None = None
 
 
 class Deployment(View):

@@ -9,7 +9,7 @@ from fastapi import APIRouter, Query
 from phoundry.errors import Fault, InvalidInput
 from phoundry.server.routers.common import Acting
 from phoundry.services import deployments
-from phoundry.specs.deployment import Deployment, DeploymentSpec
+from phoundry.specs.deployment import Deployment, DeploymentSpec, DeploymentUpdate
 from phoundry.specs.job import LogChunk
 
 router = APIRouter(prefix="/endpoints/{endpoint}/deployments", tags=["deployments"])
@@ -40,6 +40,16 @@ def logs(
     context: Acting, endpoint: str, name: str, offset: Annotated[int, Query(ge=0)] = 0
 ) -> LogChunk:
     return deployments.logs(context, endpoint, name, offset)
+
+
+@router.patch("/{name}")
+def update(context: Acting, endpoint: str, name: str, change: DeploymentUpdate) -> Deployment:
+    return deployments.update(context, endpoint, name, change)
+
+
+@router.post("/{name}/retry", status_code=202)
+def retry(context: Acting, endpoint: str, name: str) -> Deployment:
+    return deployments.retry(context, endpoint, name)
 
 
 @router.delete("/{name}", status_code=202)

@@ -11,6 +11,7 @@ spec.json:
     context_length   tokens of one conversation, the answer included
     slots            requests decoded together
     threads          of the engine
+    defaults         what a request that does not say gets (optional; may change while it serves)
     token            bearer that the gateway sends; the spec file is 0600
     options          the engine's own (optional)
 
@@ -31,6 +32,7 @@ from phoundry.serving.engines.base import EngineSpec, SamplingParams
 from phoundry.serving.engines.registry import open_engine
 from phoundry.serving.listen import bind, port_of, run, serve
 from phoundry.serving.replica.app import ReplicaApp
+from phoundry.serving.replica.defaults import LiveDefaults, check
 from phoundry.serving.replica.generation import Ask, Generator
 from phoundry.spool import Spool
 from phoundry.worker import main
@@ -54,8 +56,12 @@ def replica(spec: dict[str, Any], run_dir: Path, spool: Spool) -> dict[str, Any]
         tokenizer_dir=tokenizer_dir,
         options=spec.get("options") or {},
     )
+    defaults = LiveDefaults(run_dir / "spec.json")
+    check(defaults(), tokenizer, engine_spec.context_length)
     generator = Generator(open_engine(spec["engine"], engine_spec), tokenizer)
-    app = ReplicaApp(generator, token=spec["token"], model_name=spec["model_name"])
+    app = ReplicaApp(
+        generator, token=spec["token"], model_name=spec["model_name"], defaults=defaults
+    )
     listener = bind("127.0.0.1", 0)
 
     async def started() -> None:

@@ -30,16 +30,29 @@ from phoundry.serving.errors import azure_body, openai_body
 from phoundry.serving.hosts import HostCheck
 from phoundry.serving.paths import CHAT, SCORE
 from phoundry.serving.replica import openai, score
+from phoundry.serving.replica.defaults import NONE
 from phoundry.serving.replica.generation import Generator, Prepared
+from phoundry.specs.deployment import GenerationDefaults
 
 
 class ReplicaApp:
-    """ASGI application over one `Generator`. `ready` turns true after the warm-up."""
+    """ASGI application over one `Generator`. `ready` turns true after the warm-up.
 
-    def __init__(self, generator: Generator, *, token: str, model_name: str) -> None:
+    `defaults` is asked before each request, because they may change while it serves.
+    """
+
+    def __init__(
+        self,
+        generator: Generator,
+        *,
+        token: str,
+        model_name: str,
+        defaults: Callable[[], GenerationDefaults] = lambda: NONE,
+    ) -> None:
         self._generator = generator
         self._token = f"Bearer {token}".encode()
         self._model_name = model_name
+        self._defaults = defaults
         self._hosts = HostCheck()
         self.ready = False
         self._handlers: dict[str, Callable[[dict[str, Any], Send], Awaitable[None]]] = {
@@ -105,7 +118,7 @@ class ReplicaApp:
         await reply_json(send, 200 if self.ready else 503, state)
 
     async def _score(self, body: dict[str, Any], send: Send) -> None:
-        request = score.read(body)
+        request = score.read(body, self._defaults())
         prepared = self._generator.prepare(request.ask)
         answer = (await prepared.whole()).text
         if request.return_full_text:
@@ -113,7 +126,7 @@ class ReplicaApp:
         await reply_json(send, 200, {"output": answer})
 
     async def _chat(self, body: dict[str, Any], send: Send) -> None:
-        request = openai.read(body)
+        request = openai.read(body, self._defaults())
         prepared = self._generator.prepare(request.ask)
         reply = openai.Reply(
             request.model or self._model_name,

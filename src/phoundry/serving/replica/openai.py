@@ -9,8 +9,10 @@ from typing import Any
 
 from phoundry.serving.asgi import encode
 from phoundry.serving.errors import bad_parameter
+from phoundry.serving.replica.defaults import NONE, filled, with_system
 from phoundry.serving.replica.generation import Ask, Piece
 from phoundry.serving.replica.parameters import Parameters, sampling
+from phoundry.specs.deployment import GenerationDefaults
 
 DONE = b"data: [DONE]\n\n"
 
@@ -34,13 +36,18 @@ class ChatRequest:
     include_usage: bool
 
 
-def read(body: dict[str, Any]) -> ChatRequest:
-    """The request in `body`. Raises InvalidInput naming what cannot be used.
+def read(body: dict[str, Any], defaults: GenerationDefaults = NONE) -> ChatRequest:
+    """The request in `body`, what it leaves out taken from the deployment's `defaults`.
 
-    Without a temperature the answer is greedy (OpenAI's default is 1): the same question then gets
+    Raises InvalidInput naming what cannot be used.
+
+    Without any temperature the answer is greedy (OpenAI's default is 1): the same question gets
     the same answer, which is what one wants of a model tuned on facts.
     """
-    parameters = Parameters(body)
+    new, old = "max_completion_tokens", "max_tokens"
+    name = new if body.get(new) is not None else old
+    asked = filled(body, defaults, "temperature", "top_p", "stop", *([old] if name == old else []))
+    parameters = Parameters(asked)
     parameters.refuse_unknown(_USED | _WITHOUT_EFFECT)
     if (parameters.integer("n", 1, 128) or 1) != 1:
         raise bad_parameter("n", f"is {body['n']}; one answer a request is given here, so 1.")
@@ -49,11 +56,9 @@ def read(body: dict[str, Any]) -> ChatRequest:
     if parameters.mapping("response_format").get("type", "text") != "text":
         raise bad_parameter("response_format", 'is not supported here except {"type": "text"}.')
     options = Parameters(parameters.mapping("stream_options"), "stream_options.")
-    new, old = "max_completion_tokens", "max_tokens"
-    name = new if body.get(new) is not None else old
     return ChatRequest(
         Ask(
-            messages=parameters.messages(),
+            messages=with_system(parameters.messages(), defaults),
             sampling=sampling(parameters, parameters.number("temperature", 0, 2)),
             max_tokens=parameters.integer(name, 1, 2**31),
             max_tokens_name=name,

@@ -13,8 +13,10 @@ from typing import Any
 
 from phoundry.errors import InvalidInput
 from phoundry.serving.errors import bad_parameter
+from phoundry.serving.replica.defaults import NONE, filled, with_system
 from phoundry.serving.replica.generation import Ask
 from phoundry.serving.replica.parameters import Parameters, sampling
+from phoundry.specs.deployment import GenerationDefaults
 
 _PARAMETERS = frozenset(
     {"temperature", "top_p", "top_k", "max_new_tokens", "do_sample", "return_full_text"}
@@ -28,11 +30,14 @@ class ScoreRequest:
     return_full_text: bool
 
 
-def read(body: dict[str, Any]) -> ScoreRequest:
-    """The request in `body`. Raises InvalidInput naming what cannot be used.
+def read(body: dict[str, Any], defaults: GenerationDefaults = NONE) -> ScoreRequest:
+    """The request in `body`, what it leaves out taken from the deployment's `defaults`.
 
-    `do_sample` false is greedy whatever the temperature; true without a temperature samples at 1;
-    left out, the temperature decides, and without one the answer is greedy.
+    `do_sample` false is greedy whatever the temperature; true without a temperature (of the request
+    or of the deployment) samples at 1; left out, the temperature decides, and without one the
+    answer is greedy.
+
+    Raises InvalidInput naming what cannot be used.
     """
     if "input_data" not in body:
         raise InvalidInput(
@@ -43,23 +48,27 @@ def read(body: dict[str, Any]) -> ScoreRequest:
     top.refuse_unknown(frozenset({"input_data"}))
     data = Parameters(top.mapping("input_data"), "input_data.")
     data.refuse_unknown(frozenset({"input_string", "parameters"}))
-    parameters = Parameters(data.mapping("parameters"))
+    parameters = Parameters(filled(data.mapping("parameters"), defaults, "top_p", "stop"))
     parameters.refuse_unknown(_PARAMETERS)
-    temperature = parameters.number("temperature", 0, 2)
-    do_sample = parameters.boolean("do_sample")
-    if do_sample is False:
-        temperature = 0.0
-    elif do_sample and temperature == 0:
-        raise bad_parameter("temperature", "is 0 and do_sample is true; sampling needs more.")
-    elif do_sample and temperature is None:
-        temperature = 1.0
+    new_tokens = parameters.integer("max_new_tokens", 1, 2**31)
     return ScoreRequest(
         Ask(
-            messages=data.messages("input_string"),
-            sampling=sampling(parameters, temperature),
-            max_tokens=parameters.integer("max_new_tokens", 1, 2**31),
+            messages=with_system(data.messages("input_string"), defaults),
+            sampling=sampling(parameters, _temperature(parameters, defaults)),
+            max_tokens=defaults.max_tokens if new_tokens is None else new_tokens,
             max_tokens_name="max_new_tokens",
             stop=parameters.stop(),
         ),
         return_full_text=parameters.boolean("return_full_text") or False,
     )
+
+
+def _temperature(parameters: Parameters, defaults: GenerationDefaults) -> float:
+    asked = parameters.number("temperature", 0, 2)
+    do_sample = parameters.boolean("do_sample")
+    if do_sample is False:
+        return 0.0
+    if do_sample and asked == 0:
+        raise bad_parameter("temperature", "is 0 and do_sample is true; sampling needs more.")
+    temperature = defaults.temperature if asked is None else asked
+    return temperature or (1.0 if do_sample else 0.0)
