@@ -165,6 +165,11 @@ class Home:
         return self.runs / text
 
     @property
+    def backups(self) -> Path:
+        """Copies of the database, made before each upgrade; the newest three are kept."""
+        return self.root / "backups"
+
+    @property
     def logs(self) -> Path:
         return self.root / "logs"
 

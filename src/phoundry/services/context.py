@@ -75,7 +75,7 @@ def open_context(home: Home, workspace: str = "default") -> Context:
     home.make()
     return Context(
         home=home,
-        database=Database(home.database),
+        database=Database(home.database, backups=home.backups),
         blobs=Blobs(home.blobs),
         vault=Vault(home.vault_key),
         workspace=workspace,

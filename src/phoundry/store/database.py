@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import logging
+import sqlite3
 from collections.abc import Generator
-from contextlib import contextmanager
+from contextlib import closing, contextmanager
 from contextvars import ContextVar
 from pathlib import Path
 from typing import Any
@@ -16,18 +18,26 @@ from sqlalchemy import Engine, create_engine, event
 from sqlalchemy.orm import Session
 
 from phoundry.errors import Conflict
+from phoundry.store.backup import back_up
+
+log = logging.getLogger("phoundry.store")
 
 
 class Database:
     """Opens `path`, making and migrating it where needed.
 
+    An older database is copied to `backups` first (beside it unless given), then migrated in one
+    transaction: whoever is killed in between leaves the old one, and the next start does it again.
+
     Raises:
         Conflict: a newer Phoundry wrote this database.
+        InsufficientResources: there is no room for the copy.
     """
 
-    def __init__(self, path: Path) -> None:
+    def __init__(self, path: Path, *, backups: Path | None = None) -> None:
         path.parent.mkdir(parents=True, exist_ok=True)
         self.path = path
+        self.backups = backups or path.parent / "backups"
         self.engine: Engine = create_engine(f"sqlite:///{path}")
         self._current: ContextVar[Session | None] = ContextVar("session", default=None)
         event.listen(self.engine, "connect", _configure)
@@ -63,13 +73,37 @@ class Database:
         known = {item.revision for item in script.walk_revisions()}
         if revision is not None and revision not in known:
             raise Conflict(
-                f"{self.path} was written by a newer Phoundry (revision {revision}).",
-                remedy="Upgrade Phoundry, or use another PHOUNDRY_HOME.",
+                f"{self.path} was written by a newer Phoundry (revision {revision}; this one knows "
+                f"{script.get_current_head()}).",
+                remedy="Upgrade Phoundry, use another PHOUNDRY_HOME, or put back a copy of "
+                f"{self.backups} in its place.",
             )
+        copy = back_up(self.path, self.backups, revision) if revision else None
         with self.engine.begin() as connection:
             config = migration_config()
             config.attributes["connection"] = connection
             command.upgrade(config, "head")
+        if copy:
+            head = script.get_current_head()
+            log.warning("The database was upgraded from %s to %s; a copy: %s", revision, head, copy)
+
+
+def revisions(path: Path) -> tuple[str | None, str | None, bool]:
+    """A database's revision, this version's, and whether this version can open it.
+
+    Nothing is made or migrated. A file that is not there has no revision, and can be made.
+
+    Raises:
+        sqlite3.Error: the file is no database, or cannot be read.
+    """
+    script = ScriptDirectory.from_config(migration_config())
+    head = script.get_current_head()
+    if not path.exists():
+        return None, head, True
+    with closing(sqlite3.connect(f"{path.absolute().as_uri()}?mode=ro", uri=True)) as connection:
+        found = connection.execute("select version_num from alembic_version").fetchone()
+    known = {item.revision for item in script.walk_revisions()}
+    return (found[0], head, found[0] in known) if found else (None, head, True)
 
 
 def migration_config() -> Config:
