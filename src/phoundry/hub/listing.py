@@ -1,0 +1,91 @@
+"""What a repository of the hub holds, before any of it is fetched."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import TypeVar
+
+from phoundry.hub import trouble
+from phoundry.hub.kinds import Kind
+from phoundry.hub.place import address, offline
+from phoundry.hub.trouble import explained
+
+_ATTEMPTS = 4
+_FIRST_WAIT = 0.5  # seconds; each further one is twice as long
+_PASSING = (408, 425, 429, 500, 502, 503, 504)  # answers that may be another one soon
+
+T = TypeVar("T")
+
+
+@dataclass(frozen=True, slots=True)
+class HubFile:
+    """A file as the hub lists it. `sha256` of large files, `blob_id` (git's SHA-1) of all."""
+
+    path: str
+    size: int  # bytes
+    sha256: str | None = None
+    blob_id: str | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Listing:
+    """The files of one commit: what is fetched by it never changes."""
+
+    hub_id: str
+    kind: Kind
+    commit: str
+    files: tuple[HubFile, ...]
+
+    def find(self, path: str) -> HubFile | None:
+        return next((file for file in self.files if file.path == path), None)
+
+
+def list_files(hub_id: str, kind: Kind) -> Listing:
+    """The newest commit of the branch `main` and its files.
+
+    Raises:
+        NotFound, Forbidden, Unavailable: see `trouble.explained`.
+    """
+    from huggingface_hub import HfApi
+    from huggingface_hub.hf_api import RepoFile
+
+    if offline():
+        raise trouble.offline(hub_id, kind)
+    api = HfApi(endpoint=address(), library_name="phoundry")
+    with explained(hub_id, kind):
+        info = patiently(lambda: api.repo_info(hub_id, repo_type=kind.name, timeout=15))
+        commit = str(info.sha)
+        entries = patiently(
+            lambda: list(
+                api.list_repo_tree(hub_id, recursive=True, revision=commit, repo_type=kind.name)
+            )
+        )
+    files = [
+        HubFile(each.path, each.size, each.lfs.sha256 if each.lfs else None, each.blob_id)
+        for each in entries
+        if isinstance(each, RepoFile)
+    ]
+    return Listing(hub_id, kind, commit, tuple(files))
+
+
+def patiently(ask: Callable[[], T]) -> T:
+    """`ask()`, repeated after passing trouble: a hub that is busy, a connection that broke."""
+    from httpx import ConnectError, HTTPError, HTTPStatusError
+    from huggingface_hub.errors import HfHubHTTPError
+
+    wait = _FIRST_WAIT
+    for _ in range(_ATTEMPTS - 1):
+        try:
+            return ask()
+        except ConnectError:
+            raise  # nobody is there: waiting does not help
+        except (HfHubHTTPError, HTTPStatusError) as error:
+            if error.response.status_code not in _PASSING:
+                raise
+        except HTTPError:
+            pass
+        time.sleep(wait)
+        wait *= 2
+    return ask()
