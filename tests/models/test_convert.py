@@ -11,7 +11,7 @@ import pytest
 import torch
 from safetensors.torch import load_file, save_file
 
-from phoundry.errors import InvalidInput
+from phoundry.errors import InvalidInput, ModelError
 from phoundry.files import read_json, write_json
 from phoundry.models.convert import convert, task
 from phoundry.models.gguf_file import GGUFFile
@@ -232,7 +232,27 @@ def test_the_worker_tells_what_it_made(tiny: Maker, tmp_path: Path) -> None:
     result = task(spec, tmp_path, spool)
     assert result["quantization"] == "Q8_0"
     assert (tmp_path / "model.gguf").read_bytes()[:4] == b"GGUF"
-    assert [event["kind"] for event in spool.read()[0]] == ["progress"]
+    assert {event["kind"] for event in spool.read()[0]} == {"progress"}
+
+
+def test_weights_that_changed_are_not_served(tiny: Maker, copy: Any, tmp_path: Path) -> None:
+    from phoundry.models.tensors import sha256_weights
+
+    folder = copy(tiny("llama"))
+    spec = {
+        "checkpoint_dir": str(folder),
+        "gguf_path": str(tmp_path / "out" / "model.gguf"),
+        "sha256": sha256_weights(folder),
+    }
+    spool = Spool(tmp_path / "events.jsonl")
+    task(spec, tmp_path, spool)
+    (tmp_path / "out" / "model.gguf").unlink()
+    with (folder / "model.safetensors").open("r+b") as file:
+        file.seek(-2, 2)
+        file.write(b"\x00\x01")
+    with pytest.raises(ModelError, match="have changed since they were recorded"):
+        task(spec, tmp_path, spool)
+    assert not list(tmp_path.glob("out/*"))
 
 
 def test_converting_twice_gives_the_same_bytes(tiny: Maker, tmp_path: Path) -> None:

@@ -10,7 +10,8 @@ from safetensors.torch import load_file, save_file
 
 from phoundry.errors import InvalidInput, ModelError
 from phoundry.files import read_json, write_json
-from phoundry.models.merge import CONFIG, WEIGHTS, merge, read_adapter
+from phoundry.models.adapter import CONFIG, WEIGHTS, read_adapter
+from phoundry.models.merge import merge
 from phoundry.models.merge_check import check_merge
 from phoundry.models.tensors import SINGLE, sha256_weights
 from tests.models.conftest import Maker, write_adapter

@@ -176,6 +176,64 @@ def test_a_wrong_merge_registers_nothing(
     assert registry.versions(spec["name"]) == []
 
 
+def outside(spec: dict[str, Any], path: Path, base: Path | None = None) -> dict[str, Any]:
+    """The spec of a model that was trained elsewhere."""
+    kept = ("name", "tracking_uri", "artifact_root", "description")
+    with_base = {"base_checkpoint_dir": str(base), "base_model": "tiny"} if base else {}
+    return {**{key: spec[key] for key in kept}, "path": str(path), **with_base}
+
+
+def test_a_folder_trained_elsewhere_answers_a_chat(
+    spec: dict[str, Any], tiny: Maker, copy: Any, tmp_path: Path
+) -> None:
+    import mlflow
+
+    result = run(outside(spec, tiny("qwen3")), tmp_path)
+    checkpoint = Path(result["checkpoint_dir"])
+    assert result["sha256"] == sha256_weights(tiny("qwen3"))
+    reply = mlflow.pyfunc.load_model(result["uri"]).predict({"messages": MESSAGES, "max_tokens": 8})
+    assert reply["choices"][0]["message"]["content"] == greedy(checkpoint, 8)
+    tags = Registry(spec["tracking_uri"], Path(spec["artifact_root"])).get(spec["name"], "1").tags
+    assert tags["phoundry.path"] == str(tiny("qwen3"))
+    assert tags["phoundry.kind"] == "folder"
+    assert "phoundry.job" not in tags
+    # The same bytes from another place are the same version; other bytes are the next one.
+    twin = copy(tiny("qwen3"))
+    assert run(outside(spec, twin), tmp_path) == result
+    assert run(outside(spec, tiny("qwen3", seed=3)), tmp_path)["version"] == "2"
+
+
+def test_an_adapter_and_a_gguf_trained_elsewhere(
+    spec: dict[str, Any], tiny: Maker, adapter: Maker, tmp_path: Path
+) -> None:
+    from phoundry.models.convert import convert
+
+    base = tiny("llama")
+    merged = run(outside(spec, adapter(base), base), tmp_path)
+    convert(Path(merged["checkpoint_dir"]), tmp_path / "merged.gguf", "BF16")
+    again = run(outside(spec, tmp_path / "merged.gguf"), tmp_path)
+    assert (merged["version"], again["version"]) == ("1", "2")
+    # The way through GGUF and back is exact: bfloat16 weights, the same tensors.
+    assert greedy(Path(again["checkpoint_dir"]), 8) == greedy(Path(merged["checkpoint_dir"]), 8)
+    registry = Registry(spec["tracking_uri"], Path(spec["artifact_root"]))
+    assert [each.tags["phoundry.kind"] for each in registry.versions(spec["name"])] == [
+        "adapter",
+        "gguf",
+    ]
+
+
+def test_a_base_that_changed_is_not_merged_into(
+    spec: dict[str, Any], tiny: Maker, copy: Any, tmp_path: Path
+) -> None:
+    base = copy(tiny("phi3"))
+    spec.update(base_checkpoint_dir=str(base), base_sha256=sha256_weights(base))
+    with (base / "model.safetensors").open("r+b") as file:
+        file.seek(-2, os.SEEK_END)
+        file.write(b"\x00\x01")
+    with pytest.raises(ModelError, match="have changed since they were recorded"):
+        run(spec, tmp_path)
+
+
 def test_bad_specs(spec: dict[str, Any], tmp_path: Path) -> None:
     with pytest.raises(InvalidInput, match="no model name"):
         run({**spec, "name": "../x"}, tmp_path)

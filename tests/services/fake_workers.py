@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import json
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -35,6 +36,7 @@ class FakeWorkers:
         self.terminated: list[Path] = []
         self.refusal: OSError | None = None
         self.versions: dict[str, int] = {}  # of models, as MLflow counts them
+        self.contents: dict[Any, int] = {}  # versions of models that were trained elsewhere
 
     def install(self, monkeypatch: pytest.MonkeyPatch) -> None:
         for name in ("start", "inspect", "terminate", "kill"):
@@ -105,15 +107,20 @@ class FakeWorkers:
         return {"metrics": {"eval_loss": 1.0}}
 
     def _register(self, started: Started) -> dict[str, Any]:
-        name = started.spec["name"]
-        version = self.versions[name] = self.versions.get(name, 0) + 1
+        name, content = started.spec["name"], None
+        if "path" in started.spec:
+            content = (name, (Path(started.spec["path"]) / "config.json").read_text())
+        version = self.contents.get(content) or self.versions.get(name, 0) + 1
+        self.versions[name] = max(version, self.versions.get(name, 0))
+        if content:
+            self.contents[content] = version
         folder = Path(started.spec["artifact_root"]) / f"{name}-{version}"
         _checkpoint(folder)
         uri = f"models:/{name}/{version}"
         return {
             "version": str(version),
             "uri": uri,
-            "sha256": "0" * 64,
+            "sha256": hashlib.sha256(str(content).encode()).hexdigest(),
             "checkpoint_dir": str(folder),
         }
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from pathlib import Path
 from typing import Annotated
 
 import typer
@@ -16,20 +17,35 @@ app = noun("Registered models and the catalog.")
 @verb(app, "register", example="phoundry model register faq --job faq-1")
 def register(
     name: Annotated[str, typer.Argument(help="Name of the model; its next version is made.")],
-    job: Annotated[str, typer.Option(help="The completed job whose output it is.")],
+    job: Annotated[str | None, typer.Option(help="The completed job whose output it is.")] = None,
+    path: Annotated[
+        Path | None,
+        typer.Option(
+            help="A model trained elsewhere: a Hugging Face folder, a PEFT adapter's folder, or "
+            "a .gguf file."
+        ),
+    ] = None,
+    base: Annotated[
+        str | None,
+        typer.Option(help="The adapter's base model; default: the one that it names."),
+    ] = None,
     description: Annotated[str, typer.Option(help="Kept with the version.")] = "",
     no_wait: Annotated[bool, typer.Option("--no-wait", help="Return at once.")] = False,
     output: Output = Format.table,
 ) -> None:
-    """Register a job's model in MLflow: LoRA weights merged, safetensors, never pickle."""
+    """Register a job's model, or one trained elsewhere, in MLflow: merged, never pickle.
+
+    The same job, or the same content, makes no second version.
+    """
     from phoundry.client import Client
 
     out, models = Printer(output), Client().models
-    model = models.register(name, job, description=description)
+    model = models.register(name, job, path=path, base=base, description=description)
     reference = f"{model.name}:{model.version}"
     if not no_wait:
         out.note(f"Registering {reference} …")
         model = models.wait(reference)
+        reference = f"{model.name}:{model.version}"
     if model.status == "Failed":
         raise from_dict(model.error) if model.error else ModelError(f"{reference} failed.")
     out.one(model)

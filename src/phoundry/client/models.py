@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
+from pathlib import Path
 
 from phoundry.client.checking import checked
+from phoundry.client.paths import located
 from phoundry.client.transport import Transport, segment
 from phoundry.client.waiting import wait_for
 from phoundry.specs.model import CatalogModel, Model, ModelSpec
@@ -17,11 +19,29 @@ class Models:
     def __init__(self, transport: Transport) -> None:
         self._transport = transport
 
-    def register(self, name: str, job: str, *, description: str = "") -> Model:
-        """Begin to register a completed job's model as the next version of `name`."""
-        values = {"name": name, "job": job, "description": description}
+    def register(
+        self,
+        name: str,
+        job: str | None = None,
+        *,
+        path: str | Path | None = None,
+        base: str | None = None,
+        description: str = "",
+    ) -> Model:
+        """Begin to register a job's model, or one trained elsewhere, as the next version of `name`.
+
+        `path`: a Hugging Face folder, a PEFT adapter's folder or a .gguf file that the control
+        plane can read; `base`: the adapter's base model, if not the one that it names.
+        """
+        values = {
+            "name": name,
+            "job": job,
+            "path": None if path is None else str(Path(path).expanduser().absolute()),
+            "base": None if base is None else located(base),
+            "description": description,
+        }
         spec = checked(ModelSpec, values, "The model")
-        body = spec.model_dump(mode="json")
+        body = spec.model_dump(mode="json", exclude_none=True)
         return self._transport.one(Model, "POST", "/api/models", json=body, starts=True)
 
     def show(self, reference: str) -> Model:

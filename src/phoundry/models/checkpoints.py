@@ -8,12 +8,12 @@ from __future__ import annotations
 import os
 import shutil
 from pathlib import Path
-from typing import Any
+from typing import Any, cast
 
-from phoundry.errors import Fault, InvalidInput
-from phoundry.files import read_json
+from phoundry.errors import Fault, InvalidInput, ModelError
+from phoundry.files import read_json, write_atomic
 from phoundry.models.architectures import architecture
-from phoundry.models.tensors import Weights
+from phoundry.models.tensors import Weights, sha256_weights
 
 # What a checkpoint needs, by the ends of its file names; nothing else is fetched or copied.
 WANTED = (
@@ -46,7 +46,18 @@ def read_config(folder: Path) -> dict[str, Any]:
         raise InvalidInput(f"{folder} holds no config.json.")
     refuse_code(folder)
     architecture(str(config.get("model_type")))
+    if quantized := config.get("quantization_config"):
+        raise InvalidInput(
+            f"The weights in {folder} are quantised ({_method(quantized)}).",
+            remedy="Use the model's unquantised checkpoint (float32, float16 or bfloat16), or a "
+            ".gguf file of it; Phoundry quantises when it converts.",
+        )
     return config
+
+
+def _method(quantized: Any) -> str:
+    known = cast("dict[str, Any]", quantized) if isinstance(quantized, dict) else {}
+    return str(known.get("quant_method") or "an unknown way")
 
 
 def refuse_code(folder: Path) -> None:
@@ -97,6 +108,23 @@ def check_folder(folder: Path) -> dict[str, Any]:
     return config
 
 
+def unchanged(folder: Path, sha256: str | None) -> None:
+    """Raise ModelError if the weights in `folder` are not those that `sha256` was taken of.
+
+    Reads them all once, which brings them into memory for whoever reads them next.
+    """
+    if sha256 is None:
+        return
+    found = sha256_weights(folder)
+    if found != sha256:
+        raise ModelError(
+            f"The weights in {folder} have changed since they were recorded: SHA-256 "
+            f"{found[:12]}…, not {sha256[:12]}….",
+            remedy="Do not use them. Put the files back from a copy, or remove the folder and let "
+            "Phoundry make it again (of a registered model: train or register it again).",
+        )
+
+
 def wanted_files(folder: Path) -> list[Path]:
     """The files of `folder` that belong to a checkpoint, by name."""
     found = {path for pattern in WANTED for path in folder.glob(pattern)}
@@ -120,6 +148,29 @@ def copy_tokenizer(source: Path, destination: Path) -> None:
     for path in wanted_files(source):
         if ".safetensors" not in path.name:
             shutil.copyfile(path, destination / path.name)
+
+
+def settle_template(folder: Path) -> None:
+    """Make sure that the folder has chat_template.jinja.
+
+    Older checkpoints keep the template inside tokenizer_config.json.
+
+    Raises:
+        InvalidInput: there is no template.
+    """
+    if (folder / "chat_template.jinja").is_file():
+        return
+    config: dict[str, Any] = read_json(folder / "tokenizer_config.json") or {}
+    template: Any = config.get("chat_template")
+    if isinstance(template, list):  # several, by name
+        entries = cast("list[dict[str, Any]]", template)
+        template = {entry.get("name"): entry.get("template") for entry in entries}.get("default")
+    if not isinstance(template, str):
+        raise InvalidInput(
+            "This model has no chat template, so a conversation cannot be written for it.",
+            remedy="Choose an instruct or chat model, or add chat_template.jinja to its folder.",
+        )
+    write_atomic(folder / "chat_template.jinja", template)
 
 
 def _linked(source: Path, target: Path) -> bool:

@@ -2,7 +2,8 @@
 
     python -m phoundry.models.convert RUN_DIR
 
-spec.json is `{checkpoint_dir, gguf_path, quantization}`; result.json tells `{gguf_path, sha256,
+spec.json is `{checkpoint_dir, gguf_path, quantization, sha256?}` (what the weights had when they
+were fetched or registered: others are refused); result.json tells `{gguf_path, sha256,
 quantization, bytes, notices}`. One tensor is in memory at a time; torch is not needed.
 """
 
@@ -19,7 +20,7 @@ from typing import TYPE_CHECKING, Any
 from phoundry.errors import InvalidInput
 from phoundry.files import sha256_file, sync_file, sync_folder
 from phoundry.models.architectures import Architecture, architecture, permute
-from phoundry.models.checkpoints import read_config
+from phoundry.models.checkpoints import read_config, unchanged
 from phoundry.models.gguf_metadata import add_shape, rope_tensors
 from phoundry.models.gguf_vocab import add_tokenizer
 from phoundry.models.quantize import FILE_TYPES, kind_for, quantize
@@ -84,6 +85,15 @@ def convert(
         "bytes": gguf_path.stat().st_size,
         "notices": notices,
     }
+
+
+def check_convertible(checkpoint_dir: Path) -> None:
+    """Raise InvalidInput if names or shapes in the checkpoint are not those of its architecture.
+
+    Nothing is read but headers, and nothing is written.
+    """
+    config = read_config(checkpoint_dir)
+    _plan(Weights(checkpoint_dir), architecture(config["model_type"]), config)
 
 
 def _safe_name(name: str, checkpoint_dir: Path) -> str:
@@ -190,6 +200,8 @@ def _atomic_file(path: Path) -> Generator[Path]:
 def task(spec: dict[str, Any], run_dir: Path, spool: Spool) -> dict[str, Any]:
     """The worker's task (see `phoundry.worker`)."""
     quantization = str(spec.get("quantization") or "Q8_0")
+    spool.append("progress", message="Checking the weights.")
+    unchanged(Path(spec["checkpoint_dir"]), spec.get("sha256"))
     spool.append("progress", message=f"Converting to GGUF {quantization}.")
     result = convert(Path(spec["checkpoint_dir"]), Path(spec["gguf_path"]), quantization)
     for notice in result["notices"]:

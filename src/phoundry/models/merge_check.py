@@ -13,7 +13,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from phoundry.errors import ModelError
-from phoundry.models.merge import Delta, read_adapter
+from phoundry.models.adapter import Delta, read_adapter
 from phoundry.models.tensors import Weights, weight_files
 
 if TYPE_CHECKING:
@@ -40,8 +40,11 @@ class MergeCheck:
         return self.error <= max(ABSOLUTE, RELATIVE * self.changed)
 
 
-def check_merge(base: Path, adapter: Path, merged: Path) -> MergeCheck:
+def check_merge(base: Path, adapter: Path, merged: Path, *, with_peft: bool = False) -> MergeCheck:
     """Compare adapted and merged logits; one model is in memory at a time.
+
+    `with_peft`: PEFT itself runs the adapter. So an adapter that was made elsewhere is held against
+    what its own library makes of it, and not against our reading of its files.
 
     Raises:
         ModelError: they disagree (see `RELATIVE`, `ABSOLUTE`).
@@ -63,7 +66,11 @@ def check_merge(base: Path, adapter: Path, merged: Path) -> MergeCheck:
     ids = torch.randint(rows, (1, TOKENS), generator=generator)
     with torch.inference_mode():
         plain = model(ids).logits.float()
-        adapted = _with_adapter(model, read_adapter(adapter), ids)
+        adapted = (
+            _with_peft(model, adapter, ids)
+            if with_peft
+            else _with_adapter(model, read_adapter(adapter), ids)
+        )
     _load(model, merged)
     with torch.inference_mode():
         result = MergeCheck(_rms(adapted - plain), _rms(adapted - model(ids).logits.float()))
@@ -74,6 +81,17 @@ def check_merge(base: Path, adapter: Path, merged: Path) -> MergeCheck:
             remedy="Check that the base is the one that the adapter was trained on.",
         )
     return result
+
+
+def _with_peft(model: Any, adapter: Path, ids: torch.Tensor) -> torch.Tensor:
+    from peft import PeftModel
+
+    adapted: Any = PeftModel.from_pretrained(
+        model, str(adapter), autocast_adapter_dtype=False, local_files_only=True
+    ).eval()
+    logits = adapted(ids).logits.float()
+    adapted.unload()  # PEFT changes the layers in place: put the base's back
+    return logits
 
 
 def _with_adapter(model: Any, deltas: Mapping[str, Delta], ids: torch.Tensor) -> torch.Tensor:

@@ -1,11 +1,13 @@
-"""Worker: a job's output becomes a version of a model in MLflow.
+"""Worker: a job's output, or a model trained elsewhere, becomes a version of a model in MLflow.
 
     python -m phoundry.models.register RUN_DIR
 
-spec.json is `{name, job, base_model, base_checkpoint_dir, adapter_dir? or model_dir, tracking_uri,
-artifact_root, parameters, metrics, tags, description}`; result.json tells `{version, uri, sha256,
-checkpoint_dir, model_id, run_id}`. The merged checkpoint is written once, where MLflow keeps it.
-Repeated for the same job, it finds the version that it made.
+spec.json is `{name, tracking_uri, artifact_root, base_model?, parameters?, metrics?, tags?,
+description?}` and either `{job, base_checkpoint_dir, adapter_dir or model_dir}` or `{path,
+base_checkpoint_dir?}`; `base_sha256` is what the base's weights had when they were fetched.
+result.json tells `{version, uri, sha256, checkpoint_dir, model_id, run_id}`. The checkpoint is
+written once, where MLflow keeps it. Repeated for the same job or the same content, it finds the
+version that it made.
 """
 
 from __future__ import annotations
@@ -16,10 +18,21 @@ from typing import Any
 
 from phoundry.errors import InvalidInput
 from phoundry.files import atomic_folder, sha256_file
-from phoundry.models.checkpoints import check_folder, copy_checkpoint, copy_tokenizer
-from phoundry.models.merge import WEIGHTS, merge
+from phoundry.models import elsewhere
+from phoundry.models.adapter import WEIGHTS
+from phoundry.models.checkpoints import check_folder, copy_checkpoint, copy_tokenizer, unchanged
+from phoundry.models.merge import merge
 from phoundry.models.package import CHECKPOINT, write_package
-from phoundry.models.registry import JOB, SHA256, SOURCE, Registry, Version, check_name
+from phoundry.models.registry import (
+    JOB,
+    KIND,
+    PATH,
+    SHA256,
+    SOURCE,
+    Registry,
+    Version,
+    check_name,
+)
 from phoundry.models.tensors import sha256_weights
 from phoundry.spool import Spool
 from phoundry.worker import main
@@ -29,26 +42,21 @@ def task(spec: dict[str, Any], run_dir: Path, spool: Spool) -> dict[str, Any]:
     """The worker's task (see `phoundry.worker`).
 
     Raises:
-        InvalidInput: no valid name, or an output that is no model.
-        ModelError: the merged model does not compute what was trained.
+        InvalidInput: no valid name, or an output or path that is no model.
+        ModelError: the merged model does not compute what was trained, or the base has changed.
     """
     name = str(spec["name"])
     check_name(name)
     registry = Registry(str(spec["tracking_uri"]), Path(spec["artifact_root"]))
-    source = _source_sha256(spec)
-    tags = {
-        **_texts(spec.get("tags")),
-        JOB: str(spec["job"]),
-        SOURCE: source,
-        "phoundry.base_model": str(spec.get("base_model") or ""),
-    }
+    tags = {**_texts(spec.get("tags")), **_origin(spec, spool)}
+    # What makes two registrations the same: the job and its output, or the content alone.
+    same = {key: tags[key] for key in (JOB, SOURCE, KIND) if key in tags}
     spool.append("progress", message="Opening the registry.")
     with registry.locked():
-        made = registry.find(name, {JOB: tags[JOB], SOURCE: source})
+        made = registry.find(name, same)
         if made:
             return _result(registry, made)
         draft = registry.draft(name, tags, _texts(spec.get("parameters")))
-    spool.append("progress", message="Merging.")
     with atomic_folder(draft.folder) as folder:
         checkpoint = folder / CHECKPOINT
         checkpoint.mkdir(parents=True)
@@ -63,8 +71,36 @@ def task(spec: dict[str, Any], run_dir: Path, spool: Spool) -> dict[str, Any]:
     return _result(registry, version)
 
 
+def _origin(spec: dict[str, Any], spool: Spool) -> dict[str, str]:
+    """Tags that tell where the version comes from."""
+    tags = {"phoundry.base_model": str(spec.get("base_model") or "")}
+    if "path" not in spec:
+        return {**tags, JOB: str(spec["job"]), SOURCE: _source_sha256(spec)}
+    found = elsewhere.look_at(Path(spec["path"]))
+    spool.append("progress", message=f"Reading {found.path}.")
+    return {
+        **tags,
+        PATH: str(found.path),
+        KIND: found.kind,
+        SOURCE: elsewhere.identity(found, _base(spec)),
+    }
+
+
+def _base(spec: dict[str, Any]) -> Path | None:
+    return Path(spec["base_checkpoint_dir"]) if spec.get("base_checkpoint_dir") else None
+
+
 def _checkpoint(spec: dict[str, Any], folder: Path, spool: Spool) -> tuple[str, dict[str, float]]:
     """Write the model to be registered into `folder`; its SHA-256, and what was measured."""
+
+    def say(message: str) -> None:
+        spool.append("progress", message=message)
+
+    base = _base(spec)
+    if base is not None:
+        unchanged(base, spec.get("base_sha256"))
+    if "path" in spec:
+        return elsewhere.write(elsewhere.look_at(Path(spec["path"])), base, folder, say)
     base = Path(spec["base_checkpoint_dir"])
     if not spec.get("adapter_dir"):
         copy_tokenizer(base, folder)
@@ -75,9 +111,10 @@ def _checkpoint(spec: dict[str, Any], folder: Path, spool: Spool) -> tuple[str, 
     from phoundry.models.merge_check import check_merge
 
     adapter = Path(spec["adapter_dir"])
+    say("Merging.")
     digest = merge(base, adapter, folder)
     check_folder(folder)
-    spool.append("progress", message="Comparing the merged model with the trained one.")
+    say("Comparing the merged model with the trained one.")
     found = check_merge(base, adapter, folder)
     return digest, {"merge_logit_error": found.error, "merge_logit_change": found.changed}
 

@@ -23,6 +23,8 @@ if TYPE_CHECKING:
 
 EXPERIMENT = "phoundry"
 JOB, SOURCE, SHA256 = "phoundry.job", "phoundry.source_sha256", "phoundry.sha256"
+# Of a model that was trained elsewhere: where it was, and what it was.
+PATH, KIND = "phoundry.path", "phoundry.kind"
 _NAME = re.compile(r"[a-zA-Z0-9][-_.a-zA-Z0-9]{0,254}")
 
 
@@ -106,15 +108,15 @@ class Registry:
         return fitting[-1] if fitting else None
 
     def draft(self, name: str, tags: Mapping[str, str], params: Mapping[str, str]) -> Draft:
-        """Begin a model: the job's run and a pending model in it, each made once a job and name.
+        """Begin a model: a run and a pending model in it, each made once.
 
-        Call under `locked`.
+        The run is the job's, or that of the content where there was no job. Call under `locked`.
         """
         experiment = self._experiment()
-        job = tags[JOB]
-        where = f"tags.`{JOB}` = '{job}'"
+        key = JOB if JOB in tags else SOURCE
+        where = f"tags.`{key}` = '{tags[key]}'"
         runs = self.client.search_runs([experiment], where, max_results=1)
-        run = runs[0] if runs else self._run(experiment, job, tags, params)
+        run = runs[0] if runs else self._run(experiment, tags.get(JOB, name), tags, params)
         run_id = str(run.info.run_id)
         found: Any = self.client.search_logged_models(
             [experiment], f"source_run_id = '{run_id}' AND name = '{name}'"
@@ -175,11 +177,11 @@ class Registry:
         return self.client.create_experiment(EXPERIMENT, artifact_location=self._root.as_uri())
 
     def _run(
-        self, experiment: str, job: str, tags: Mapping[str, str], params: Mapping[str, str]
+        self, experiment: str, run_name: str, tags: Mapping[str, str], params: Mapping[str, str]
     ) -> Any:
         from mlflow.entities import Param
 
-        run = self.client.create_run(experiment, tags=dict(tags), run_name=job)
+        run = self.client.create_run(experiment, tags=dict(tags), run_name=run_name)
         entries = [Param(key, str(value)[:6000]) for key, value in params.items()]
         self.client.log_batch(run.info.run_id, params=entries)
         return run

@@ -7,6 +7,7 @@ import re
 from pathlib import Path
 from typing import Any
 
+from sqlalchemy import select
 from sqlalchemy.orm import Session
 
 from phoundry.errors import Conflict, NotFound, from_dict
@@ -76,6 +77,30 @@ def checkpoint(session: Session, context: Context, reference: str) -> Path | Non
     if task.error:
         raise from_dict(task.error)
     return None
+
+
+def recorded_sha256(session: Session, context: Context, checkpoint: Path) -> str | None:
+    """SHA-256 that the weights of a checkpoint had when it was fetched or registered.
+
+    None for a checkpoint that was made before this was kept.
+    """
+    query = select(ModelRow.sha256).filter_by(
+        workspace=context.workspace, checkpoint_dir=str(checkpoint)
+    )
+    if found := session.scalars(query.limit(1)).first():
+        return found
+    facts = read_json(checkpoint / "source.json")
+    return facts.get("sha256") if isinstance(facts, dict) else None  # pyright: ignore[reportUnknownVariableType, reportUnknownMemberType]
+
+
+def made(session: Session, context: Context, reference: str) -> Path | None:
+    """The model's Hugging Face folder where it is there already; nothing is begun."""
+    row = registered(session, context, reference)
+    if row is not None:
+        folder = Path(row.checkpoint_dir) if row.checkpoint_dir else None
+        return folder if folder and folder.is_dir() else None
+    _, folder = _place(context, _source(session, context, reference))
+    return folder if (folder / "source.json").exists() else None
 
 
 def retry(session: Session, context: Context, reference: str) -> None:

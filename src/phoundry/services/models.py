@@ -9,60 +9,112 @@ from typing import Any
 from sqlalchemy import func, select
 from sqlalchemy.orm import Session
 
-from phoundry.errors import Conflict, NotFound
+from phoundry.errors import Conflict, InvalidInput, NotFound
+from phoundry.models import elsewhere
 from phoundry.services import bases
 from phoundry.services.context import Context, record
 from phoundry.services.rows import find, get, names
 from phoundry.specs.model import CatalogModel, Model, ModelSpec
 from phoundry.specs.names import split_version
-from phoundry.store.tables import JobRow, ModelRow
+from phoundry.store.tables import EventRow, JobRow, ModelRow
 
+# The tag that keeps where a model was that was trained elsewhere.
+PATH = "phoundry.path"
+_AGAIN = "found_again"
 _REMEDY = "`phoundry model list` shows what is registered."
 
 
 def register(context: Context, spec: ModelSpec) -> Model:
-    """Register a completed job's output as the next version of `spec.name`.
+    """Register a job's output, or a model trained elsewhere, as the next version of `spec.name`.
 
-    The merge and MLflow's part run in a worker, which the reconciler starts; the version is
+    Merging, copying and MLflow's part run in a worker, which the reconciler starts; the version is
     `Registering` until it is done. The same job and name make no second version, but another try
-    where the first one failed.
+    where the first one failed; the same content of a path is found by the worker.
 
     Raises:
+        NotFound: the job, the path or the base model.
         Conflict: the job has not completed.
+        InvalidInput: the path holds no model that can be used.
     """
+    found = None if spec.path is None else elsewhere.look_at(Path(spec.path))
     with context.begin("models/write") as session:
-        remedy = "`phoundry job list` shows what there is."
-        job = get(session, context, JobRow, spec.job, noun="job", remedy=remedy)
-        if job.status != "Completed":
-            raise Conflict(
-                f"Job '{spec.job}' is {job.status}; only a completed one can be registered.",
-                remedy=f"See `phoundry job show {spec.job}`.",
-            )
-        query = select(ModelRow).filter_by(
-            workspace=context.workspace, name=spec.name, job=spec.job
+        origin = (
+            _of_job(session, context, spec)
+            if found is None
+            else _of_path(session, context, spec, found)
         )
-        for present in session.scalars(query).all():
-            if present.status != "Failed":
+        same = select(ModelRow).filter_by(workspace=context.workspace, name=spec.name, **origin)
+        for present in session.scalars(same).all():
+            if not _same_path(present, found):
+                continue
+            # What is at a path may be another model by now: the worker looks.
+            if present.status == "Registering" or (found is None and present.status == "Ready"):
                 return view(present)
-            session.delete(present)  # its number is free again for the next try
+            if present.status == "Failed":
+                session.delete(present)  # its number is free again for the next try
         session.flush()
-        bases.retry(session, context, job.spec["model"])
+        if origin["base_model"]:
+            bases.retry(session, context, origin["base_model"])
         row = ModelRow(
             workspace=context.workspace,
             name=spec.name,
             version=_next_version(session, context, spec.name),
             status="Registering",
-            job=spec.job,
-            base_model=job.spec["model"],
+            **origin,
             description=spec.description,
-            tags=dict(spec.tags),
+            tags={**spec.tags, **({PATH: str(found.path)} if found else {})},
         )
         session.add(row)
         session.flush()
         # Numbers of deleted rows are given again: what the worker of one has left is not ours.
         shutil.rmtree(run_dir(context, row), ignore_errors=True)
-        record(session, context, f"model/{row.name}", "registering", f"From job {spec.job}.")
+        source = f"job {spec.job}" if found is None else str(found.path)
+        record(session, context, f"model/{row.name}", "registering", f"From {source}.")
         return view(row)
+
+
+def _of_job(session: Session, context: Context, spec: ModelSpec) -> dict[str, str | None]:
+    remedy = "`phoundry job list` shows what there is."
+    job = get(session, context, JobRow, str(spec.job), noun="job", remedy=remedy)
+    if job.status != "Completed":
+        raise Conflict(
+            f"Job '{spec.job}' is {job.status}; only a completed one can be registered.",
+            remedy=f"See `phoundry job show {spec.job}`.",
+        )
+    return {"job": job.name, "base_model": job.spec["model"]}
+
+
+def _of_path(
+    session: Session, context: Context, spec: ModelSpec, found: elsewhere.Found
+) -> dict[str, str | None]:
+    if found.kind != "adapter":
+        if spec.base:
+            raise InvalidInput(
+                f"{found.path} holds a whole model; only an adapter has a base.",
+                remedy="Leave --base out.",
+            )
+        return {"job": None, "base_model": None}
+    base = spec.base or (found.base and (elsewhere.recorded_base(found.base) or found.base))
+    if not base:
+        raise InvalidInput(
+            f"{found.path} does not say which base model it belongs to.",
+            remedy="Name it with --base: a catalog name, a hub id, or a folder.",
+        )
+    try:
+        bases.check(session, context, base)
+    except NotFound as error:
+        if spec.base:
+            raise
+        raise NotFound(
+            f"The adapter names its base model '{base}', which is not to be found. {error.message}",
+            remedy="Name it with --base: a catalog name, a hub id, or a folder on this machine. "
+            f"{error.remedy or ''}".strip(),
+        ) from None
+    return {"job": None, "base_model": bases.pinned(session, context, base)}
+
+
+def _same_path(row: ModelRow, found: elsewhere.Found | None) -> bool:
+    return found is None or row.tags.get(PATH) == str(found.path)
 
 
 def of_job(context: Context, name: str, job: str) -> Model | None:
@@ -92,6 +144,8 @@ def show(context: Context, reference: str) -> Model:
             return view(get(session, context, ModelRow, name, noun="model", remedy=_REMEDY))
         row = bases.registered(session, context, reference)
         if row is None:
+            if same := _found_again(session, context, name, version):
+                return view(same)
             if name in names(session, context, ModelRow):
                 raise NotFound(f"Model '{name}' has no version '{version}'.", remedy=_REMEDY)
             return view(get(session, context, ModelRow, name, noun="model", remedy=_REMEDY))
@@ -106,7 +160,37 @@ def catalog(context: Context) -> list[CatalogModel]:
 
 def view(row: ModelRow) -> Model:
     own = {key: getattr(row, key) for key in Model.model_fields if hasattr(row, key)}
-    return Model.model_validate({**own, "version": str(row.version)})
+    tags = {key: value for key, value in row.tags.items() if key != PATH}
+    path = row.tags.get(PATH)
+    return Model.model_validate({**own, "version": str(row.version), "path": path, "tags": tags})
+
+
+def found_again(session: Session, context: Context, row: ModelRow, present: ModelRow) -> None:
+    """Forget `row`: what it was to register is `present` already, the same bytes.
+
+    Whoever waits for it asks by its number, and is shown the other one until that number is given
+    to another version.
+    """
+    record(
+        session,
+        context,
+        f"model/{row.name}",
+        _AGAIN,
+        f"{row.tags.get(PATH)} is version {present.version} already.",
+        asked=row.version,
+        version=present.version,
+    )
+    session.delete(row)
+
+
+def _found_again(session: Session, context: Context, name: str, version: str) -> ModelRow | None:
+    query = select(EventRow).filter_by(
+        workspace=context.workspace, resource=f"model/{name}", kind=_AGAIN
+    )
+    for event in session.scalars(query.order_by(EventRow.id.desc())):
+        if str(event.data.get("asked")) == version:
+            return find(session, context, ModelRow, name, version=event.data["version"])
+    return None
 
 
 def _next_version(session: Session, context: Context, name: str) -> int:
@@ -120,20 +204,31 @@ def _next_version(session: Session, context: Context, name: str) -> int:
     return version
 
 
-def worker_spec(context: Context, row: ModelRow, job: JobRow, base: Path) -> dict[str, Any]:
-    """What the worker is told (see `phoundry.models.register`). `base`: the checkpoint tuned."""
+def worker_spec(
+    context: Context, row: ModelRow, job: JobRow | None, base: Path | None, sha256: str | None
+) -> dict[str, Any]:
+    """What the worker is told (see `phoundry.models.register`).
+
+    `base`: the checkpoint tuned, whose weights had `sha256` when they were fetched or registered.
+    """
+    common = {
+        "name": row.name,
+        "base_model": row.base_model,
+        "tracking_uri": context.home.tracking_uri,
+        "artifact_root": str(context.home.mlflow / "artifacts"),
+        "description": row.description,
+        **({"base_checkpoint_dir": str(base), "base_sha256": sha256} if base else {}),
+    }
+    if job is None:
+        own = {key: value for key, value in row.tags.items() if key != PATH}
+        return {**common, "path": row.tags[PATH], "tags": own}
     output = Path(job.run_dir) / "output"
     adapter, model = output / "adapter", output / "model"
     return {
-        "name": row.name,
+        **common,
         "job": job.name,
-        "base_model": row.base_model,
-        "base_checkpoint_dir": str(base),
-        "tracking_uri": context.home.tracking_uri,
-        "artifact_root": str(context.home.mlflow / "artifacts"),
         "parameters": job.parameters,
         "metrics": job.metrics,
-        "description": row.description,
         "tags": {**row.tags, "phoundry.training_data": job.spec["training_data"]},
         **({"adapter_dir": str(adapter)} if adapter.exists() else {"model_dir": str(model)}),
     }

@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 from datetime import datetime
-from typing import Any, Literal
+from typing import Any, Literal, Self
 
-from pydantic import Field
+from pydantic import Field, model_validator
 
 from phoundry.specs.base import Spec, View
 from phoundry.specs.names import AssetName
@@ -17,9 +17,29 @@ class ModelSpec(Spec):
     """`phoundry model register`."""
 
     name: AssetName
-    job: str = Field(description="The completed job whose output is registered")
+    job: str | None = Field(default=None, description="The completed job whose output it is")
+    path: str | None = Field(
+        default=None,
+        description="A model trained elsewhere: absolute path of a Hugging Face folder, a PEFT "
+        "adapter's folder or a .gguf file, on the machine of the control plane",
+    )
+    base: str | None = Field(
+        default=None,
+        description="Base model of the adapter in `path`; default: the one that it names",
+    )
     description: str = ""
     tags: dict[str, str] = Field(default_factory=dict[str, str])
+
+    @model_validator(mode="after")
+    def _one_origin(self) -> Self:
+        if (self.job is None) == (self.path is None):
+            found = "neither" if self.job is None else "both"
+            raise ValueError(f"name a job or a path, one of them; found {found}")
+        if self.path is not None and not self.path.startswith("/"):
+            raise ValueError(f"the path '{self.path}' must be absolute")
+        if self.base is not None and self.path is None:
+            raise ValueError("base belongs to a path; a job knows its base model")
+        return self
 
 
 class Model(View):
@@ -28,6 +48,7 @@ class Model(View):
     type: str = "mlflow_model"
     status: ModelStatus
     job: str | None = None
+    path: str | None = Field(default=None, description="Where it was, if it was trained elsewhere")
     base_model: str | None = None
     uri: str | None = Field(default=None, description="models:/NAME/VERSION")
     sha256: str | None = Field(default=None, description="Of the merged weights")

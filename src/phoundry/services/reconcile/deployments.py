@@ -141,6 +141,7 @@ def _converted(session: Session, context: Context, checkpoint: Path) -> Path | N
         "checkpoint_dir": str(checkpoint),
         "gguf_path": str(path),
         "quantization": bases.QUANTIZATION,
+        "sha256": bases.recorded_sha256(session, context, checkpoint),
     }
     key = bases.conversion_key(checkpoint)
     task = tasks.ensure(session, context, key, "phoundry.models.convert", spec)

@@ -29,9 +29,10 @@ def _step(session: Session, context: Context, row: ModelRow) -> None:
     if state.running:
         return
     if state.result is None:
+        origin = f"--job {row.job}" if row.job else f"--path {row.tags.get(models.PATH)}"
         raise WorkerFailed(
             f"The process that registered '{row.name}' was killed.",
-            remedy=f"Register it again: `phoundry model register {row.name} --job {row.job}`.",
+            remedy=f"Register it again: `phoundry model register {row.name} {origin}`.",
         )
     if state.result["status"] == "cancelled":
         row.updated_at = None  # Phoundry was stopped meanwhile: the next tick starts it again
@@ -48,17 +49,25 @@ def _start(session: Session, context: Context, row: ModelRow) -> None:
     )
     if session.scalar(query.where(ModelRow.id < row.id).limit(1)) is not None:
         return
-    job = get(session, context, JobRow, str(row.job), noun="job")
-    base = bases.checkpoint(session, context, job.spec["model"])
-    if base is None:
-        return
-    spec = models.worker_spec(context, row, job, base)
+    job = get(session, context, JobRow, row.job, noun="job") if row.job else None
+    base = sha256 = None
+    if row.base_model:
+        base = bases.checkpoint(session, context, row.base_model)
+        if base is None:
+            return
+        sha256 = bases.recorded_sha256(session, context, base)
+    spec = models.worker_spec(context, row, job, base, sha256)
     workers.start(models.run_dir(context, row), "phoundry.models.register", spec)
     row.updated_at = now()
 
 
 def _finish(session: Session, context: Context, row: ModelRow, result: dict[str, Any]) -> None:
-    _number(session, context, row, int(result["version"]))
+    version = int(result["version"])
+    present = find(session, context, ModelRow, row.name, version=version, status="Ready")
+    if row.job is None and present is not None and present.sha256 == result["sha256"]:
+        models.found_again(session, context, row, present)
+        return
+    _number(session, context, row, version)
     row.status, row.updated_at = "Ready", now()
     row.uri, row.sha256 = result["uri"], result["sha256"]
     row.checkpoint_dir = result["checkpoint_dir"]
