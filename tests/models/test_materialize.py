@@ -21,8 +21,8 @@ from phoundry.models.catalog import PackageFile
 from phoundry.models.convert import convert
 from phoundry.models.materialize import materialize
 from phoundry.models.tensors import SINGLE, sha256_weights
-from tests.models import hub
 from tests.models.conftest import LONG, Maker
+from tests.support.hub import Repo, serve
 
 IDS = torch.tensor([[5, 77, 130, 41, 200, 9, 310, 66]])
 
@@ -222,18 +222,20 @@ def test_a_model_of_a_hub(tiny: Maker, copy: Any, tmp_path: Path) -> None:
     source = copy(tiny("phi3"))
     (source / "modeling_phi3.py").write_text("raise SystemExit")
     (source / "pytorch_model.bin").write_bytes(b"\x80\x04.")
-    with hub.serve(source, "someone/tiny-phi3") as (address, asked):
-        result = _worker(tmp_path, "someone/tiny-phi3", HF_ENDPOINT=address)
+    with serve({"someone/tiny-phi3": Repo(source)}) as hub:
+        result = _worker(tmp_path, "someone/tiny-phi3", HF_ENDPOINT=hub.address)
     assert result["status"] == "succeeded", result
     assert result["sha256"] == sha256_weights(source)
     assert sha256_file(tmp_path / "out" / "config.json") == sha256_file(source / "config.json")
-    assert not {"modeling_phi3.py", "pytorch_model.bin"} & set(asked)
+    assert hub.fetched("model.safetensors")
+    assert not hub.fetched("modeling_phi3.py")
+    assert not hub.fetched("pytorch_model.bin")
     assert not list((tmp_path / "cache").rglob("*.safetensors"))
 
 
 def test_a_hub_without_the_model(tiny: Maker, tmp_path: Path) -> None:
-    with hub.serve(tiny("phi3"), "someone/tiny-phi3") as (address, _):
-        result = _worker(tmp_path, "someone/other", HF_ENDPOINT=address)
+    with serve({"someone/tiny-phi3": Repo(tiny("phi3"))}) as hub:
+        result = _worker(tmp_path, "someone/other", HF_ENDPOINT=hub.address)
     assert result["error"]["code"] == "NotFound", result
 
 

@@ -11,7 +11,7 @@ from typing import Any, cast
 from phoundry.errors import Forbidden, InvalidInput, NotFound, Unavailable
 from phoundry.files import read_json, write_json
 from phoundry.hub import cache, trouble
-from phoundry.hub.download import download
+from phoundry.hub.download import download, spoken
 from phoundry.hub.kinds import DATASET
 from phoundry.hub.listing import HubFile, Listing, list_files
 from phoundry.hub.place import offline
@@ -44,7 +44,7 @@ class Repository:
                 raise trouble.offline(self.name, DATASET)
             if not here:
                 say(f"Downloading {trouble.size(sum(file.size for file in wanted))}.")
-            download(self.listing, wanted, self.folder, say=say, report=_spoken(say))
+            download(self.listing, wanted, self.folder, say=say, report=spoken(say))
         return [self.folder / name for name in names]
 
 
@@ -106,17 +106,3 @@ def _kept(place: Path, hub_id: str) -> tuple[Listing, datetime] | None:
     files = tuple(HubFile(*row) for row in rows)
     when = datetime.fromtimestamp(path.stat().st_mtime).astimezone()
     return Listing(hub_id, DATASET, str(value["commit"]), files), when
-
-
-def _spoken(say: Say) -> Callable[[str, int, int], None]:
-    """A report in sentences: one at every tenth of the download."""
-    said = 0
-
-    def report(name: str, done: int, total: int) -> None:
-        nonlocal said
-        tenth = 10 * done // max(total, 1)
-        if tenth > said and total > 10_000_000:
-            said = tenth
-            say(f"{trouble.size(done)} of {trouble.size(total)} ({name}).")
-
-    return report

@@ -28,6 +28,7 @@ Report = Callable[[str, int, int], None]
 
 _PARTS = ".parts"
 _RESERVE = 200_000_000  # bytes of the disk that are left to others
+_WORTH_SAYING = 10_000_000  # bytes
 _PAUSE = 0.5  # seconds between two reports
 
 
@@ -59,6 +60,20 @@ def download(
         meter.done = meter.total - sum(file.size for file in missing)
         for file in missing:
             _bring(listing, file, folder, say, meter)
+
+
+def spoken(say: Say) -> Report:
+    """A report in sentences: one at every tenth of a download of some size."""
+    said = 0
+
+    def report(name: str, done: int, total: int) -> None:
+        nonlocal said
+        tenth = 10 * done // max(total, 1)
+        if tenth > said and total > _WORTH_SAYING:
+            said = tenth
+            say(f"{size(done)} of {size(total)} ({name}).")
+
+    return report
 
 
 class _Meter:

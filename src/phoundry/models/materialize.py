@@ -14,7 +14,8 @@ from pathlib import Path
 from typing import Any
 
 from phoundry.files import atomic_folder, read_json, write_json
-from phoundry.models import fetch
+from phoundry.hub.download import Report
+from phoundry.models import fetch, snapshots
 from phoundry.models.catalog import ModelSource, resolve
 from phoundry.models.checkpoints import (
     check_folder,
@@ -30,12 +31,19 @@ SOURCE = "source.json"
 
 
 def materialize(
-    model: str, checkpoint_dir: Path, cache_dir: Path, say: fetch.Say = lambda _: None
+    model: str,
+    checkpoint_dir: Path,
+    cache_dir: Path,
+    say: fetch.Say = lambda _: None,
+    report: Report | None = None,
 ) -> dict[str, Any]:
     """Write the base model `model` to `checkpoint_dir` and return the content of its source.json.
 
+    `say` is told in sentences what goes on, `report` the bytes of a download.
+
     Raises:
-        NotFound, InvalidInput, Unavailable: see `catalog.resolve`, `fetch` and `checkpoints`.
+        NotFound, InvalidInput, Forbidden, Unavailable, InsufficientResources: see
+            `catalog.resolve`, `snapshots`, `fetch` and `checkpoints`.
     """
     source = resolve(model)
     facts = read_json(checkpoint_dir / SOURCE)
@@ -47,7 +55,7 @@ def materialize(
     if isinstance(facts, dict) and facts.items() >= origin.items():
         return facts  # pyright: ignore[reportUnknownVariableType]
     with atomic_folder(checkpoint_dir) as folder:
-        _fill(source, folder, cache_dir, say)
+        _fill(source, folder, cache_dir, say, report)
         settle_template(folder)
         check_folder(folder)
         say("Checking the weights.")
@@ -70,11 +78,13 @@ def _stamp(source: ModelSource) -> str | None:
     return hashlib.sha256(repr(facts).encode()).hexdigest()[:16]
 
 
-def _fill(source: ModelSource, folder: Path, cache: Path, say: fetch.Say) -> None:
+def _fill(
+    source: ModelSource, folder: Path, cache: Path, say: fetch.Say, report: Report | None
+) -> None:
     if source.kind == "hub":
-        snapshot = fetch.hub_folder(source.location, cache, say)
+        snapshot = snapshots.hub_folder(source.location, cache, say, report)
         copy_checkpoint(snapshot, folder, link=True)
-        fetch.discard(snapshot, cache)
+        snapshots.discard(snapshot, cache)
         return
     if source.kind == "folder":
         check_folder(Path(source.location))
@@ -99,6 +109,7 @@ def task(spec: dict[str, Any], run_dir: Path, spool: Spool) -> dict[str, Any]:
         destination,
         Path(spec["cache_dir"]),
         lambda message: spool.append("progress", message=message),
+        lambda name, done, total: spool.append("progress", file=name, bytes=done, total=total),
     )
     return {"checkpoint_dir": str(destination), **facts}
 
