@@ -1,11 +1,13 @@
 from __future__ import annotations
 
+import hashlib
 import json
+from array import array
 from pathlib import Path
 
 import pytest
 
-from phoundry.data import ChatTokenizer
+from phoundry.data import ChatTokenizer, check_messages
 from phoundry.errors import InvalidInput
 from phoundry.training.batch import make_row, rows_of_step
 from phoundry.training.examples import Sample, read_samples
@@ -22,40 +24,69 @@ def _write(path: Path, conversations: list[list[str]]) -> Path:
 
 
 @pytest.fixture
-def tokenizer(tmp_path: Path) -> ChatTokenizer:
-    make_tiny_tokenizer(tmp_path / "tokenizer", style="chatml")
-    return ChatTokenizer.load(tmp_path / "tokenizer")
+def checkpoint(tmp_path: Path) -> Path:
+    return make_tiny_tokenizer(tmp_path / "checkpoint", style="chatml").folder
 
 
 def test_too_long_conversations_lose_turns_or_go_and_both_are_counted(
-    tmp_path: Path, tokenizer: ChatTokenizer
+    tmp_path: Path, checkpoint: Path
 ) -> None:
     short, long = "Paris", "Who founded Microsoft? " * 30
     file = _write(
         tmp_path / "chats.jsonl", [[short, short], [short, short, short, long], [long, short]]
     )
-    samples = read_samples(file, tokenizer, longest=100)
-    assert (len(samples.kept), samples.truncated, samples.dropped) == (2, 1, 1)
-    assert samples.kept[0] == samples.kept[1]
+    samples = read_samples(file, checkpoint, longest=100)
+    assert (len(samples), samples.truncated, samples.dropped) == (2, 1, 1)
+    assert samples[0] == samples[1] == samples[:2][1]
     assert max(samples.lengths) <= 100
-    whole = read_samples(file, tokenizer, longest=10_000)
-    assert (len(whole.kept), whole.truncated, whole.dropped) == (3, 0, 0)
+    whole = read_samples(file, checkpoint, longest=10_000)
+    assert (len(whole), whole.truncated, whole.dropped) == (3, 0, 0)
 
 
-def test_a_file_of_which_nothing_fits_is_refused(tmp_path: Path, tokenizer: ChatTokenizer) -> None:
+def test_a_file_of_which_nothing_fits_is_refused(tmp_path: Path, checkpoint: Path) -> None:
     file = _write(tmp_path / "chats.jsonl", [["Paris", "France"]])
     with pytest.raises(InvalidInput, match="none of 1 conversations fits 3 tokens"):
-        read_samples(file, tokenizer, longest=3)
+        read_samples(file, checkpoint, longest=3)
 
 
-def test_the_fingerprint_follows_tokens_masks_and_order() -> None:
-    from phoundry.training.examples import Samples
-
-    a, b = Sample([1, 2], [False, True]), Sample([3, 4], [False, True])
-    prints = [
-        Samples(kept, 0, 0).fingerprint()
-        for kept in ([a, b], [b, a], [a, Sample([3, 4], [True, True])], [a], [a, b])
+def test_samples_are_the_same_with_a_cache_and_without(tmp_path: Path, checkpoint: Path) -> None:
+    file = _write(tmp_path / "chats.jsonl", [["Paris", "France"], ["Who?", "I.", "And?", "You."]])
+    tokenizer = ChatTokenizer.load(checkpoint)
+    rendered = [tokenizer.render_example(row["messages"]) for row in check_messages(file).rows]
+    kept = [Sample(example.token_ids, example.loss_mask) for example in rendered]
+    alone = read_samples(file, checkpoint, longest=100)
+    cached = [
+        read_samples(file, checkpoint, longest=100, cache_dir=tmp_path / "cache") for _ in "12"
     ]
+    for samples in (alone, *cached):
+        assert list(samples) == kept
+        assert samples.lengths == [len(sample.token_ids) for sample in kept]
+        assert samples.tokens == sum(samples.lengths)
+        assert samples.fingerprint() == _fingerprint(kept)
+
+
+def _fingerprint(samples: list[Sample]) -> str:
+    """As checkpoints of earlier versions know their data."""
+    digest = hashlib.sha256()
+    for sample in samples:
+        digest.update(array("q", sample.token_ids).tobytes())
+        digest.update(b"|" + bytes(sample.supervised) + b"\n")
+    return digest.hexdigest()
+
+
+def test_the_fingerprint_follows_tokens_masks_and_order(tmp_path: Path, checkpoint: Path) -> None:
+    one, other = ["Who?", "Bill."], ["Who?", "Paul."]
+    # The same tokens, one fewer of them learnt.
+    two = _write(tmp_path / "a.jsonl", [["Who?", "Bill.", "And?", "Paul."]])
+    row = json.loads(two.read_text())
+    row["messages"][1]["weight"] = 0
+    weighted = tmp_path / "weighted.jsonl"
+    weighted.write_text(json.dumps(row) + "\n")
+    files = [
+        *(_write(tmp_path / f"{n}.jsonl", c) for n, c in enumerate(([one, other], [other, one]))),
+        *(two, weighted, _write(tmp_path / "again.jsonl", [one, other])),
+    ]
+    prints = [read_samples(file, checkpoint, longest=100).fingerprint() for file in files]
     assert len(set(prints)) == 4
     assert prints[0] == prints[4]
 

@@ -12,6 +12,14 @@ from tokenizers import Tokenizer
 
 from phoundry.errors import InvalidInput, NotFound
 
+# All that is read here: who keeps what a tokenizer made knows by these whether it is the same.
+TOKENIZER_FILES = (
+    "tokenizer.json",
+    "tokenizer_config.json",
+    "chat_template.jinja",
+    "generation_config.json",
+    "config.json",
+)
 _TOKEN_NAMES = (
     "bos_token",
     "eos_token",

@@ -3,8 +3,8 @@
 A control token such as `<|im_end|>` ends a turn. If a user types those ten characters, they must
 stay ten characters: otherwise anyone could end their own turn and speak as the system. So:
 
-1. before the template runs, control text inside contents is swapped for an alias of equal length,
-   made of one private-use character of plane 16, which no template looks at;
+1. before the template runs, control text inside contents, tool calls and tools is swapped for an
+   alias of equal length, made of one private-use character of plane 16, which no template looks at;
 2. afterwards, every control text left was written by the template;
 3. a second tokenizer, in which each control token is *named* by its alias, then encodes the text
    with the two swapped: the aliases become control tokens, the user's text becomes ordinary tokens.
@@ -19,66 +19,81 @@ from __future__ import annotations
 import json
 import re
 from bisect import bisect_left
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Container, Iterable, Iterator, Mapping, Sequence
 from functools import cached_property
 from typing import Any, cast
 
 from tokenizers import Tokenizer
 
-from phoundry.data.row import ChatMessage
+from phoundry.data.words import WordEncoder, known
 from phoundry.errors import InvalidInput
 
 _FIRST_ALIAS = 0x100000
-_LAST_ALIAS = 0x10FFFD
+_ALIASES = re.compile("[\U00100000-\U0010fffd]")
 
 
 class ControlTokens:
-    """The control tokens of one tokenizer: by id, with the text of each."""
+    """The control tokens of one tokenizer: by id, with the text of each.
 
-    def __init__(self, tokenizer: Tokenizer, texts: Mapping[int, str]) -> None:
-        self.ids = frozenset(texts)
+    `ambiguous` are those that stand for unknown characters too. Nobody can write them either, but
+    that one is there says nothing: they are not in `ids`.
+    """
+
+    def __init__(
+        self,
+        tokenizer: Tokenizer,
+        texts: Mapping[int, str],
+        ambiguous: frozenset[int] = frozenset(),
+    ) -> None:
+        self.ids = frozenset(texts) - ambiguous
         self._tokenizer = tokenizer
         self._texts = dict(texts)
         ordered = sorted(texts.values())
         self._alias = {
             text: chr(_FIRST_ALIAS + place) * len(text) for place, text in enumerate(ordered)
         }
+        self._id_of = {text: token for token, text in texts.items()}
         self._swap = self._alias | {alias: text for text, alias in self._alias.items()}
         self._pattern = _any_of(self._alias)
+        self._counted = _any_of(texts[token] for token in self.ids)
         self._either = _any_of(self._swap)
         self._aliases = _any_of(self._alias.values())
 
     def starts(self, text: str) -> list[int]:
         """Where in `text` (after `guard`) the control tokens of the template begin."""
-        return [found.start() for found in self._pattern.finditer(text)]
+        return [found.start() for found in self._counted.finditer(text)]
 
-    def first(self, text: str, after: int) -> int | None:
-        """Where in `text` the first control token at or after a position begins."""
-        found = self._pattern.search(text, after)
-        return found and found.start()
+    def first(self, text: str, after: int, among: Container[int] | None = None) -> int | None:
+        """Where in `text` the first control token at or after a position begins.
 
-    def guard(self, messages: Sequence[ChatMessage]) -> tuple[list[ChatMessage], bool]:
-        """The messages with control text in contents made inert; whether there was any.
+        `among` leaves out those whose ids it has not.
+        """
+        for found in self._counted.finditer(text, after):
+            if among is None or self._id_of[found.group()] in among:
+                return found.start()
+        return None
+
+    def guard(
+        self, messages: Sequence[Mapping[str, Any]], tools: Sequence[Mapping[str, Any]] | None
+    ) -> tuple[Sequence[Mapping[str, Any]], Sequence[Mapping[str, Any]] | None, bool]:
+        """Messages and tools with control text in them made inert; whether there was any.
 
         Raises:
-            InvalidInput: contents hold control text and private-use characters that stand for it.
+            InvalidInput: they hold control text and private-use characters that stand for it.
         """
-        if not any(self._pattern.search(message["content"]) for message in messages):
-            return list(messages), False
-        for place, message in enumerate(messages):
-            if any(
-                _FIRST_ALIAS <= ord(character) <= _LAST_ALIAS for character in message["content"]
-            ):
+        written = (text for part in (tools, *messages) for text in _texts(part))
+        if not any(map(self._pattern.search, written)):
+            return messages, tools, False
+        parts: list[tuple[str, Any]] = [("tools", tools)]
+        parts += [(f"messages[{place}]", message) for place, message in enumerate(messages)]
+        for where, part in parts:
+            if any(_ALIASES.search(text) for text in _texts(part)):
                 raise InvalidInput(
-                    f"messages[{place}] has private-use characters (U+100000 to U+10FFFD) in a "
+                    f"{where} has private-use characters (U+100000 to U+10FFFD) in a "
                     "conversation that also has control tokens as text.",
                     remedy="Remove one or the other.",
                 )
-        inert = [
-            ChatMessage(role=m["role"], content=self._pattern.sub(self._swapped, m["content"]))
-            for m in messages
-        ]
-        return inert, True
+        return self._inert(messages), self._inert(tools), True
 
     def encode(self, text: str, guarded: bool) -> list[int]:
         """Ids of rendered text: the template's control tokens, and everything else as plain text.
@@ -88,7 +103,7 @@ class ControlTokens:
         """
         expected = len(self.starts(text))
         if not guarded:
-            ids = self._tokenizer.encode(text, add_special_tokens=False).ids
+            ids = self._plain(text)
             if self._count(ids) == expected:
                 return ids
             # A normaliser has made one of other characters, such as full-width ones.
@@ -102,18 +117,38 @@ class ControlTokens:
             remedy="Remove text such as <|end|> or <|im_end|> from the messages.",
         )
 
+    def _plain(self, text: str) -> list[int]:
+        if self._words is not None:
+            return self._words.encode(text)
+        return self._tokenizer.encode(text, add_special_tokens=False).ids
+
+    def _inert(self, value: Any) -> Any:
+        """`value` with control text swapped in all texts, keys of objects too."""
+        if isinstance(value, str):
+            return self._pattern.sub(self._swapped, value)
+        if isinstance(value, Mapping):
+            held = cast("Mapping[str, Any]", value)
+            return {self._inert(key): self._inert(part) for key, part in held.items()}
+        if isinstance(value, (list, tuple)):
+            return [self._inert(part) for part in cast("Sequence[Any]", value)]
+        return value
+
     def _count(self, ids: Iterable[int]) -> int:
-        return sum(token in self.ids for token in ids)
+        return sum(map(self.ids.__contains__, ids))
 
     def _swapped(self, found: re.Match[str]) -> str:
         return self._swap[found.group()]
+
+    @cached_property
+    def _words(self) -> WordEncoder | None:
+        return known(self._tokenizer)
 
     @cached_property
     def _renamed(self) -> Tokenizer:
         """The same tokenizer, its control tokens called by their aliases; the same ids."""
         state: dict[str, Any] = json.loads(self._tokenizer.to_str())
         for token in state["added_tokens"]:
-            if token["id"] in self.ids:
+            if token["id"] in self._texts:
                 token["content"] = self._alias[token["content"]]
         model: dict[str, Any] = state["model"]
         vocabulary = model["vocab"]
@@ -151,6 +186,23 @@ class EncodedText:
         tail = self._control.encode(self._text[start:end], self._guarded)
         after = place + len(tail)
         return after if self.ids[place:after] == tail else None
+
+
+def _texts(value: Any) -> Iterator[str]:
+    """Every text in `value`, keys of objects too."""
+    if isinstance(value, str):
+        yield value
+    elif isinstance(value, Mapping):
+        held = cast("Mapping[str, Any]", value)
+        if len(held) == 2 and "content" in held:  # a message without more: nearly all
+            yield held["content"]
+            return
+        for key, part in held.items():
+            yield key
+            yield from _texts(part)
+    elif isinstance(value, (list, tuple)):
+        for part in cast("Sequence[Any]", value):
+            yield from _texts(part)
 
 
 def _any_of(texts: Iterable[str]) -> re.Pattern[str]:

@@ -44,8 +44,15 @@ class ChatTemplate:
                 f"The chat template of {name} is not usable: line {error.lineno}: {error.message}."
             ) from None
 
-    def render(self, messages: Sequence[ChatMessage], add_generation_prompt: bool) -> str:
+    def render(
+        self,
+        messages: Sequence[Mapping[str, Any]],
+        add_generation_prompt: bool,
+        tools: Sequence[Mapping[str, Any]] | None = None,
+    ) -> str:
         """The conversation as the model's text, ending where the model must answer if so asked.
+
+        `messages` are as `template_message` makes them.
 
         Raises:
             InvalidInput: the template refuses the conversation.
@@ -53,7 +60,7 @@ class ChatTemplate:
         variables: dict[str, Any] = {
             **self._tokens,
             "messages": [dict(message) for message in messages],
-            "tools": None,
+            "tools": list(tools) if tools else None,
             "documents": None,
             "add_generation_prompt": add_generation_prompt,
         }
@@ -65,6 +72,32 @@ class ChatTemplate:
                 f"{str(error).rstrip('.')}.",
                 remedy="Use the roles, and their order, that the model was trained with.",
             ) from None
+
+
+def template_message(message: ChatMessage) -> Mapping[str, Any]:
+    """A message as templates take it: `arguments` as an object, and no `weight`."""
+    if len(message) == 2:  # role and content: nearly all
+        return message
+    shown: dict[str, Any] = {key: value for key, value in message.items() if key != "weight"}
+    if calls := message.get("tool_calls"):
+        shown["tool_calls"] = [
+            {**call, "function": {**call["function"], "arguments": _arguments(call["function"])}}
+            for call in calls
+        ]
+    return shown
+
+
+def _arguments(function: Mapping[str, Any]) -> Any:
+    arguments = function.get("arguments", "{}")
+    if not isinstance(arguments, str):
+        return arguments
+    try:
+        return json.loads(arguments)
+    except ValueError:
+        raise InvalidInput(
+            f"The arguments of the call of '{function.get('name')}' are not JSON.",
+            remedy='Write them as text of a JSON object, such as "{\\"city\\": \\"Paris\\"}".',
+        ) from None
 
 
 class _Generation(Extension):

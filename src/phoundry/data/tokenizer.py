@@ -6,21 +6,36 @@ Both use this class, so that a model is asked in exactly the form in which it wa
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 from tokenizers import Tokenizer
 
 from phoundry.data.checkpoint import TokenizerFiles, read_tokenizer_files
 from phoundry.data.control import ControlTokens, EncodedText
+from phoundry.data.places import NEEDED, TemplatePlaces
 from phoundry.data.row import ChatMessage
-from phoundry.data.template import ChatTemplate
+from phoundry.data.template import ChatTemplate, template_message
 from phoundry.errors import InvalidInput
 
 _PROBE: tuple[ChatMessage, ...] = (
     ChatMessage(role="user", content="a"),
     ChatMessage(role="assistant", content="b"),
+)
+# Every byte that UTF-8 has: SmolLM2's vocabulary, for one, lacks some of them.
+_STRANGE = "".join(
+    map(
+        chr,
+        (
+            *range(0x100),
+            *range(0x100, 0x800, 0x40),
+            *range(0x800, 0xD800, 0x800),
+            *range(0xE000, 0x10000, 0x800),
+            *range(0x10000, 0x110000, 0x10000),
+        ),
+    )
 )
 
 
@@ -40,11 +55,33 @@ class Example:
         return len(self.token_ids)
 
 
+@dataclass(frozen=True, slots=True)
+class _View:
+    """A conversation as its template takes it. `guarded`: control text in it was made inert."""
+
+    template: ChatTemplate
+    messages: Sequence[Mapping[str, Any]]
+    tools: Sequence[Mapping[str, Any]] | None
+    guarded: bool
+
+    def render(self, end: int, add_generation_prompt: bool) -> str:
+        """The text of the first `end` messages."""
+        return self.template.render(self.messages[:end], add_generation_prompt, self.tools)
+
+    def prompts(self) -> dict[int, str]:
+        """For each assistant turn but a first message: the text it answers."""
+        return {
+            place: self.render(place, True)
+            for place, message in enumerate(self.messages)
+            if message["role"] == "assistant" and place > 0
+        }
+
+
 class ChatTokenizer:
     """Conversations in, token ids out. Safe to share between threads.
 
     `end_token_ids` end a turn: a generation stops at any of them. `special_ids` are the control
-    tokens; no content can ever encode to one of them.
+    tokens; no content can ever encode to one of them. `tools` are OpenAI's function tools.
     """
 
     def __init__(self, files: TokenizerFiles) -> None:
@@ -54,12 +91,16 @@ class ChatTokenizer:
         self._tokenizer: Tokenizer = files.tokenizer
         self._template = ChatTemplate(files.template, files.name, files.tokens)
         self._add_bos = files.add_bos
-        self._control = ControlTokens(files.tokenizer, self._control_texts(files))
+        self._control = self._control_tokens(files)
         self.end_token_id = self._find_end_token()
         ends = set(files.eos_ids)
         if self.end_token_id is not None:
             ends.add(self.end_token_id)
         self.end_token_ids = tuple(sorted(ends))
+        self._turn_ends = frozenset(ends)
+        self._places = TemplatePlaces(self._template)
+        added = files.tokenizer.get_added_tokens_decoder()
+        self.highest_id = max(self.vocab_size - 1, *added, 0)
         pad = files.id_of("pad_token")
         self.pad_id: int = pad if pad is not None else min(ends, default=0)
 
@@ -87,34 +128,54 @@ class ChatTokenizer:
     def decode(self, ids: Sequence[int], skip_special: bool = True) -> str:
         return self._tokenizer.decode(list(ids), skip_special_tokens=skip_special)
 
-    def render_text(self, messages: Sequence[ChatMessage], add_generation_prompt: bool) -> str:
+    def render_text(
+        self,
+        messages: Sequence[ChatMessage],
+        add_generation_prompt: bool,
+        tools: Sequence[Mapping[str, Any]] | None = None,
+    ) -> str:
         """The template's text, for people to read. Ids come from the two methods below.
 
         Raises:
             InvalidInput: the template refuses the conversation.
         """
-        return self._template.render(messages, add_generation_prompt)
+        shown = [template_message(message) for message in messages]
+        return self._template.render(shown, add_generation_prompt, tools)
 
-    def render_prompt(self, messages: Sequence[ChatMessage]) -> list[int]:
+    def unseen(
+        self, messages: Sequence[ChatMessage], tools: Sequence[Mapping[str, Any]] | None = None
+    ) -> list[str]:
+        """What the conversation has and the model would not see: parts that the template leaves
+        out, of "tools", "tool calls", "tool results" and "system messages"."""
+        return self._places.lost(messages, tools)
+
+    def render_prompt(
+        self, messages: Sequence[ChatMessage], tools: Sequence[Mapping[str, Any]] | None = None
+    ) -> list[int]:
         """Ids after which the model answers: exactly what a replica feeds its engine.
 
         Raises:
-            InvalidInput: the template refuses the conversation.
+            InvalidInput: the template refuses the conversation, or leaves out its tool calls or
+                their results.
         """
-        inert, guarded = self._control.guard(messages)
-        text = self._template.render(inert, True)
-        prompts = self._prompts(inert)
+        view = self._view(messages, tools)
+        text = view.render(len(messages), True)
+        prompts = view.prompts()
         # A template that rewrites earlier turns is no fault here: the model is asked as it says.
         starts = [len(prompt) for prompt in prompts.values() if text.startswith(prompt)]
-        return self._encode(text, starts, guarded)[0]
+        return self._encode(text, starts, view.guarded)[0]
 
-    def render_example(self, messages: Sequence[ChatMessage]) -> Example:
+    def render_example(
+        self, messages: Sequence[ChatMessage], tools: Sequence[Mapping[str, Any]] | None = None
+    ) -> Example:
         """Ids and loss mask: for each assistant turn, what the model must say after the prompt of
-        the messages before it (the ids of `render_prompt`), up to and with its end token.
+        the messages before it (the ids of `render_prompt`), up to and with its end token. A turn
+        with the weight 0 is there, and not learnt.
 
         Raises:
-            InvalidInput: the template refuses the conversation, rewrites earlier turns when later
-                ones follow, or ends turns with no token of their own; or no assistant turn answers.
+            InvalidInput: the template refuses the conversation, leaves out its tool calls or their
+                results, rewrites earlier turns when later ones follow, or ends turns with no token
+                of their own; or no assistant turn answers and is to be learnt.
         """
         if self.end_token_id is None:
             raise InvalidInput(
@@ -122,43 +183,61 @@ class ChatTokenizer:
                 "own, so that a model could not learn to stop.",
                 remedy="Use a template that writes the end-of-sequence token after each answer.",
             )
-        inert, guarded = self._control.guard(messages)
-        text = self._template.render(inert, False)
-        prompts = self._prompts(inert)
-        if not prompts:
+        view = self._view(messages, tools)
+        text = view.render(len(messages), False)
+        prompts = view.prompts()
+        learnt = [place for place in prompts if messages[place].get("weight", 1)]
+        if not learnt:
             raise InvalidInput(
-                "The conversation has no assistant message that answers another, "
-                "so there is nothing to learn from it."
+                "The conversation has no assistant message that answers another and is to be "
+                "learnt, so there is nothing to learn from it."
             )
-        for place, prompt in prompts.items():
-            self._check_turn(text, prompt, inert[place], place)
-        ids, starts = self._encode(text, [len(prompt) for prompt in prompts.values()], guarded)
+        for place in learnt:
+            self._check_turn(text, prompts[place], view.messages[place], place)
+        # A turn that is not learnt may be rewritten: nothing is asked of it.
+        found = [place for place in prompts if text.startswith(prompts[place])]
+        ids, starts = self._encode(text, [len(prompts[place]) for place in found], view.guarded)
         mask = [False] * len(ids)
-        ends: list[int] = []
-        for start in starts:
-            end = next(t for t in range(start, len(ids)) if ids[t] in self._control.ids) + 1
-            mask[start:end] = [True] * (end - start)
-            ends.append(end)
-        return Example(ids, mask, ends)
+        ends = dict.fromkeys(prompts, 0)
+        for place, start in zip(found, starts, strict=True):
+            # A call may begin with a control token of its own; it has no end but that of a turn.
+            among = self._turn_ends if "tool_calls" in messages[place] else self._control.ids
+            end = next((t for t in range(start, len(ids)) if ids[t] in among), len(ids) - 1) + 1
+            ends[place] = end
+            if place in learnt:
+                mask[start:end] = [True] * (end - start)
+        return Example(ids, mask, list(ends.values()))
 
-    def _prompts(self, messages: Sequence[ChatMessage]) -> dict[int, str]:
-        """For each assistant turn but a first message: the text it answers."""
-        return {
-            place: self._template.render(messages[:place], True)
-            for place, message in enumerate(messages)
-            if message["role"] == "assistant" and place > 0
-        }
+    def _view(
+        self, messages: Sequence[ChatMessage], tools: Sequence[Mapping[str, Any]] | None
+    ) -> _View:
+        """The conversation as the template takes it, with control text made inert."""
+        for part in self._places.lost(messages, None):
+            if part in NEEDED:
+                raise InvalidInput(
+                    f"The conversation has {part}, and the chat template of {self.name} has no "
+                    "place for them.",
+                    remedy="Choose a model that knows tools, or leave such conversations out.",
+                )
+        shown = [template_message(message) for message in messages]
+        inert, inert_tools, guarded = self._control.guard(shown, tools)
+        return _View(self._template, inert, inert_tools, guarded)
 
-    def _check_turn(self, text: str, prompt: str, message: ChatMessage, place: int) -> None:
+    def _check_turn(self, text: str, prompt: str, message: Mapping[str, Any], place: int) -> None:
         """The turn must follow its prompt, whole, and be ended by a control token."""
+        calls = message.get("tool_calls", ())
         if text.startswith(prompt):
-            end = self._control.first(text, len(prompt))
-            if end is not None and message["content"].strip() in text[len(prompt) : end]:
+            among = self._turn_ends if calls else None
+            end = self._control.first(text, len(prompt), among)
+            turn = "" if end is None else text[len(prompt) : end]
+            parts = [message["content"].strip(), *(call["function"]["name"] for call in calls)]
+            if end is not None and all(part in turn for part in parts):
                 return
         raise InvalidInput(
             f"The chat template of {self.name} does not write messages[{place}] as it stands after "
             "the prompt that asks for it: it changes earlier turns when later ones follow.",
-            remedy="Give each such answer a conversation of its own, or another chat template.",
+            remedy="Give each such answer a conversation of its own, give all but the last the "
+            "weight 0, or use another chat template.",
         )
 
     def _encode(
@@ -186,18 +265,19 @@ class ChatTokenizer:
             return [self.bos_id, *ids], [place + 1 for place in places]
         return ids, places
 
-    def _control_texts(self, files: TokenizerFiles) -> dict[int, str]:
+    def _control_tokens(self, files: TokenizerFiles) -> ControlTokens:
         """Control tokens: those marked special, those that end a turn, those a prompt is made of.
 
-        The token for unknown characters is none where the tokenizer has a use for it.
+        The token for unknown characters is ambiguous where the tokenizer has a use for it.
         """
         asked = files.tokenizer.encode(self._template.render(_PROBE[:1], True)).ids
         control = files.special_ids | files.eos_ids | set(asked)
-        strange = files.tokenizer.encode("\U000f0000", add_special_tokens=False).ids
-        if files.id_of("unk_token") in strange:
-            control -= set(strange)
+        strange = files.tokenizer.encode(_STRANGE, add_special_tokens=False).ids
         added = files.tokenizer.get_added_tokens_decoder()
-        return {token: entry.content for token, entry in added.items() if token in control}
+        texts = {token: entry.content for token, entry in added.items() if token in control}
+        unknown = files.id_of("unk_token")
+        ambiguous = {token for token in texts if token == unknown and token in strange}
+        return ControlTokens(files.tokenizer, texts, frozenset(ambiguous))
 
     def _find_end_token(self) -> int | None:
         """The control token that the template writes right after an answer, if it does so."""

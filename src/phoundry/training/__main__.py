@@ -46,7 +46,7 @@ def run(spec: dict[str, Any], run_dir: Path, spool: Spool) -> dict[str, Any]:
 
     logging.disable_progress_bar()  # the log is for people; bars of carriage returns are not
     parameters = FineTuneParameters.model_validate(spec["parameters"])
-    validation = spec.get("validation_path")
+    validation, cache = spec.get("validation_path"), spec.get("cache_dir")
     training = TrainingSpec(
         checkpoint_dir=Path(spec["checkpoint_dir"]),
         train_path=Path(spec["train_path"]),
@@ -54,6 +54,7 @@ def run(spec: dict[str, Any], run_dir: Path, spool: Spool) -> dict[str, Any]:
         parameters=parameters,
         output_dir=run_dir / "output",
         sources=spec.get("sources") or {},
+        cache_dir=Path(cache) if cache else None,
         memory_limit=Settings().memory_limit,
     )
     reporter = SpoolReporter(spool)

@@ -1,13 +1,14 @@
-"""From a messages file to token ids and masks, with the count of what did not fit."""
+"""A messages file as token ids and masks, with the count of what did not fit."""
 
 from __future__ import annotations
 
-import hashlib
-from array import array
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from tempfile import TemporaryDirectory
+from typing import overload
 
-from phoundry.data import ChatTokenizer, check_messages, render_rows
+from phoundry.data.tokens import TokenSet, prepare
 from phoundry.errors import InvalidInput
 
 
@@ -24,45 +25,65 @@ class Sample:
         return sum(self.supervised[1:])
 
 
-@dataclass(frozen=True, slots=True)
-class Samples:
-    """A file's conversations, and how many of them had to change to fit."""
+class Samples(Sequence[Sample]):
+    """A file's conversations, read from disk as they are needed; only their lengths are kept.
 
-    kept: list[Sample]
-    truncated: int  # lost trailing turns
-    dropped: int  # even their first exchange does not fit
+    `truncated` of them lost trailing turns; `dropped` others are not here, because not even their
+    first exchange fits.
+    """
 
-    @property
-    def lengths(self) -> list[int]:
-        return [len(sample.token_ids) for sample in self.kept]
+    def __init__(self, tokens: TokenSet) -> None:
+        self.lengths: list[int] = tokens.lengths.tolist()
+        self.tokens = tokens.tokens
+        self.truncated = tokens.truncated
+        self.dropped = tokens.dropped
+        self.notices = tokens.notices
+        self._tokens = tokens
 
-    @property
-    def tokens(self) -> int:
-        return sum(self.lengths)
+    def __len__(self) -> int:
+        return len(self.lengths)
+
+    @overload
+    def __getitem__(self, index: int) -> Sample: ...
+    @overload
+    def __getitem__(self, index: slice) -> list[Sample]: ...
+    def __getitem__(self, index: int | slice) -> Sample | list[Sample]:
+        if isinstance(index, slice):
+            return [self[place] for place in range(*index.indices(len(self)))]
+        example = self._tokens[index]
+        return Sample(example.token_ids, example.loss_mask)
 
     def fingerprint(self) -> str:
         """SHA-256 of every token id and mask, in order."""
-        digest = hashlib.sha256()
-        for sample in self.kept:
-            digest.update(array("q", sample.token_ids).tobytes())
-            digest.update(b"|" + bytes(sample.supervised) + b"\n")
-        return digest.hexdigest()
+        return self._tokens.fingerprint()
 
 
-def read_samples(path: Path, tokenizer: ChatTokenizer, *, longest: int) -> Samples:
+def read_samples(
+    path: Path,
+    checkpoint_dir: Path,
+    *,
+    longest: int,
+    cache_dir: Path | None = None,
+    say: Callable[[str], None] | None = None,
+) -> Samples:
     """Render every conversation of `path`; those over `longest` tokens lose trailing turns.
 
-    One whose first exchange is too long is left out. Both are counted, neither is silent.
+    One whose first exchange is too long is left out. Both are counted, neither is silent. What was
+    rendered before is taken from `cache_dir`; without one nothing is kept. `say` hears how far it
+    is.
 
     Raises:
         InvalidInput: a row is bad, has no token to learn from, or none fits.
     """
-    rows = check_messages(path).rows
-    rendered = render_rows(tokenizer, rows, longest)
-    kept = [Sample(example.token_ids, example.loss_mask) for example in rendered.examples]
-    if not kept:
+    if cache_dir is None:
+        # What is mapped into memory stays there when its file is gone.
+        with TemporaryDirectory(prefix="phoundry-tokens-") as folder:
+            tokens = prepare(path, checkpoint_dir, Path(folder), max_tokens=longest, say=say)
+    else:
+        tokens = prepare(path, checkpoint_dir, cache_dir, max_tokens=longest, say=say)
+    if not len(tokens):
         raise InvalidInput(
-            f"{path.name}: none of {len(rows)} conversations fits {longest} tokens.",
+            f"{path.name}: none of {tokens.rows} conversations fits {longest} tokens.",
             remedy="Shorten them, or raise max_seq_length if the model takes more.",
         )
-    return Samples(kept, rendered.truncated, rendered.dropped)
+    return Samples(tokens)

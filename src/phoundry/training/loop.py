@@ -89,7 +89,7 @@ class _Run:
     ) -> None:
         self.reporter, self.checkpoints = reporter, checkpoints
         self.parameters = p = spec.parameters
-        self.plan = make_plan(spec)
+        self.plan = make_plan(spec, reporter.line)
         self.order, self.samples = self.plan.order, self.plan.samples
         self.max_steps = self.plan.max_steps
         torch.set_num_threads(machine.cores())
@@ -128,7 +128,7 @@ class _Run:
 
     def _train_step(self, packs: list[list[int]]) -> None:
         begun = time.monotonic()
-        rows = rows_of_step(packs, self.samples.kept, self.parameters.per_device_train_batch_size)
+        rows = rows_of_step(packs, self.samples, self.parameters.per_device_train_batch_size)
         targets = sum(len(row.targets) for row in rows)
         tokens = sum(row.tokens for row in rows)
         loss_sum = 0.0
@@ -201,6 +201,9 @@ class _Run:
             message = f"Going on from the checkpoint of step {self.step}."
             self.reporter.event("notice", message=message)
             self.reporter.line(message)
+        for message in [] if self.step else self.samples.notices:
+            self.reporter.event("notice", message=message)
+            self.reporter.line(message)
         self.reporter.event(
             "started",
             max_steps=self.max_steps,
@@ -210,7 +213,7 @@ class _Run:
             dropped=self.samples.dropped,
         )
         self.reporter.line(
-            f"{len(self.samples.kept)} conversations, {self.samples.tokens} tokens an epoch, "
+            f"{len(self.samples)} conversations, {self.samples.tokens} tokens an epoch, "
             f"{self.samples.truncated} truncated, {self.samples.dropped} dropped; "
             f"{self.max_steps} steps, {trained:,} weights trained"
         )

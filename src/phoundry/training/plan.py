@@ -4,9 +4,10 @@ from __future__ import annotations
 
 import hashlib
 import json
+from collections.abc import Callable
 from dataclasses import dataclass
+from functools import partial
 
-from phoundry.data import ChatTokenizer
 from phoundry.training import machine
 from phoundry.training.batch import Row, make_row
 from phoundry.training.estimate import ModelShape, check_memory, estimate_memory
@@ -43,14 +44,16 @@ class Plan:
         """The validation set, packed too; it is short, so its rows are kept."""
         if self.validation is None:
             return []
-        kept, lengths = self.validation.kept, self.validation.lengths
+        held, lengths = self.validation, self.validation.lengths
         packs = pack(lengths, max(self.capacity, *lengths))
         rows = [packs[i : i + packs_per_row] for i in range(0, len(packs), packs_per_row)]
-        return [make_row(kept[i] for members in row for i in members) for row in rows]
+        return [make_row(held[i] for members in row for i in members) for row in rows]
 
 
-def make_plan(spec: TrainingSpec) -> Plan:
+def make_plan(spec: TrainingSpec, say: Callable[[str], None] | None = None) -> Plan:
     """Read and render the data, lay out the steps, and check that the run fits the memory.
+
+    `say` hears how far the rendering is.
 
     Raises:
         NotFound, InvalidInput: the checkpoint or the data can't be used.
@@ -61,11 +64,17 @@ def make_plan(spec: TrainingSpec) -> Plan:
     longest = shape.context_length
     if p.max_seq_length > 0:
         longest = min(longest, p.max_seq_length)
-    tokenizer = ChatTokenizer.load(spec.checkpoint_dir)
-    samples = read_samples(spec.train_path, tokenizer, longest=longest)
+    read = partial(
+        read_samples,
+        checkpoint_dir=spec.checkpoint_dir,
+        longest=longest,
+        cache_dir=spec.cache_dir,
+        say=say,
+    )
+    samples = read(spec.train_path)
     validation = None
     if spec.validation_path is not None and p.evaluation_strategy != "disable":
-        validation = read_samples(spec.validation_path, tokenizer, longest=longest)
+        validation = read(spec.validation_path)
     capacity = max([p.pack_length, *samples.lengths] if p.packing else samples.lengths)
     order = EpochOrder(
         samples.lengths,

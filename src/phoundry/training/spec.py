@@ -19,6 +19,7 @@ class TrainingSpec:
     output_dir: Path  # gets `adapter/` (LoRA) or `model/` (full)
     validation_path: Path | None = None
     sources: dict[str, str] = field(default_factory=dict[str, str])
+    cache_dir: Path | None = None  # for what can be made again; None: nothing is kept
     memory_limit: int | None = None  # bytes; None: what the machine has free
 
 
