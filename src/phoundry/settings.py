@@ -29,19 +29,46 @@ def child_environ(environ: Mapping[str, str] | None = None) -> dict[str, str]:
 
 
 @dataclass(frozen=True, slots=True)
-class Settings:
-    """A view of the environment.
+class Variable:
+    """One variable of the environment that is read. `default` in words; `secret`: never shown."""
 
-    | variable | meaning | default |
-    |---|---|---|
-    | `PHOUNDRY_HOME` | state: database, blobs, models, logs, key file | platform's data folder |
-    | `PHOUNDRY_URL` | a control plane elsewhere | the one of this home |
-    | `PHOUNDRY_TOKEN` | its token | the one of this home |
-    | `PHOUNDRY_HOST` | address to listen on | 127.0.0.1 |
-    | `PHOUNDRY_PORT` | port of the control plane | 7410 or the next free one |
-    | `PHOUNDRY_GATEWAY_PORT` | port of the endpoints | 7411 or the next free one |
-    | `PHOUNDRY_WORKSPACE` | workspace | default |
-    | `PHOUNDRY_MEMORY_LIMIT` | bytes that jobs and replicas may plan with | what the machine has |
+    name: str
+    meaning: str
+    default: str
+    secret: bool = False
+
+
+VARIABLES = (
+    Variable(
+        "PHOUNDRY_HOME",
+        "state: database, blobs, models, logs, key file",
+        "the platform's data folder",
+    ),
+    Variable("PHOUNDRY_URL", "a control plane elsewhere", "the one of this home"),
+    Variable("PHOUNDRY_TOKEN", "its token", "the one of this home", secret=True),
+    Variable("PHOUNDRY_HOST", "address to listen on", "127.0.0.1"),
+    Variable("PHOUNDRY_PORT", "port of the control plane", "7410, or the next free one"),
+    Variable("PHOUNDRY_GATEWAY_PORT", "port of the endpoints", "7411, or the next free one"),
+    Variable("PHOUNDRY_WORKSPACE", "workspace", "default"),
+    Variable(
+        "PHOUNDRY_MEMORY_LIMIT",
+        "bytes that jobs and replicas may plan with",
+        "what the machine has",
+    ),
+    Variable("HF_ENDPOINT", "the hub, or a mirror of it", "https://huggingface.co"),
+    Variable("HF_TOKEN", "token for gated models and data", "what `hf auth login` kept", True),
+    Variable("HF_HOME", "where the hub's own tools keep what they fetched", "~/.cache/huggingface"),
+    Variable("HF_HUB_OFFLINE", "1: ask no hub, use what is cached", "0"),
+    Variable("NO_COLOR", "anything: no colours", "colours on a terminal"),
+    Variable("FORCE_COLOR", "anything: colours also where there is no terminal", "not set"),
+)
+
+
+@dataclass(frozen=True, slots=True)
+class Settings:
+    """A view of the environment: the variables of `VARIABLES`, each read when it is asked for.
+
+    Every option of the command line may stand in a variable of its own, too: see `cli/commands.py`.
     """
 
     environ: Mapping[str, str] = field(default_factory=lambda: os.environ)
@@ -91,6 +118,16 @@ class Settings:
                 remedy="Set it to a whole number, such as 4000000000, or unset it.",
             )
         return int(text)
+
+    def lively(self, *, terminal: bool) -> bool:
+        """Whether lines may be written over: on a terminal that can (not TERM=dumb)."""
+        return terminal and self.environ.get("TERM") != "dumb"
+
+    def coloured(self, *, terminal: bool) -> bool:
+        """Whether to write colours: NO_COLOR first, then FORCE_COLOR, then what is written to."""
+        if self.environ.get("NO_COLOR"):
+            return False
+        return bool(self.environ.get("FORCE_COLOR")) or self.lively(terminal=terminal)
 
     def _port(self, variable: str) -> int | None:
         text = self.environ.get(variable)

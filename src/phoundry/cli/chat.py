@@ -14,6 +14,7 @@ from phoundry.cli.commands import alone
 from phoundry.cli.output import Format, Output, Printer
 from phoundry.cli.screen import echo, visible
 from phoundry.errors import PhoundryError, UsageError
+from phoundry.settings import Settings
 
 if TYPE_CHECKING:
     from phoundry.cli.partners import Partner
@@ -137,7 +138,7 @@ def answer(partners: list[Partner], text: str) -> None:
         for piece in partners[0].ask(text):
             echo(piece, nl=False)
         echo()
-    elif sys.stdout.isatty():
+    elif Settings().lively(terminal=sys.stdout.isatty()):
         _side_by_side(partners, text)
     else:
         for each in partners:

@@ -13,6 +13,7 @@ import typer
 from phoundry.cli.output import Printer, cell, duration, sheet
 from phoundry.cli.screen import visible
 from phoundry.errors import PhoundryError, WorkerFailed, from_dict
+from phoundry.settings import Settings
 
 if TYPE_CHECKING:
     from phoundry.client import Client
@@ -172,7 +173,7 @@ def displayed(out: Printer) -> Generator[Show]:
     """
     if not out.talks:
         yield lambda line, about: None
-    elif sys.stderr.isatty():
+    elif Settings().lively(terminal=sys.stderr.isatty()):
         with _live() as show:
             yield show
     else:

@@ -7,7 +7,11 @@ never obeyed.
 
 from __future__ import annotations
 
+import sys
+
 import typer
+
+from phoundry.settings import Settings
 
 # Line feed and tab stay; the others have pictures of their own, or are unknown to Unicode's.
 _PICTURES = {code: 0x2400 + code for code in range(32) if chr(code) not in "\n\t\r"}
@@ -23,6 +27,13 @@ def visible(text: str) -> str:
 def escaped(document: str) -> str:
     """A JSON document with the control characters escaped that JSON itself lets pass."""
     return document.translate(_ESCAPED)
+
+
+def echo_marked(mark: str, colour: str, text: str) -> None:
+    """Print `mark`, in a colour where colours are wanted, and after it `text`, `visible`."""
+    if Settings().coloured(terminal=sys.stdout.isatty()):
+        mark = typer.style(mark, fg=colour)
+    typer.echo(mark + visible(text), color=True)
 
 
 def echo(text: str = "", *, nl: bool = True, err: bool = False) -> None:

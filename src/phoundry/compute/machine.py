@@ -46,7 +46,7 @@ def choose_port(host: str, *, named: int | None, remembered: int | None, default
         if port_is_free(host, port):
             return port
         raise InsufficientResources(
-            f"Port {port} on {host} is in use by {_holder(port)}.", remedy=remedy
+            f"Port {port} on {host} is in use by {holder(port)}.", remedy=remedy
         )
     for port in range(default, default + 200, 10):
         if port_is_free(host, port):
@@ -67,7 +67,7 @@ _MOVE = (
 )
 
 
-def _holder(port: int) -> str:
+def holder(port: int) -> str:
     """`python (pid 4711)` where the system lets us see it, else `another program`."""
     try:
         for connection in psutil.net_connections("tcp"):
