@@ -49,7 +49,10 @@ class FakeApi:
         if parts == ["status"]:
             return {"version": "0", "home": "h", "running": True, "tracking_uri": "sqlite:///x"}
         if parts == ["catalog"]:
-            return self.catalog
+            words = query.get("search", "").lower()
+            return [each for each in self.catalog if words in each["name"].lower()]
+        if parts == ["catalog", "entry"]:
+            return self.base(query["name"])
         if parts[0] == "endpoints" and len(parts) > 1:
             return self.endpoint(method, parts[1:], query, body)
         if parts[0] == "jobs" and parts[2:] == ["logs"]:
@@ -63,6 +66,12 @@ class FakeApi:
         if len(parts) == 1:
             return list(self.resources.get(parts[0], {}).values())
         return self.look(parts[0], parts[1])
+
+    def base(self, name: str) -> dict[str, Any]:
+        for each in self.catalog:
+            if each["name"] == name:
+                return each
+        raise NotFound.named("model", name, [each["name"] for each in self.catalog])
 
     def create(self, kind: str, body: dict[str, Any]) -> Any:
         name = body.get("name") or "made-up-name"

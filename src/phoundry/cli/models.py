@@ -55,59 +55,80 @@ def register(
     )
 
 
-@verb(app, "list", example="phoundry model list --catalog")
+@verb(
+    app,
+    "list",
+    example="phoundry model list\nphoundry model list qwen\nphoundry model list --registered",
+)
 def list_(
+    search: Annotated[
+        list[str] | None,
+        typer.Argument(help="Words of a name, hub id, alias, family, licence or base model."),
+    ] = None,
     catalog: Annotated[
-        bool, typer.Option("--catalog", help="Base models that can be named instead.")
+        bool, typer.Option("--catalog", help="Only base models that can be named.")
+    ] = False,
+    registered: Annotated[
+        bool, typer.Option("--registered", help="Only registered versions.")
     ] = False,
     output: Output = Format.table,
 ) -> None:
-    """List registered versions, newest first, or the catalog."""
+    """List registered versions, newest first, and the catalog of base models.
+
+    TRAIN and SERVE say whether this machine's memory is enough for LoRA and for an endpoint: yes,
+    tight (with what must be freed), or no (with what is missing).
+    """
+    from phoundry.cli.model_views import listed
     from phoundry.client import Client
 
-    out, models = Printer(output), Client().models
-    if catalog:
-        out.many(
-            models.catalog(),
-            {
-                "name": lambda model: model.name,
-                "parameters": lambda model: f"{model.parameters / 1e6:,.0f} M",
-                "context": lambda model: model.context_length,
-                "licence": lambda model: model.licence,
-                "source": lambda model: model.source,
-            },
-            "The catalog is empty.",
-        )
-        return
-    out.many(
-        models.list(),
-        {
-            "name": lambda model: f"{model.name}:{model.version}",
-            "status": lambda model: model.status,
-            "base": lambda model: model.base_model,
-            "job": lambda model: model.job,
-            "uri": lambda model: model.uri,
-            "created": lambda model: model.created_at,
-        },
-        "There is no registered model yet: phoundry model register NAME --job JOB\n"
-        "Base models: phoundry model list --catalog",
+    if catalog and registered:
+        catalog = registered = False
+    listed(
+        Printer(output),
+        Client().models,
+        " ".join(search or []),
+        versions=not catalog,
+        bases=not registered,
     )
 
 
-@verb(app, "show", example="phoundry model show faq:1")
+@verb(
+    app,
+    "show",
+    example="phoundry model show faq:1\nphoundry model show phi-3\n"
+    "phoundry model show ./model.gguf --context-length 8192",
+)
 def show(
-    name: Annotated[str, typer.Argument(help="NAME (its newest version) or NAME:VERSION.")],
+    name: Annotated[
+        str,
+        typer.Argument(
+            help="NAME or NAME:VERSION of a registered model, a name of the catalog, ORG/NAME of "
+            "a hub, a folder or a .gguf file."
+        ),
+    ],
+    max_seq_length: Annotated[
+        int | None, typer.Option(help="Tokens of a row that training is estimated for.")
+    ] = None,
+    context_length: Annotated[
+        int | None, typer.Option(help="Tokens of a conversation that serving is estimated for.")
+    ] = None,
     output: Output = Format.table,
 ) -> None:
-    """Show a registered model, or a base model of the catalog."""
+    """Show a registered model, or a base model: its facts, and whether this machine has room."""
+    from phoundry.cli.model_views import sheet_of
     from phoundry.client import Client
     from phoundry.errors import NotFound
 
     out, models = Printer(output), Client().models
-    try:
-        out.one(models.show(name))
-    except NotFound:
-        base = next((model for model in models.catalog() if model.name == name), None)
-        if base is None:
-            raise
-        out.one(base)
+    lengths = {"max_seq_length": max_seq_length, "context_length": context_length}
+    if not any(lengths.values()):
+        try:
+            out.one(models.show(name))
+        except NotFound:
+            pass  # then it is a base model, or its error names what comes near
+        else:
+            return
+    base = models.base(name, **lengths)
+    out.value(base.model_dump(mode="json"), sheet_of(base))
+    if base.usable and base.needs and base.needs.train_lora.fits != "no":
+        out.suggest(f"phoundry train {name} DATA")

@@ -9,7 +9,8 @@ from phoundry.client.checking import checked
 from phoundry.client.paths import located
 from phoundry.client.transport import Transport, segment
 from phoundry.client.waiting import wait_for
-from phoundry.specs.model import CatalogModel, Model, ModelSpec
+from phoundry.specs.catalog import CatalogModel
+from phoundry.specs.model import Model, ModelSpec
 from phoundry.specs.names import split_version
 
 
@@ -68,9 +69,35 @@ class Models:
             what=f"Model {reference}",
         )
 
-    def catalog(self) -> Sequence[CatalogModel]:
-        """Base models that can be named."""
-        return self._transport.many(CatalogModel, "/api/catalog")
+    def catalog(self, search: str | None = None) -> Sequence[CatalogModel]:
+        """Base models of the catalog, with what they need of the control plane's machine.
+
+        `search`: words that name, hub id, alias, family or licence must all have.
+        """
+        return self._transport.many(CatalogModel, "/api/catalog", params={"search": search})
+
+    def base(
+        self,
+        name: str,
+        *,
+        max_seq_length: int | None = None,
+        context_length: int | None = None,
+    ) -> CatalogModel:
+        """A base model: of the catalog, of a hub, a folder or a .gguf file.
+
+        `max_seq_length` and `context_length`: tokens of a training row, and of a conversation that
+        is served, which `needs` is for.
+
+        Raises:
+            NotFound: the name stands for nothing.
+            Unavailable: a hub cannot be reached.
+        """
+        params = {
+            "name": located(name),
+            "max_seq_length": max_seq_length,
+            "context_length": context_length,
+        }
+        return self._transport.one(CatalogModel, "GET", "/api/catalog/entry", params=params)
 
     def list(self) -> Sequence[Model]:
         return self._transport.many(Model, "/api/models")

@@ -16,7 +16,6 @@ from phoundry.models import catalog
 from phoundry.services import tasks
 from phoundry.services.context import Context
 from phoundry.services.rows import find, names
-from phoundry.specs.model import CatalogModel
 from phoundry.specs.names import split_version
 from phoundry.store.tables import ModelRow
 
@@ -120,21 +119,16 @@ def conversion_key(checkpoint: Path) -> str:
     return f"convert/{digest}-{QUANTIZATION}"
 
 
-def listing() -> list[CatalogModel]:
-    """The base models that can be named, by name."""
-    return [entry.view() for entry in catalog.CATALOG]
-
-
 def config(session: Session, context: Context, reference: str) -> dict[str, Any] | None:
     """The model's config.json where it can be known before its files are fetched."""
     row = registered(session, context, reference)
     if row is not None and row.checkpoint_dir:
         return read_json(Path(row.checkpoint_dir) / "config.json")
-    source = _source(session, context, reference)
-    if source.entry is not None:
-        return dict(source.entry.config)
-    if source.kind == "folder":
-        return read_json(Path(source.location) / "config.json")
+    found = _source(session, context, reference)
+    if found.entry is not None:
+        return dict(catalog.text_config(found.entry.config))
+    if found.kind == "folder":
+        return read_json(Path(found.location) / "config.json")
     return None
 
 
@@ -162,11 +156,21 @@ def _place(context: Context, source: catalog.ModelSource) -> tuple[str, Path]:
     return f"materialize/{slug}-{digest}", context.home.checkpoints / f"{slug}-{digest}"
 
 
-def _source(session: Session, context: Context, reference: str) -> catalog.ModelSource:
+def source(session: Session, context: Context, reference: str) -> catalog.ModelSource:
+    """Where a base model is, whether or not it can be used. Raises NotFound with nearest names."""
     try:
         return catalog.resolve(reference)
     except NotFound:
-        known = [*names(session, context, ModelRow), *(model.name for model in listing())]
+        if reference.startswith(("azureml://", ".", "/", "~")) or reference.endswith(".gguf"):
+            raise  # a path, or of Azure's registries: no name comes near
+        ours = names(session, context, ModelRow)
+        name, version = split_version(reference)
+        if version is not None and name in ours:
+            raise NotFound(
+                f"Model '{name}' has no version '{version}'.",
+                remedy="`phoundry model list` shows what is registered.",
+            ) from None
+        known = [*ours, *(entry.name for entry in catalog.CATALOG)]
         raise NotFound.named(
             "model",
             reference,
@@ -174,3 +178,9 @@ def _source(session: Session, context: Context, reference: str) -> catalog.Model
             remedy="`phoundry model list --catalog` shows every model; "
             "a folder or a .gguf file may be named too.",
         ) from None
+
+
+def _source(session: Session, context: Context, reference: str) -> catalog.ModelSource:
+    found = source(session, context, reference)
+    catalog.check_usable(found)
+    return found

@@ -14,7 +14,7 @@ from phoundry.models import elsewhere
 from phoundry.services import bases
 from phoundry.services.context import Context, record
 from phoundry.services.rows import find, get, names
-from phoundry.specs.model import CatalogModel, Model, ModelSpec
+from phoundry.specs.model import Model, ModelSpec
 from phoundry.specs.names import split_version
 from phoundry.store.tables import EventRow, JobRow, ModelRow
 
@@ -150,12 +150,6 @@ def show(context: Context, reference: str) -> Model:
                 raise NotFound(f"Model '{name}' has no version '{version}'.", remedy=_REMEDY)
             return view(get(session, context, ModelRow, name, noun="model", remedy=_REMEDY))
         return view(row)
-
-
-def catalog(context: Context) -> list[CatalogModel]:
-    """The base models that can be named."""
-    with context.begin("models/read"):
-        return bases.listing()
 
 
 def view(row: ModelRow) -> Model:

@@ -1,4 +1,4 @@
-"""Models: base models of the catalog and registered versions."""
+"""Models: registered versions. Base models are in `catalog`."""
 
 from __future__ import annotations
 
@@ -43,6 +43,7 @@ class ModelSpec(Spec):
 
 
 class Model(View):
+    kind: Literal["registered"] = "registered"
     name: str
     version: str
     type: str = "mlflow_model"
@@ -57,14 +58,3 @@ class Model(View):
     error: dict[str, Any] | None = None
     created_at: datetime
     updated_at: datetime | None = None
-
-
-class CatalogModel(View):
-    """A base model that can be named."""
-
-    name: str
-    parameters: int = Field(description="Number of weights")
-    context_length: int
-    licence: str
-    source: str = Field(description="package:…, hub:… or folder")
-    description: str = ""

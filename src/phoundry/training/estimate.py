@@ -18,6 +18,9 @@ SLACK = 1.1
 # Supervised tokens whose logits exist at one time (loss.CHUNK), at 4 + 4 + 2 bytes a logit.
 LOGITS_AT_A_TIME = 256
 BYTES_PER_LOGIT = 10
+# QLoRA keeps the base's linear layers in 4 bits, with a scale of 8 bits for every 64 weights and
+# one of 32 bits for every 256 of those (Dettmers et al. 2023, section 3: 0.127 bits a weight).
+QLORA_BITS = 4 + 8 / 64 + 32 / (64 * 256)
 
 
 @dataclass(frozen=True, slots=True)
@@ -40,6 +43,7 @@ class ModelShape:
         """From a config.json. Raises KeyError where it lacks a size."""
         heads = cast(int, config["num_attention_heads"])
         hidden = cast(int, config["hidden_size"])
+        kind = config.get("model_type")
         return cls(
             layers=config["num_hidden_layers"],
             hidden=hidden,
@@ -49,8 +53,9 @@ class ModelShape:
             key_heads=config.get("num_key_value_heads") or heads,
             head_width=config.get("head_dim") or hidden // heads,
             context_length=config.get("max_position_embeddings") or 2048,
-            tied=bool(config.get("tie_word_embeddings", False)),
-            fused=config.get("model_type") == "phi3",
+            # Gemma's class ties them where its config is silent, the others' do not.
+            tied=bool(config.get("tie_word_embeddings", kind == "gemma3_text")),
+            fused=kind == "phi3",
         )
 
     @property
@@ -64,16 +69,26 @@ class ModelShape:
     @property
     def weights(self) -> int:
         """Number of weights, embeddings included."""
-        layer = sum(i * o for i, o in self._linears) + 2 * self.hidden
         tables = self.vocabulary * self.hidden * (1 if self.tied else 2)
-        return self.layers * layer + tables + self.hidden
+        return self.linear_weights + (2 * self.layers + 1) * self.hidden + tables
+
+    @property
+    def linear_weights(self) -> int:
+        """Number of weights of the decoder's linear layers, which is what QLoRA quantises."""
+        return self.layers * sum(i * o for i, o in self._linears)
 
     def adapter_weights(self, r: int) -> int:
         """Number of weights of rank-`r` adapters on every linear layer."""
         return self.layers * sum(r * (i + o) for i, o in self._linears)
 
 
-def estimate_memory(shape: ModelShape, parameters: FineTuneParameters, *, row_tokens: int) -> int:
+def estimate_memory(
+    shape: ModelShape,
+    parameters: FineTuneParameters,
+    *,
+    row_tokens: int,
+    base_bits: float | None = None,
+) -> int:
     """Peak resident bytes of a fine-tune.
 
     weights + for each trained weight its float32 master, gradient and optimizer state + what a row
@@ -81,6 +96,8 @@ def estimate_memory(shape: ModelShape, parameters: FineTuneParameters, *, row_to
 
     Args:
         row_tokens: tokens of a forward pass: pack length × per_device_train_batch_size.
+        base_bits: bits that a frozen linear weight is kept in, if fewer than the precision's
+            (`QLORA_BITS`). One layer at a time is unpacked to the precision's width.
     """
     width = 2 if parameters.precision == "16" else 4
     trained = shape.adapter_weights(parameters.lora_r) if parameters.apply_lora else shape.weights
@@ -93,7 +110,11 @@ def estimate_memory(shape: ModelShape, parameters: FineTuneParameters, *, row_to
     logits = LOGITS_AT_A_TIME * shape.vocabulary * BYTES_PER_LOGIT
     if not parameters.apply_lora:
         logits += shape.vocabulary * shape.hidden * (4 + width)
-    in_use = shape.weights * width + adapters + trained * per_trained + activations + logits
+    base = shape.weights * width
+    if base_bits is not None:
+        base -= round(shape.linear_weights * (width - base_bits / 8))
+        base += shape.hidden * shape.intermediate * width
+    in_use = base + adapters + trained * per_trained + activations + logits
     return PROCESS_BYTES + LIBRARY_BYTES + round(SLACK * in_use)
 
 

@@ -5,8 +5,9 @@ from __future__ import annotations
 from fastapi import APIRouter
 
 from phoundry.server.routers.common import Acting
-from phoundry.services import models
-from phoundry.specs.model import CatalogModel, Model, ModelSpec
+from phoundry.services import catalog, models
+from phoundry.specs.catalog import CatalogModel
+from phoundry.specs.model import Model, ModelSpec
 
 router = APIRouter(tags=["models"])
 
@@ -27,5 +28,16 @@ def show(context: Acting, name: str, version: str | None = None) -> Model:
 
 
 @router.get("/catalog")
-def catalog(context: Acting) -> list[CatalogModel]:
-    return models.catalog(context)
+def listing_bases(context: Acting, search: str | None = None) -> list[CatalogModel]:
+    return catalog.listing(context, search)
+
+
+@router.get("/catalog/entry")
+def show_base(
+    context: Acting,
+    name: str,
+    max_seq_length: int | None = None,
+    context_length: int | None = None,
+) -> CatalogModel:
+    """`name`: of the catalog, of a hub, a folder or a GGUF file of the control plane's machine."""
+    return catalog.show(context, name, max_seq_length=max_seq_length, context_length=context_length)
