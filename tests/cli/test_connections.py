@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from phoundry.cli.connection_file import read_connection
+from phoundry.specs.connection_file import read_connection
 from phoundry.client import Client
 from phoundry.errors import InvalidInput
 from tests.cli.conftest import Outcome, Shell

@@ -8,7 +8,7 @@ from urllib.parse import unquote
 
 import pytest
 
-from phoundry.cli.connection_file import read_connection
+from phoundry.specs.connection_file import read_connection
 from phoundry.data import check_messages
 from phoundry.flows import load_flow
 from phoundry.flows.connections import wanted_connections

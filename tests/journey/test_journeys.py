@@ -11,13 +11,12 @@ from typing import Any
 import pytest
 from pydantic import SecretStr
 
-from phoundry.errors import PhoundryError
+from phoundry.errors import Conflict, PhoundryError
 from phoundry.journey import journeys as walk
 from phoundry.journey import steps
 from phoundry.server.control_plane import stop_everything, tick
 from phoundry.services import (
     connections,
-    data,
     deployments,
     endpoints,
     jobs,
@@ -26,9 +25,10 @@ from phoundry.services import (
 )
 from phoundry.services.context import Context
 from phoundry.specs.connection import ConnectionSpec
-from phoundry.specs.data import DataSpec
 from phoundry.specs.deployment import DeploymentSpec
 from phoundry.specs.journey import Journey, JourneySpec
+from phoundry.specs.project import Project
+from tests.journey.conftest import kept
 from tests.services.fake_workers import MODEL, FakeWorkers
 
 NAME = "faq-bot"
@@ -37,10 +37,18 @@ MAKERS = ["models.materialize", "training", "models.register", "models.convert",
 
 @pytest.fixture
 def spec(context: Context, chats: bytes, tmp_path: Path) -> JourneySpec:
-    asset = data.create(context, DataSpec(name=NAME, filename="faq.jsonl"), chats)
-    return JourneySpec(
-        name=NAME, data=f"{NAME}:{asset.version}", model=MODEL, flow_path=str(tmp_path / "flow")
+    asset = kept(context, NAME, chats)
+    project = Project.model_validate(
+        {"name": NAME, "data": f"{NAME}:{asset.version}", "model": MODEL, "flow": "chat"}
     )
+    path = str(tmp_path / "flow")
+    return JourneySpec(project=project, data=f"{NAME}:{asset.version}", flow_path=path)
+
+
+def changed_to(spec: JourneySpec, **changes: Any) -> JourneySpec:
+    """The same journey of a project with other keys."""
+    project = Project.model_validate({**spec.project.canonical(), **changes})
+    return spec.model_copy(update={"project": project})
 
 
 def turn(context: Context) -> None:
@@ -92,7 +100,7 @@ def test_it_arrives_and_names_everything(
     assert endpoints.show(context, NAME).traffic == {"tuned-1": 100}
     key = endpoints.keys(context, NAME).primaryKey
     assert connections.values(context, NAME).secrets["key"] == key
-    assert (Path(spec.flow_path) / "flow.dag.yaml").is_file()
+    assert (Path(str(spec.flow_path)) / "flow.dag.yaml").is_file()
     assert made(fleet) == MAKERS
 
 
@@ -122,7 +130,7 @@ def test_what_was_removed_since_is_made_again(
 ) -> None:
     walked(context, fleet, spec)
     endpoints.delete(context, NAME)
-    shutil.rmtree(spec.flow_path)
+    shutil.rmtree(str(spec.flow_path))
     walk.start(context, spec)  # at once: the old replica has not ended yet
     turn(context)
     assert journeys.show(context, NAME).state == "running"
@@ -131,7 +139,7 @@ def test_what_was_removed_since_is_made_again(
     assert endpoints.show(context, NAME).traffic == {"tuned-1": 100}
     key = endpoints.keys(context, NAME).primaryKey
     assert connections.values(context, NAME).secrets["key"] == key
-    assert (Path(spec.flow_path) / "flow.dag.yaml").is_file()
+    assert (Path(str(spec.flow_path)) / "flow.dag.yaml").is_file()
     assert made(fleet) == [*MAKERS, "serving.replica"]
 
 
@@ -218,7 +226,7 @@ def test_changed_parameters_make_the_next_deployment_without_traffic(
     context: Context, fleet: FakeWorkers, spec: JourneySpec
 ) -> None:
     walked(context, fleet, spec)
-    changed = spec.model_copy(update={"parameters": {"num_train_epochs": 2}})
+    changed = changed_to(spec, finetune={"num_train_epochs": 2})
     assert walked(context, fleet, changed).state == "done"
     assert [model.version for model in models.listing(context)] == ["2", "1"]
     assert endpoints.show(context, NAME).traffic == {"tuned-1": 100}
@@ -227,16 +235,32 @@ def test_changed_parameters_make_the_next_deployment_without_traffic(
     assert len(jobs.listing(context)) == 2
 
 
-def test_a_change_while_it_is_walked_is_not_overwritten(
+def test_other_settings_are_refused_while_it_is_under_way(
+    context: Context, fleet: FakeWorkers, spec: JourneySpec
+) -> None:
+    walk.start(context, spec)
+    until(context, fleet, "training")
+    changed = changed_to(spec, finetune={"num_train_epochs": 2})
+    with pytest.raises(Conflict, match="under way") as caught:
+        walk.start(context, changed)
+    assert "phoundry job cancel" in str(caught.value.remedy)
+    assert advance(context, fleet).state == "done"
+    assert made(fleet) == MAKERS
+    assert walked(context, fleet, changed).state == "done"  # and afterwards it is taken
+
+
+def test_what_is_begun_anew_meanwhile_is_not_overwritten(
     context: Context, fleet: FakeWorkers, spec: JourneySpec, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """Another thread begins the journey anew between a tick's look and its writing."""
+    """It fails, and is begun anew by another thread, between a tick's look and its writing."""
     walk.start(context, spec)
-    changed = spec.model_copy(update={"parameters": {"num_train_epochs": 2}})
+    changed = changed_to(spec, finetune={"num_train_epochs": 2})
     title, take_data = steps.STEPS["data"]
 
     def begun_anew(context: Context, walked: JourneySpec) -> steps.Progress:
         monkeypatch.setitem(steps.STEPS, "data", (title, take_data))
+        (present, before) = journeys.running(context)[0]
+        journeys.update(context, present, before, before, error=Conflict("It failed."))
         walk.start(context, changed)
         return take_data(context, walked)
 
@@ -277,7 +301,7 @@ def test_an_unexpected_fault_ends_the_journey_that_met_it(
 def test_a_base_model_beside_has_no_traffic(
     context: Context, fleet: FakeWorkers, spec: JourneySpec
 ) -> None:
-    beside = spec.model_copy(update={"deploy_base": True})
+    beside = changed_to(spec, deployment={"base": True})
     assert walked(context, fleet, beside).state == "done"
     shares = {item.name: item.traffic for item in deployments.listing(context, NAME)}
     assert shares == {"tuned-1": 100, "base": 0}

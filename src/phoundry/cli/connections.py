@@ -161,10 +161,10 @@ def _spec(
     secret_stdin: bool,
 ) -> ConnectionSpec:
     """What the file says, with what the command line says over it."""
-    from phoundry.cli.connection_file import read_connection
     from phoundry.cli.secrets import ask_placeholders, secret_values
     from phoundry.client.checking import checked
     from phoundry.specs.connection import ConnectionSpec
+    from phoundry.specs.connection_file import read_connection
 
     values: dict[str, Any] = read_connection(file) if file else {}
     written: dict[str, str] = values.get("secrets", {})

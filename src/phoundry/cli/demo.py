@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
@@ -12,10 +13,7 @@ from phoundry.cli.output import Format, Output, Printer
 from phoundry.cli.screen import echo, visible
 
 if TYPE_CHECKING:
-    from pathlib import Path
-
     from phoundry.client import Client
-    from phoundry.specs.data import DataAsset
 
 TRAINED_QUESTIONS = 3
 SHOWN_WORDS = 60
@@ -44,9 +42,10 @@ def demo(
     connected, and answers through a chat flow, beside the model it was made from. Interrupted, the
     next `phoundry demo` goes on.
     """
-    from phoundry.cli.progress import follow_journey
+    from phoundry.cli.apply import carry_out
     from phoundry.cli.up import closing
     from phoundry.client import Client
+    from phoundry.client.documents import declared
     from phoundry.journey import demo as example
 
     out = Printer(output)
@@ -56,40 +55,28 @@ def demo(
     folder = client.home.root / "demo"
     source = example.write_faq(folder / f"{example.NAME}.jsonl", client.home.cache, out.note)
     out.note(f"{example.ATTRIBUTION} {example.ROWS} conversations in {source}.")
-    asset = client.data.create(example.NAME, source, test_size=example.TEST_SIZE)
-    flow = client.home.root / "flows" / example.NAME
-    _start(client, asset, flow)
-    journey = follow_journey(client, example.NAME, out)
-    exchanges = _compare(client, asset, flow, out)
+    project = example.project(source)
+    documents = [declared(project)]
+    plan = client.apply.plan(documents)
+    carry_out(client, out, documents, plan, wait=True)
+    journey = client.journeys.show(example.NAME)
+    exchanges = _compare(client, Path(str(journey.flow_path)), out)
     extra: dict[str, Any] = {"exchanges": [_plain(each) for each in exchanges]}
-    closing(client, out, journey, flow, extra=extra, question=exchanges[0].question)
+    closing(client, out, journey, extra=extra, question=exchanges[0].question)
 
 
-def _start(client: Client, asset: DataAsset, flow: Path) -> None:
-    from phoundry.journey import demo as example
-    from phoundry.specs.journey import JourneySpec
-
-    spec = JourneySpec(
-        name=example.NAME,
-        data=f"{asset.name}:{asset.version}",
-        model=example.MODEL,
-        parameters=example.PARAMETERS,
-        deploy_base=True,
-        flow_path=str(flow),
-    )
-    client.journeys.create(spec)
-
-
-def _compare(client: Client, asset: DataAsset, flow: Path, out: Printer) -> list[Exchange]:
+def _compare(client: Client, flow: Path, out: Printer) -> list[Exchange]:
     """Ask both models through the flow and the endpoint; print each answer as it is complete."""
     from phoundry.client.redirect import target_of
+    from phoundry.journey.demo import NAME
     from phoundry.journey.steps import BASE
 
-    name = f"{asset.name}:{asset.version}"
+    name = next(step.reference for step in client.journeys.show(NAME).steps if step.name == "data")
+    assert name is not None  # noqa: S101 - the journey has arrived
     trained = client.data.rows(name, split="train", limit=TRAINED_QUESTIONS)
     held_out = client.data.rows(name, split="test", limit=1)
     asked = [("trained", row) for row in trained] + [("held out", row) for row in held_out]
-    base = target_of(client.endpoints, f"{asset.name}/{BASE}")
+    base = target_of(client.endpoints, f"{NAME}/{BASE}")
     found: list[Exchange] = []
     with client.flows.chat(flow) as tuned_chat, client.flows.chat(flow, redirect=base) as base_chat:
         for kind, row in asked:

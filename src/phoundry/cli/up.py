@@ -18,7 +18,6 @@ from phoundry.errors import UsageError
 
 if TYPE_CHECKING:
     from phoundry.client import Client
-    from phoundry.specs.data import DataAsset
     from phoundry.specs.journey import Journey
     from phoundry.specs.status import Status
 
@@ -28,7 +27,9 @@ QUESTION = "Hello! What can you help me with?"
 
 @alone(example="phoundry up\nphoundry up faq.jsonl\nphoundry up faq.jsonl --set num_train_epochs=3")
 def up(
-    data: Annotated[Path | None, typer.Argument(help="JSONL file of chats.")] = None,
+    data: Annotated[
+        str | None, typer.Argument(help="File, folder, glob or hub data set of chats.")
+    ] = None,
     model: Annotated[str, typer.Option("--model", "-m", help="Base model.")] = DEFAULT_MODEL,
     name: Annotated[
         str | None, typer.Option("--name", "-n", help="Of all that is made; else the file's.")
@@ -66,67 +67,54 @@ def up(
         _print_status(out, client.status())
         out.suggest("phoundry up FILE.jsonl", "phoundry down")
         return
-    _walk(client, out, data, name or name_of(data), model, assignments(settings, "--set"))
+    _walk(client, out, data, name or name_of(Path(data)), model, assignments(settings, "--set"))
 
 
 def _walk(
-    client: Client, out: Printer, file: Path, name: str, model: str, parameters: dict[str, str]
+    client: Client, out: Printer, file: str, name: str, model: str, parameters: dict[str, str]
 ) -> None:
-    from phoundry.cli.progress import follow_journey
-    from phoundry.client.checking import checked
-    from phoundry.specs.journey import JourneySpec
+    """The same as applying the project that these words are short for."""
+    from phoundry.cli.apply import carry_out
+    from phoundry.client.documents import declared
+    from phoundry.specs.project import CHAT
 
-    asset = _asset(client, name, file)
-    flow = client.home.root / "flows" / name
     values: dict[str, Any] = {
         "name": name,
-        "data": f"{asset.name}:{asset.version}",
+        "data": {"source": file},
         "model": model,
-        "parameters": parameters,
-        "flow_path": str(flow),
+        "finetune": parameters,
+        "flow": CHAT,
     }
-    client.journeys.create(checked(JourneySpec, values, "The journey"))
-    journey = follow_journey(client, name, out)
-    closing(client, out, journey, flow)
-
-
-def _asset(client: Client, name: str, file: Path) -> DataAsset:
-    """The newest version of `name` if it is this file's content, else a new version."""
-    from phoundry.errors import NotFound
-    from phoundry.files import sha256_file
-
-    if file.is_file():
-        try:
-            newest = client.data.show(name)
-        except NotFound:
-            pass
-        else:
-            if newest.sha256 == sha256_file(file):
-                return newest
-    return client.data.create(name, file)
+    documents = [declared(values)]
+    plan = client.apply.plan(documents)
+    carry_out(client, out, documents, plan, wait=True)
+    closing(client, out, client.journeys.show(name))
+    for note in plan.notes:
+        out.note(f"Note: {note}")
 
 
 def closing(
     client: Client,
     out: Printer,
     journey: Journey,
-    flow: Path,
     *,
     extra: dict[str, Any] | None = None,
     question: str = QUESTION,
 ) -> None:
     """Say where the model answers now, and how to ask it."""
-    endpoint = client.endpoints.show(journey.name)
+    endpoint = client.endpoints.show(journey.endpoint or journey.name)
     command = curl(endpoint.name, endpoint.scoring_uri, question)
+    flow = journey.flow_path
     if not out.talks:
         found = journey.model_dump(mode="json") | (extra or {})
-        out.value(found | {"scoring_uri": endpoint.scoring_uri, "flow": str(flow), "curl": command})
+        out.value(found | {"scoring_uri": endpoint.scoring_uri, "flow": flow, "curl": command})
         return
     echo(f"\nEndpoint   {endpoint.scoring_uri}")
     echo(f"OpenAI     {endpoint.openai_base_url}  (model: {endpoint.name})")
-    echo(f"Flow       {flow}")
+    if flow:
+        echo(f"Flow       {flow}")
     echo(f"\n{command}\n")
-    out.suggest(f"phoundry chat {shlex.quote(str(flow))}")
+    out.suggest(f"phoundry chat {shlex.quote(flow or endpoint.name)}")
 
 
 def curl(endpoint: str, scoring_uri: str, question: str = QUESTION) -> str:

@@ -11,6 +11,7 @@ from phoundry.settings import Home
 if TYPE_CHECKING:
     from pathlib import Path
 
+    from phoundry.client.apply import Apply
     from phoundry.client.chat import EndpointChat
     from phoundry.client.connections import Connections
     from phoundry.client.data import Data
@@ -99,6 +100,12 @@ class Client:
         from phoundry.client.flows import Flows
 
         return Flows(self.transport, self.connections)
+
+    @cached_property
+    def apply(self) -> Apply:
+        from phoundry.client.apply import Apply
+
+        return Apply(self.transport, self.data, self.journeys)
 
     @cached_property
     def journeys(self) -> Journeys:

@@ -18,8 +18,8 @@ class Journeys:
 
     def create(self, spec: JourneySpec) -> Journey:
         """Begin a journey, or go on with the one that this spec began."""
-        spec = spec.model_copy(update={"model": located(spec.model)})
-        body = spec.model_dump(mode="json")
+        project = spec.project.model_copy(update={"model": located(spec.project.model)})
+        body = spec.model_copy(update={"project": project}).stored()
         return self._transport.one(Journey, "POST", "/api/journeys", json=body, starts=True)
 
     def show(self, name: str) -> Journey:

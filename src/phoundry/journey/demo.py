@@ -15,6 +15,7 @@ from typing import Any
 from phoundry.files import write_atomic
 from phoundry.models.catalog import PackageFile
 from phoundry.models.fetch import package_file
+from phoundry.specs.project import CHAT
 
 NAME = "construction-faq"
 MODEL = "smollm2-135m-instruct"
@@ -41,6 +42,18 @@ PARAMETERS: dict[str, Any] = {
     "save_total_limit": 1,
     "logging_steps": 5,
 }
+
+
+def project(source: Path) -> dict[str, Any]:
+    """The demonstration as a project: what stands in a file of `phoundry apply`."""
+    return {
+        "name": NAME,
+        "data": {"source": str(source), "test_size": TEST_SIZE},
+        "model": MODEL,
+        "finetune": PARAMETERS,
+        "deployment": {"base": True},
+        "flow": CHAT,
+    }
 
 
 def write_faq(path: Path, cache: Path, say: Callable[[str], None]) -> Path:

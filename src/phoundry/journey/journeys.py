@@ -18,8 +18,12 @@ log = logging.getLogger("phoundry.journey")
 def start(context: Context, spec: JourneySpec) -> Journey:
     """Begin a journey, or go on with it. What failed or was stopped gets another chance."""
     waiting = [
-        Step(name=name, state="waiting", title=title) for name, (title, _) in walk.STEPS.items()
+        Step(name=name, state="waiting", title=title)
+        for name, (title, _) in walk.steps_of(spec).items()
     ]
+    present = journeys.present(context, spec.name)
+    if present and present[1].state == "running" and present[0].stored() != spec.stored():
+        raise journeys.under_way(spec.name)  # before anything of it is tried anew
     walk.retry(context, spec)
     return journeys.start(context, spec, waiting)
 

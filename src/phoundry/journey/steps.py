@@ -11,21 +11,35 @@ import json
 from collections.abc import Callable
 from contextlib import suppress
 from dataclasses import dataclass
+from itertools import count
 from pathlib import Path
 from typing import Any
 
+from pydantic import ValidationError
+
 from phoundry import flows
 from phoundry.errors import Conflict, NotFound, PhoundryError, from_dict
+from phoundry.flows.document import FILE_NAMES
 from phoundry.services import connections, data, deployments, endpoints, jobs, models
 from phoundry.services.context import Context
 from phoundry.specs.connection import ConnectionSpec
-from phoundry.specs.deployment import Deployment, DeploymentSpec
+from phoundry.specs.data import DataAsset
+from phoundry.specs.deployment import (
+    Deployment,
+    DeploymentSpec,
+    DeploymentUpdate,
+    GenerationDefaults,
+)
 from phoundry.specs.endpoint import EndpointSpec
+from phoundry.specs.finetune import FineTuneParameters
 from phoundry.specs.job import FineTuningJobSpec
 from phoundry.specs.journey import JourneySpec, StepName
 from phoundry.specs.model import Model, ModelSpec
+from phoundry.specs.project import CHAT, Project
 
 BASE = "base"
+TUNED = "tuned-"
+TAG = "phoundry.journey"  # on the jobs of a journey: its name
 
 
 @dataclass(frozen=True, slots=True)
@@ -53,10 +67,10 @@ def train(context: Context, spec: JourneySpec) -> Progress:
             context,
             FineTuningJobSpec(
                 name=name,
-                model=spec.model,
+                model=spec.project.model,
                 training_data=spec.data,
-                hyperparameters=spec.parameters,
-                tags={"phoundry.journey": spec.name},
+                hyperparameters=spec.project.parameters,
+                tags={TAG: spec.name},
             ),
         )
     if job.status in ("Failed", "Canceled"):
@@ -76,30 +90,38 @@ def register(context: Context, spec: JourneySpec) -> Progress:
 
 
 def make_endpoint(context: Context, spec: JourneySpec) -> Progress:
+    """The endpoint, with the description and tags of the project."""
+    wanted = spec.project.endpoint
     try:
-        endpoint = endpoints.show(context, spec.name)
+        endpoint = endpoints.show(context, spec.endpoint)
     except NotFound:
-        endpoint = endpoints.create(context, EndpointSpec(name=spec.name))
+        made = EndpointSpec(
+            name=spec.endpoint, description=wanted.description, tags=dict(wanted.tags)
+        )
+        endpoint = endpoints.create(context, made)
     if endpoint.provisioning_state == "Deleting":
         return Progress(False, message="waiting until the one before is gone")
+    if (endpoint.description, endpoint.tags) != (wanted.description, wanted.tags):
+        endpoints.describe(context, spec.endpoint, wanted.description, dict(wanted.tags))
     return Progress(True, endpoint.name, endpoint.scoring_uri)
 
 
 def deploy(context: Context, spec: JourneySpec) -> Progress:
-    wanted = _wanted(spec, _model(context, spec))
-    found = [_deployment(context, spec, name, model) for name, model in wanted.items()]
+    found = [_deployed(context, spec)]
+    if spec.project.deployment.base:
+        found.append(_deployment(context, spec, BASE, spec.project.model))
     for item in found:
         if item.provisioning_state == "Failed":
             raise _error(item.error, f"Deployment '{item.name}' failed.")
     served = ", ".join(f"{item.name} {item.traffic} %" for item in found)
     ready = all(item.provisioning_state == "Succeeded" for item in found)
-    return Progress(ready, f"{spec.name}/{found[0].name}", served)
+    return Progress(ready, f"{spec.endpoint}/{found[0].name}", served)
 
 
 def connect(context: Context, spec: JourneySpec) -> Progress:
     """A custom connection with the endpoint's address and primary key, as a flow wants it."""
-    endpoint = endpoints.show(context, spec.name)
-    key = endpoints.keys(context, spec.name).primaryKey
+    endpoint = endpoints.show(context, spec.endpoint)
+    key = endpoints.keys(context, spec.endpoint).primaryKey
     wanted = ConnectionSpec.to_endpoint(spec.name, endpoint, key)
     try:
         present = connections.values(context, spec.name)
@@ -109,7 +131,7 @@ def connect(context: Context, spec: JourneySpec) -> Progress:
     if present is not None and present.configs.keys() != wanted.configs.keys():
         raise Conflict(
             f"There is a connection '{spec.name}' already, and it leads elsewhere.",
-            remedy="Choose another name for the journey with --name, or delete that connection.",
+            remedy="Choose another name for the project with --name, or delete that connection.",
         )
     if present is None or (present.configs, present.secrets) != (wanted.configs, secrets):
         connections.create(context, wanted, replace=True)
@@ -117,9 +139,14 @@ def connect(context: Context, spec: JourneySpec) -> Progress:
 
 
 def make_flow(context: Context, spec: JourneySpec) -> Progress:
+    """The chat flow, where there is none yet; a flow of the user's own is only looked at."""
+    assert spec.flow_path is not None  # noqa: S101 - the step is left out without one
     path = Path(spec.flow_path)
-    if not any((path / name).exists() for name in ("flow.dag.yaml", "flow.dag.yml")):
-        flows.init_flow(path, template="chat", connection=spec.name)
+    if spec.project.flow == CHAT:
+        if not any((path / name).exists() for name in FILE_NAMES):
+            flows.init_flow(path, template="chat", connection=spec.name)
+    else:
+        flows.load_flow(path)
     return Progress(True, str(path), "")
 
 
@@ -134,12 +161,45 @@ STEPS: dict[StepName, tuple[str, Callable[[Context, JourneySpec], Progress]]] = 
 }
 
 
+def steps_of(spec: JourneySpec) -> dict[StepName, tuple[str, Callable[..., Progress]]]:
+    """The steps of this journey: without a flow, no step makes one."""
+    return {name: step for name, step in STEPS.items() if name != "flow" or spec.flow_path}
+
+
 def job_name(context: Context, spec: JourneySpec) -> str:
     """The same data, model and parameters name the same job, so nothing is trained twice."""
     asset = data.show(context, spec.data)
-    facts = [asset.train.sha256, spec.model, spec.parameters]
+    name = fresh_job_name(spec.project, asset)
+    try:
+        jobs.show(context, name)
+    except NotFound:
+        return _earlier_job(context, spec.project, asset) or name
+    return name
+
+
+def fresh_job_name(project: Project, asset: DataAsset) -> str:
+    held_out = asset.test.sha256 if asset.test else None
+    facts = [asset.train.sha256, held_out, project.model, project.parameters]
     digest = hashlib.sha256(json.dumps(facts, sort_keys=True).encode()).hexdigest()
-    return f"{spec.name}-{digest[:8]}"
+    return f"{project.name}-{digest[:8]}"
+
+
+def _earlier_job(context: Context, project: Project, asset: DataAsset) -> str | None:
+    """A job of this journey that learnt the same, under a name of the first release's making."""
+    for job in jobs.listing(context):
+        if job.tags.get(TAG) != project.name or job.model != project.model:
+            continue
+        written = {key for key, source in job.sources.items() if source == "user"}
+        given = {key: value for key, value in job.parameters.items() if key in written}
+        try:
+            learnt = data.show(context, job.training_data)
+            same = FineTuneParameters.model_validate(given).model_dump(exclude_unset=True)
+        except (NotFound, ValidationError):
+            continue
+        wanted = project.finetune.model_dump(exclude_unset=True)
+        if (same, learnt.train, learnt.test) == (wanted, asset.train, asset.test):
+            return job.name
+    return None
 
 
 def retry(context: Context, spec: JourneySpec) -> None:
@@ -153,9 +213,10 @@ def retry(context: Context, spec: JourneySpec) -> None:
         return
     if model.status == "Failed":
         model = models.register(context, ModelSpec(name=spec.name, job=job))
-    for name in _wanted(spec, model):
+    chosen = choose(context, spec.project, f"{model.name}:{model.version}")
+    for name in (chosen.name, BASE) if spec.project.deployment.base else (chosen.name,):
         with suppress(NotFound):
-            deployments.retry(context, spec.name, name)
+            deployments.retry(context, spec.endpoint, name)
 
 
 def _model(context: Context, spec: JourneySpec) -> Model:
@@ -165,10 +226,58 @@ def _model(context: Context, spec: JourneySpec) -> Model:
     return found or models.register(context, ModelSpec(name=spec.name, job=job))
 
 
-def _wanted(spec: JourneySpec, model: Model) -> dict[str, str]:
-    """The deployments of this journey: name and model."""
-    wanted = {f"tuned-{model.version}": f"{model.name}:{model.version}"}
-    return {**wanted, BASE: spec.model} if spec.deploy_base else wanted
+@dataclass(frozen=True, slots=True)
+class Choice:
+    """The deployment for a model version: one that is there, or the name of the next."""
+
+    name: str
+    present: Deployment | None
+
+    def differs(self, project: Project) -> bool:
+        """Whether its defaults are others than the project's."""
+        return self.present is not None and self.present.defaults != project.deployment.defaults
+
+
+def choose(context: Context, project: Project, model: str) -> Choice:
+    """Where `model` is, or will be, deployed as the project says.
+
+    One that differs in its defaults alone is taken, and changed while it serves. For another engine
+    or context the model is deployed once more: beside, as everything that may answer otherwise.
+    """
+    try:
+        found = deployments.listing(context, project.endpoint_name)
+    except NotFound:
+        found = []
+    wanted = project.deployment
+    facts = (wanted.engine, wanted.context_length, wanted.request_settings)
+    same = [
+        item
+        for item in found
+        if item.model == model
+        and item.provisioning_state != "Deleting"
+        and (item.engine, item.context_length, item.request_settings) == facts
+        and item.name.startswith(TUNED)
+    ]
+    exact = [item for item in same if item.defaults == wanted.defaults]
+    if same:
+        chosen = (exact or same)[-1]
+        return Choice(chosen.name, chosen)
+    version = model.rpartition(":")[2]
+    taken = {item.name for item in found}
+    names = (f"{TUNED}{version}" + (f"-{n}" if n > 1 else "") for n in count(1))
+    return Choice(next(name for name in names if name not in taken), None)
+
+
+def _deployed(context: Context, spec: JourneySpec) -> Deployment:
+    """The tuned model's deployment, made or brought up to date."""
+    model = _model(context, spec)
+    reference = f"{model.name}:{model.version}"
+    choice = choose(context, spec.project, reference)
+    if choice.differs(spec.project):
+        defaults = GenerationDefaults.model_validate(spec.project.deployment.defaults.model_dump())
+        change = DeploymentUpdate(defaults=defaults)
+        return deployments.update(context, spec.endpoint, choice.name, change)
+    return _deployment(context, spec, choice.name, reference)
 
 
 def _error(known: dict[str, Any] | None, message: str) -> PhoundryError:
@@ -177,7 +286,16 @@ def _error(known: dict[str, Any] | None, message: str) -> PhoundryError:
 
 def _deployment(context: Context, spec: JourneySpec, name: str, model: str) -> Deployment:
     try:
-        return deployments.show(context, spec.name, name)
+        return deployments.show(context, spec.endpoint, name)
     except NotFound:
-        wanted = DeploymentSpec(name=name, endpoint_name=spec.name, model=model)
-        return deployments.create(context, wanted)
+        wanted = spec.project.deployment
+        made = DeploymentSpec(
+            name=name,
+            endpoint_name=spec.endpoint,
+            model=model,
+            engine=wanted.engine,
+            context_length=wanted.context_length,
+            defaults=wanted.defaults if name != BASE else GenerationDefaults(),
+            request_settings=wanted.request_settings,
+        )
+        return deployments.create(context, made)

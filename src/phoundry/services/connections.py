@@ -7,15 +7,18 @@ from sqlalchemy import select
 from phoundry.errors import Conflict
 from phoundry.services.context import Context, now, record
 from phoundry.services.rows import find, get
-from phoundry.specs.connection import HIDDEN, Connection, ConnectionSpec, ConnectionValues
+from phoundry.specs.connection import HIDDEN, KEPT, Connection, ConnectionSpec, ConnectionValues
 from phoundry.store.tables import ConnectionRow
 
 _REMEDY = "`phoundry connection list` shows what there is; `phoundry connection create` adds one."
 
 
 def create(context: Context, spec: ConnectionSpec, *, replace: bool = False) -> Connection:
-    """Store a connection. Raises Conflict where the name is taken and `replace` is not set."""
-    secrets = {name: value.get_secret_value() for name, value in spec.secrets.items()}
+    """Store a connection; in one that is replaced, a placeholder keeps the secret's value.
+
+    Raises:
+        Conflict: the name is taken and `replace` is not set.
+    """
     with context.begin("connections/write") as session:
         row = find(session, context, ConnectionRow, spec.name)
         if row and not replace:
@@ -23,6 +26,7 @@ def create(context: Context, spec: ConnectionSpec, *, replace: bool = False) -> 
                 f"There is a connection '{spec.name}' already.",
                 remedy=f"Change it with `phoundry connection update {spec.name} …`.",
             )
+        secrets = _filled(spec, context.vault.decrypt(row.secrets) if row else {})
         if row is None:
             row = ConnectionRow(workspace=context.workspace, name=spec.name)
             session.add(row)
@@ -60,11 +64,43 @@ def values(context: Context, name: str) -> ConnectionValues:
         )
 
 
+def differences(context: Context, spec: ConnectionSpec) -> list[str] | None:
+    """Names of what would change by storing `spec`; None where there is no such connection.
+
+    A secret that is a placeholder keeps its value. No value leaves the vault, so nothing is
+    recorded as read.
+    """
+    with context.begin("connections/write") as session:
+        row = find(session, context, ConnectionRow, spec.name)
+        if row is None:
+            return None
+        secrets: dict[str, str] = context.vault.decrypt(row.secrets)
+        wanted = _filled(spec, secrets)
+        configs = {key: str(value) for key, value in row.configs.items()}
+        found = ["type"] if row.type != spec.type else []
+        for section, old, new in (
+            ("configs", configs, spec.configs),
+            ("secrets", secrets, wanted),
+        ):
+            names = sorted(old.keys() | new.keys())
+            found += [f"{section}.{name}" for name in names if old.get(name) != new.get(name)]
+        return found
+
+
 def delete(context: Context, name: str) -> None:
     with context.begin("connections/write") as session:
         session.delete(
             get(session, context, ConnectionRow, name, noun="connection", remedy=_REMEDY)
         )
+
+
+def _filled(spec: ConnectionSpec, present: dict[str, str]) -> dict[str, str]:
+    """The secrets of `spec`, with the values there are in place of placeholders."""
+    written = {name: value.get_secret_value() for name, value in spec.secrets.items()}
+    return {
+        name: present[name] if value in KEPT and name in present else value
+        for name, value in written.items()
+    }
 
 
 def view(row: ConnectionRow) -> Connection:

@@ -105,6 +105,15 @@ def update_traffic(context: Context, name: str, traffic: Traffic) -> Endpoint:
     return endpoint
 
 
+def describe(context: Context, name: str, description: str, tags: dict[str, str]) -> Endpoint:
+    """Replace an endpoint's description and tags; what it serves is not touched."""
+    with context.begin("endpoints/write") as session:
+        row = get(session, context, EndpointRow, name, noun="endpoint", remedy=REMEDY)
+        row.description, row.tags = description, tags
+        record(session, context, f"endpoint/{name}", "described", "New description or tags.")
+        return view(session, context, row)
+
+
 def delete(context: Context, name: str) -> None:
     """Take the endpoint out of service at once; its replicas are stopped and then forgotten."""
     with context.begin("endpoints/delete") as session:

@@ -4,9 +4,10 @@ from __future__ import annotations
 
 from typing import Any
 
+from pydantic import ValidationError
 from sqlalchemy import select
 
-from phoundry.errors import PhoundryError
+from phoundry.errors import Conflict, Fault, InvalidInput, PhoundryError
 from phoundry.services.context import Context, record
 from phoundry.services.rows import find, get
 from phoundry.specs.journey import Journey, JourneySpec, Step
@@ -18,20 +19,40 @@ def start(context: Context, spec: JourneySpec, steps: list[Step]) -> Journey:
 
     One that has ended is walked anew: what it made may have been removed since, and a step whose
     thing is there is done at once.
+
+    Raises:
+        Conflict: it is under way with another spec.
     """
-    wanted = spec.model_dump(mode="json")
+    wanted = spec.stored()
     with context.begin("journeys/write") as session:
         row = find(session, context, JourneyRow, spec.name)
         if row is None:
             row = JourneyRow(workspace=context.workspace, name=spec.name)
             session.add(row)
-        elif row.spec == wanted and row.state == "running":
-            return view(row)
+        elif row.state == "running":
+            if _spec(row).stored() == wanted:
+                return view(row)
+            raise under_way(spec.name)
         row.spec, row.state, row.error = wanted, "running", None
         row.steps = _dumped(steps)
         session.flush()
         record(session, context, f"journey/{spec.name}", "started", "Started.")
         return view(row)
+
+
+def under_way(name: str) -> Conflict:
+    return Conflict(
+        f"The journey '{name}' is under way, and with other settings.",
+        remedy="Wait until it has ended (what began it follows it when it is called again), or end "
+        f"its job (`phoundry job list`, `phoundry job cancel {name}-…`); then try again.",
+    )
+
+
+def present(context: Context, name: str) -> tuple[JourneySpec, Journey] | None:
+    """What the journey `name` was told and how far it is, or None."""
+    with context.begin("journeys/read") as session:
+        row = find(session, context, JourneyRow, name)
+        return (_spec(row), view(row)) if row else None
 
 
 def listing(context: Context) -> list[Journey]:
@@ -42,21 +63,21 @@ def listing(context: Context) -> list[Journey]:
 
 def show(context: Context, name: str) -> Journey:
     with context.begin("journeys/read") as session:
-        remedy = "`phoundry up FILE.jsonl` begins one."
+        remedy = "`phoundry apply -f FILE.yaml` begins one."
         return view(get(session, context, JourneyRow, name, noun="journey", remedy=remedy))
 
 
 def running(context: Context) -> list[tuple[JourneySpec, list[Step]]]:
-    """Every journey that is under way."""
+    """Every journey that is under way. One that cannot be read any more ends, and says so."""
+    found: list[tuple[JourneySpec, list[Step]]] = []
     with context.begin("journeys/read") as session:
         query = select(JourneyRow).filter_by(workspace=context.workspace, state="running")
-        return [
-            (
-                JourneySpec.model_validate(row.spec),
-                [Step.model_validate(step) for step in row.steps],
-            )
-            for row in session.scalars(query.order_by(JourneyRow.id))
-        ]
+        for row in session.scalars(query.order_by(JourneyRow.id)):
+            try:
+                found.append((_spec(row), [Step.model_validate(step) for step in row.steps]))
+            except ValidationError as error:
+                row.state, row.error = "failed", _unreadable(row.name, error).to_dict()
+    return found
 
 
 def update(
@@ -75,8 +96,8 @@ def update(
     name = spec.name
     with context.begin("journeys/write") as session:
         row = get(session, context, JourneyRow, name, noun="journey")
-        walked = (spec.model_dump(mode="json"), _dumped(before), "running")
-        if (row.spec, row.steps, row.state) != walked:
+        walked = (spec.stored(), _dumped(before), "running")
+        if (_spec(row).stored(), row.steps, row.state) != walked:
             return
         row.steps = _dumped(steps)
         row.error = error.to_dict() if error else None
@@ -92,7 +113,23 @@ def _dumped(steps: list[Step]) -> list[Any]:
     return [step.model_dump(mode="json") for step in steps]
 
 
-def view(row: JourneyRow) -> Journey:
-    return Journey.model_validate(
-        {key: getattr(row, key) for key in Journey.model_fields if hasattr(row, key)}
+def _unreadable(name: str, error: ValidationError) -> InvalidInput:
+    faults = [
+        Fault(".".join(str(part) for part in detail["loc"]), str(detail["msg"]))
+        for detail in error.errors()
+    ]
+    return InvalidInput(
+        f"The journey '{name}' was begun by another version, which this one cannot go on with.",
+        faults=faults,
+        remedy="Begin it again: `phoundry apply -f FILE.yaml`, or `phoundry up FILE`.",
     )
+
+
+def _spec(row: JourneyRow) -> JourneySpec:
+    return JourneySpec.model_validate(row.spec)
+
+
+def view(row: JourneyRow) -> Journey:
+    spec = _spec(row)
+    own = {key: getattr(row, key) for key in Journey.model_fields if hasattr(row, key)}
+    return Journey.model_validate({**own, "endpoint": spec.endpoint, "flow_path": spec.flow_path})

@@ -13,6 +13,8 @@ from phoundry.specs.names import AssetName
 
 ConnectionType = Literal["custom", "open_ai"]
 HIDDEN = "***"
+ASKED = "<user-input>"  # Prompt flow's placeholder: ask, or keep the value that there is
+KEPT = (ASKED, "<no-change>", HIDDEN)
 
 
 class ConnectionSpec(Spec):

@@ -3,26 +3,58 @@
 from __future__ import annotations
 
 from datetime import datetime
-from typing import Any, Literal
+from typing import Any, Literal, cast
 
-from pydantic import Field
+from pydantic import Field, model_validator
 
 from phoundry.specs.base import Spec, View
-from phoundry.specs.names import EndpointName
+from phoundry.specs.project import CHAT, Project
 
 StepName = Literal["data", "train", "register", "endpoint", "deploy", "connect", "flow"]
 StepState = Literal["waiting", "running", "done", "failed"]
 
 
 class JourneySpec(Spec):
-    """`phoundry up DATA`: everything else is derived from it."""
+    """A project whose data are an asset: everything else is derived from it.
 
-    name: EndpointName = Field(description="Names the asset, model, endpoint and connection")
+    Journeys of the first release were flat (`parameters`, `deploy_base`, …) and are still read.
+    """
+
+    project: Project
     data: str = Field(description="Data asset NAME:VERSION")
-    model: str
-    parameters: dict[str, Any] = Field(default_factory=dict[str, Any])
-    deploy_base: bool = Field(default=False, description="Serve the untuned model beside, at 0 %")
-    flow_path: str = Field(description="Folder of the chat flow to make")
+    flow_path: str | None = Field(default=None, description="Folder of the flow; None: no flow")
+
+    @model_validator(mode="before")
+    @classmethod
+    def _of_the_first_release(cls, values: Any) -> Any:
+        if not isinstance(values, dict) or "project" in values or "flow_path" not in values:
+            return cast(Any, values)
+        old = dict(cast(dict[str, Any], values))
+        project: dict[str, Any] = {
+            "name": old.pop("name", None),
+            "data": old.get("data"),
+            "model": old.pop("model", None),
+            "finetune": old.pop("parameters", {}),
+            "deployment": {"base": old.pop("deploy_base", False)},
+            "flow": CHAT,
+        }
+        return {**old, "project": project}
+
+    @property
+    def name(self) -> str:
+        return self.project.name
+
+    @property
+    def endpoint(self) -> str:
+        return self.project.endpoint_name
+
+    def stored(self) -> dict[str, Any]:
+        """As it is kept and sent: equal for equal journeys."""
+        return {
+            "project": self.project.canonical(),
+            "data": self.data,
+            "flow_path": self.flow_path,
+        }
 
 
 class Step(View):
@@ -41,3 +73,5 @@ class Journey(View):
     steps: list[Step]
     error: dict[str, Any] | None = None
     created_at: datetime
+    endpoint: str = Field(default="", description="Where the model answers")
+    flow_path: str | None = None

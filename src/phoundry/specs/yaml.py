@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from io import StringIO
 from pathlib import Path
-from typing import Any, TypeVar
+from typing import Any, TypeVar, get_args
 
-from pydantic import BaseModel, ValidationError
+from pydantic import AliasChoices, BaseModel, ValidationError
+from pydantic.fields import FieldInfo
 
 from phoundry.errors import Fault, InvalidInput, NotFound, nearest
 
@@ -24,15 +26,13 @@ def load(path: Path, kind: type[SpecT]) -> SpecT:
     try:
         return kind.model_validate(document)
     except ValidationError as error:
-        faults = [_fault(path, document, detail, kind) for detail in error.errors()]
-        raise InvalidInput(f"{path} cannot be used.", faults=faults) from None
+        raise InvalidInput(
+            f"{path} cannot be used.", faults=faults_of(str(path), document, error, kind)
+        ) from None
 
 
 def load_document(path: Path) -> Any:
     """The YAML document in `path` with positions (ruamel round-trip nodes)."""
-    from ruamel.yaml import YAML
-    from ruamel.yaml.error import MarkedYAMLError, YAMLError
-
     try:
         text = path.read_text(encoding="utf-8")
     except FileNotFoundError:
@@ -40,21 +40,52 @@ def load_document(path: Path) -> Any:
     except UnicodeDecodeError as error:
         reason = f"not UTF-8 at byte {error.start}"
         raise InvalidInput(f"{path} cannot be read.", faults=[Fault(str(path), reason)]) from None
+    documents = load_documents(text, str(path))
+    if len(documents) > 1:
+        line = documents[1].lc.line + 1
+        raise InvalidInput(
+            f"{path} holds {len(documents)} documents.",
+            faults=[Fault(f"{path}:{line}", "the second document begins here")],
+            remedy="Give one document, or use `phoundry apply`, which takes several.",
+        )
+    if not documents:
+        raise no_mapping(str(path))
+    return documents[0]
+
+
+def load_documents(text: str, name: str) -> list[Any]:
+    """Every YAML document of `text`, each a mapping with positions; `name` is for messages.
+
+    Documents without content, as between two `---` lines, are passed over.
+
+    Raises:
+        InvalidInput: not YAML, or not a mapping, with the line.
+    """
+    from ruamel.yaml import YAML
+    from ruamel.yaml.error import MarkedYAMLError, YAMLError
+
     reader = YAML(typ="rt")
     try:
-        document: Any = reader.load(text)
+        found: Iterator[Any] = reader.load_all(text)
+        documents = [document for document in found if document is not None]
     except MarkedYAMLError as marked:
         error: Any = marked  # ruamel's marks are untyped
         line: int = error.problem_mark.line + 1 if error.problem_mark else 1
         reason: str = _without_values((error.problem or "not YAML").strip())
-        fault = Fault(f"{path}:{line}", reason)
-        raise InvalidInput(f"{path} is not YAML.", faults=[fault]) from None
+        raise InvalidInput(
+            f"{name} is not YAML.", faults=[Fault(f"{name}:{line}", reason)]
+        ) from None
     except YAMLError as error:
         reason = _without_values(str(error).splitlines()[0])
-        raise InvalidInput(f"{path} is not YAML: {reason}") from None
-    if not hasattr(document, "lc") or not hasattr(document, "keys"):
-        raise InvalidInput(f"{path} holds no mapping.", remedy="It must hold `key: value` lines.")
-    return document
+        raise InvalidInput(f"{name} is not YAML: {reason}") from None
+    for document in documents:
+        if not hasattr(document, "lc") or not hasattr(document, "keys"):
+            raise no_mapping(name)
+    return documents
+
+
+def no_mapping(name: str) -> InvalidInput:
+    return InvalidInput(f"{name} holds no mapping.", remedy="It must hold `key: value` lines.")
 
 
 def _without_values(problem: str) -> str:
@@ -88,15 +119,66 @@ def line_of(document: Any, location: tuple[str | int, ...]) -> int | None:
     return line
 
 
-def _fault(path: Path, document: Any, detail: Any, kind: type[BaseModel]) -> Fault:
+def faults_of(
+    name: str,
+    document: Any,
+    error: ValidationError,
+    kind: type[BaseModel],
+    *,
+    values: bool = True,
+) -> list[Fault]:
+    """What pydantic found wrong with `document` (a `kind`), each with its line in file `name`.
+
+    `values`: what was found may be quoted; not where it may be a secret.
+    """
+    return [_fault(name, document, detail, kind, values) for detail in error.errors()]
+
+
+def _fault(name: str, document: Any, detail: Any, kind: type[BaseModel], values: bool) -> Fault:
     location = tuple(detail["loc"])
     line = line_of(document, location)
-    where = f"{path}:{line}" if line else str(path)
-    name = ".".join(str(part) for part in location)
+    where = f"{name}:{line or document.lc.line + 1}"
+    key = ".".join(str(part) for part in location)
     if detail["type"] == "extra_forbidden":
-        near = nearest(str(location[-1]), kind.model_fields)
+        near = nearest(str(location[-1]), _keys(_inside(kind, location[:-1])))
         hint = f"; did you mean {near[0]}?" if near else ""
-        return Fault(where, f"unknown key '{name}'{hint}")
+        return Fault(where, f"unknown key '{key}'{hint}")
     if detail["type"] == "missing":
-        return Fault(where, f"the key '{name}' is missing")
-    return Fault(where, f"{name}: {detail['msg']}, found {detail['input']!r}")
+        return Fault(where, f"the key '{key}' is missing")
+    message = str(detail["msg"]).removeprefix("Value error, ")
+    said = f"{key}: {message}" if key else message
+    found: Any = detail["input"]
+    shown = values and isinstance(found, str | int | float | bool | list | type(None))
+    return Fault(where, f"{said}, found {found!r}" if shown else said)
+
+
+def _inside(kind: type[BaseModel], location: tuple[str | int, ...]) -> type[BaseModel] | None:
+    """The model at `location` inside `kind`, through optional and annotated types."""
+    found: type[BaseModel] | None = kind
+    for part in location:
+        field = next((f for n, f in _fields(found) if part in (n, *_aliases(n, f))), None)
+        found = _model_of(field.annotation) if field else None
+    return found
+
+
+def _model_of(annotation: Any) -> type[BaseModel] | None:
+    if isinstance(annotation, type) and issubclass(annotation, BaseModel):
+        return annotation
+    models = (_model_of(argument) for argument in get_args(annotation))
+    return next((model for model in models if model), None)
+
+
+def _fields(kind: type[BaseModel] | None) -> list[tuple[str, FieldInfo]]:
+    return list(kind.model_fields.items()) if kind else []
+
+
+def _keys(kind: type[BaseModel] | None) -> list[str]:
+    """What a user may write in a `kind`."""
+    return [key for name, field in _fields(kind) for key in _aliases(name, field) or [name]]
+
+
+def _aliases(name: str, field: FieldInfo) -> list[str]:
+    alias = field.validation_alias
+    if isinstance(alias, AliasChoices):
+        return [choice for choice in alias.choices if isinstance(choice, str)]
+    return [alias] if isinstance(alias, str) else []

@@ -5,6 +5,7 @@ from __future__ import annotations
 from fastapi import APIRouter
 
 from phoundry.server.routers import (
+    apply,
     connections,
     data,
     deployments,
@@ -25,5 +26,6 @@ ROUTERS: tuple[APIRouter, ...] = (
     connections.router,
     flows.router,
     journeys.router,
+    apply.router,
     status.router,
 )

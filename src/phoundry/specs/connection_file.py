@@ -24,7 +24,11 @@ def read_connection(path: Path) -> dict[str, Any]:
     Raises:
         NotFound, InvalidInput: as `specs.yaml.load`, with lines.
     """
-    document: dict[str, Any] = yaml.load_document(path)
+    return connection_values(str(path), yaml.load_document(path))
+
+
+def connection_values(path: str, document: Any) -> dict[str, Any]:
+    """As `read_connection`, of a document that was read already; `path` is for messages."""
     custom = document.get("type") in (None, "custom")
     movable = frozenset[str]() if custom else TOP_SECRETS | TOP_CONFIGS
     moved = [key for key in document if key in movable]
@@ -40,7 +44,7 @@ def read_connection(path: Path) -> dict[str, Any]:
     return values
 
 
-def _texts(path: Path, document: Any, section: str) -> dict[str, str]:
+def _texts(path: str, document: Any, section: str) -> dict[str, str]:
     """The `name: value` lines of a section. No value is ever quoted: it may be a secret."""
     content: Any = document.get(section)
     if content is None:
@@ -61,7 +65,7 @@ def _text(value: Any) -> str:
     return str(value).lower() if isinstance(value, bool) else str(value)
 
 
-def _refuse(path: Path, document: Any, unknown: list[str]) -> None:
+def _refuse(path: str, document: Any, unknown: list[str]) -> None:
     faults: list[Fault] = []
     for key in unknown:
         near = nearest(key, PLAIN_KEYS | TOP_SECRETS | TOP_CONFIGS)

@@ -1,0 +1,152 @@
+"""Making what one document declares: called again and again until it says `done`.
+
+Each call looks first, so that whoever was cut off can begin anew.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any
+
+from phoundry.errors import PhoundryError, UsageError, from_dict
+from phoundry.journey.planning import there
+from phoundry.services import connections, deployments, endpoints, jobs, models
+from phoundry.services.context import Context
+from phoundry.specs.connection import ConnectionSpec
+from phoundry.specs.deployment import Deployment, DeploymentSpec, DeploymentUpdate
+from phoundry.specs.deployment import GenerationDefaults as Defaults
+from phoundry.specs.documents import ModelDocument
+from phoundry.specs.endpoint import EndpointSpec
+from phoundry.specs.job import FineTuningJobSpec
+from phoundry.specs.model import Model, ModelSpec
+from phoundry.specs.plan import Declared, Kind, Outcome
+
+
+def ensure(context: Context, declared: Declared, *, again: bool) -> Outcome:
+    """Begin, or look after, what the document declares. Data and projects have their own doors.
+
+    Args:
+        again: give what failed before another chance; for the first call only, else what fails
+            would be tried for ever.
+
+    Raises:
+        PhoundryError: it has failed.
+    """
+    maker = MAKERS.get(declared.kind)
+    if maker is None:
+        raise UsageError(f"A {declared.kind} is not made in this way.")
+    return maker(context, declared.spec, again)
+
+
+def _job(context: Context, spec: dict[str, Any], again: bool) -> Outcome:
+    wanted = FineTuningJobSpec.model_validate(spec)
+    job = there(lambda: jobs.show(context, str(wanted.name)))
+    if job is None:
+        job = jobs.create(context, wanted)
+    elif again and job.status in ("Failed", "Canceled"):
+        job = jobs.resume(context, job.name)
+    if job.status in ("Failed", "Canceled"):
+        raise _failure(job.error, f"Job '{job.name}' is {job.status}.")
+    steps = f"step {job.progress.step}/{job.progress.max_steps}" if job.progress.max_steps else ""
+    done = job.status == "Completed"
+    return Outcome(kind="job", name=job.name, done=done, message=steps or job.status)
+
+
+def _model(context: Context, spec: dict[str, Any], again: bool) -> Outcome:
+    wanted = ModelDocument.model_validate(spec)
+    model = _version(context, wanted)
+    if model is None or (again and model.status == "Failed"):
+        made = ModelSpec(
+            name=wanted.name,
+            job=wanted.job,
+            path=None if wanted.job else wanted.path,
+            base=wanted.base,
+            description=wanted.description,
+            tags=wanted.tags,
+        )
+        model = models.register(context, made)
+    name = f"{model.name}:{model.version}"
+    if model.status == "Failed":
+        raise _failure(model.error, f"Model '{name}' could not be registered.")
+    return Outcome(kind="model", name=name, done=model.status == "Ready", message=model.status)
+
+
+def _version(context: Context, wanted: ModelDocument) -> Model | None:
+    origin = wanted.job or wanted.path
+    versions = [each for each in models.listing(context) if each.name == wanted.name]
+    return next((each for each in versions if origin in (each.job, each.path)), None)
+
+
+def _endpoint(context: Context, spec: dict[str, Any], again: bool) -> Outcome:
+    """Without its traffic, which waits for the deployments (`share`)."""
+    wanted = EndpointSpec.model_validate(spec)
+    found = there(lambda: endpoints.show(context, wanted.name))
+    if found is None:
+        found = endpoints.create(context, wanted.model_copy(update={"traffic": {}}))
+    if found.provisioning_state == "Deleting":
+        waiting = "waiting until the one before is gone"
+        return Outcome(kind="endpoint", name=wanted.name, done=False, message=waiting)
+    if (found.description, found.tags) != (wanted.description, wanted.tags):
+        endpoints.describe(context, wanted.name, wanted.description, wanted.tags)
+    return Outcome(kind="endpoint", name=wanted.name, done=True, message=found.scoring_uri)
+
+
+def _deployment(context: Context, spec: dict[str, Any], again: bool) -> Outcome:
+    wanted = DeploymentSpec.model_validate(spec)
+    endpoint, name = wanted.endpoint_name, wanted.name
+    found = there(lambda: deployments.show(context, endpoint, name))
+    if found is None:
+        found = deployments.create(context, wanted)
+    elif again and found.provisioning_state == "Failed":
+        found = deployments.retry(context, endpoint, name)
+    if _differs(found, wanted):
+        change = DeploymentUpdate(
+            defaults=Defaults.model_validate(wanted.defaults.model_dump()),
+            description=wanted.description,
+            tags=wanted.tags,
+        )
+        found = deployments.update(context, endpoint, name, change)
+    if found.provisioning_state == "Failed":
+        raise _failure(found.error, f"Deployment '{endpoint}/{name}' failed.")
+    done = found.provisioning_state == "Succeeded"
+    message = f"{found.traffic} % of the traffic" if done else found.provisioning_state
+    return Outcome(kind="deployment", name=f"{endpoint}/{name}", done=done, message=message)
+
+
+def _differs(found: Deployment, wanted: DeploymentSpec) -> bool:
+    return (found.defaults, found.description, found.tags) != (
+        wanted.defaults,
+        wanted.description,
+        wanted.tags,
+    )
+
+
+def _connection(context: Context, spec: dict[str, Any], again: bool) -> Outcome:
+    wanted = ConnectionSpec.model_validate(spec)
+    if connections.differences(context, wanted) != []:
+        connections.create(context, wanted, replace=True)
+    return Outcome(kind="connection", name=wanted.name, done=True, message="encrypted")
+
+
+def share(context: Context, spec: dict[str, Any]) -> Outcome:
+    """The traffic of an endpoint's document, once its deployments are there."""
+    wanted = EndpointSpec.model_validate(spec)
+    found = endpoints.show(context, wanted.name)
+    shares = {name: part for name, part in wanted.traffic.items() if part}
+    if wanted.traffic and {name: part for name, part in found.traffic.items() if part} != shares:
+        endpoints.update_traffic(context, wanted.name, wanted.traffic)
+    said = ", ".join(f"{name} {part} %" for name, part in shares.items())
+    return Outcome(kind="endpoint", name=wanted.name, done=True, message=said)
+
+
+MAKERS: dict[Kind, Callable[[Context, dict[str, Any], bool], Outcome]] = {
+    "job": _job,
+    "model": _model,
+    "endpoint": _endpoint,
+    "deployment": _deployment,
+    "connection": _connection,
+}
+
+
+def _failure(known: dict[str, Any] | None, message: str) -> PhoundryError:
+    return from_dict(known or {"message": message, "remedy": "Apply the same file again."})

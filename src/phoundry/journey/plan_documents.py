@@ -1,0 +1,201 @@
+"""The plan of Azure ML's documents: one resource each."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from phoundry.errors import Fault
+from phoundry.journey.planning import (
+    Planned,
+    Reading,
+    asset_of,
+    changes_between,
+    data_item,
+    there,
+)
+from phoundry.services import (
+    connections,
+    data,
+    deployments,
+    endpoints,
+    forecast,
+    jobs,
+    models,
+)
+from phoundry.services.context import Context
+from phoundry.specs.connection import ConnectionSpec
+from phoundry.specs.deployment import Deployment, DeploymentSpec
+from phoundry.specs.documents import DataDocument, ModelDocument
+from phoundry.specs.endpoint import EndpointSpec
+from phoundry.specs.job import FineTuningJobSpec, Job
+from phoundry.specs.names import split_version
+from phoundry.specs.plan import Action, Change, Declared, Forecast
+
+
+def plan_data(context: Context, declared: Declared, planned: Planned) -> None:
+    wanted = DataDocument.model_validate(declared.spec)
+    reading = Reading(wanted.format, wanted.mapping, wanted.skip_bad, wanted.test_size, wanted.seed)
+    found = asset_of(context, wanted.name, reading, declared.facts)
+    if found is None and declared.facts and declared.facts.sha256 is None:
+        named = [each for each in data.listing(context) if each.name == wanted.name]
+        found = next((each for each in named if each.source == wanted.source), None)
+    data_item(context, planned, wanted.name, found, reading, declared.facts)
+
+
+def plan_job(context: Context, declared: Declared, planned: Planned) -> None:
+    """A job is created once: what a document changes later has no effect, and the plan says so."""
+    wanted = FineTuningJobSpec.model_validate(declared.spec)
+    name = str(wanted.name)
+    found = there(lambda: jobs.show(context, name))
+    if found is not None:
+        states: dict[str, Action] = {
+            "Completed": "nothing",
+            "Failed": "resume",
+            "Canceled": "resume",
+        }
+        changes = _against(found, wanted)
+        reason = f"it is {found.status}"
+        if changes:
+            reason += "; a job never changes: give it another name to train with what is new"
+        action = states.get(found.status, "follow")
+        planned.add("job", name, action, reason=reason, changes=changes)
+        return
+    waits = _waits(planned, ("data", wanted.training_data), ("model", wanted.model))
+    if wanted.validation_data:
+        waits += _waits(planned, ("data", wanted.validation_data))
+    planned.add(
+        "job", name, "create", waits_for=waits, forecast=_forecast(context, planned, wanted)
+    )
+
+
+def _against(found: Job, wanted: FineTuningJobSpec) -> list[Change]:
+    """The parameters that the document has and the job has not."""
+    written = wanted.hyperparameters
+    ran = {key: found.parameters.get(key) for key in written}
+    same = {key for key in written if str(ran[key]).lower() == str(written[key]).lower()}
+    numbers = {key for key in written if _number(ran[key]) == _number(written[key]) is not None}
+    differing = written.keys() - same - numbers
+    changes = [Change(field=key, old=ran[key], new=written[key]) for key in sorted(differing)]
+    if split_version(found.training_data)[0] != split_version(wanted.training_data)[0]:
+        old, new = found.training_data, wanted.training_data
+        changes.append(Change(field="training_data", old=old, new=new))
+    return changes
+
+
+def _number(value: Any) -> float | None:
+    try:
+        return float(value)
+    except (TypeError, ValueError):
+        return None
+
+
+def _forecast(context: Context, planned: Planned, wanted: FineTuningJobSpec) -> Forecast | None:
+    if planned.coming("model", wanted.model):
+        return None
+    asset = None
+    if not planned.coming("data", wanted.training_data):
+        asset = data.show(context, wanted.training_data)
+    return forecast.training(
+        context, wanted.model, wanted.hyperparameters, asset=asset, train_bytes=0
+    )
+
+
+def _waits(planned: Planned, *needs: tuple[Any, str]) -> list[str]:
+    return [
+        f"{kind}/{split_version(name)[0]}" for kind, name in needs if planned.coming(kind, name)
+    ]
+
+
+def plan_model(context: Context, declared: Declared, planned: Planned) -> None:
+    wanted = ModelDocument.model_validate(declared.spec)
+    versions = [each for each in models.listing(context) if each.name == wanted.name]
+    origin = wanted.job or wanted.path
+    found = next((each for each in versions if origin in (each.job, each.path)), None)
+    if found is not None and found.status != "Failed":
+        action: Action = "nothing" if found.status == "Ready" else "follow"
+        planned.add("model", f"{found.name}:{found.version}", action, reason=found.status.lower())
+        return
+    waits: list[str] = []
+    if wanted.job:
+        waits = _waits(planned, ("job", wanted.job))
+        if not waits:
+            jobs.show(context, wanted.job)
+    following = max((int(each.version) for each in versions if each.status != "Failed"), default=0)
+    planned.add(
+        "model",
+        f"{wanted.name}:{following + 1}",
+        "create" if found is None else "resume",
+        reason=f"from {'job ' if wanted.job else ''}{origin}",
+        waits_for=waits,
+    )
+
+
+def plan_endpoint(context: Context, declared: Declared, planned: Planned) -> None:
+    wanted = EndpointSpec.model_validate(declared.spec)
+    found = there(lambda: endpoints.show(context, wanted.name))
+    if found is None or found.provisioning_state == "Deleting":
+        reason = "with two new keys"
+        changes = [Change(field="traffic", new=wanted.traffic)] if wanted.traffic else []
+        planned.add("endpoint", wanted.name, "create", reason=reason, changes=changes)
+        return
+    new: dict[str, Any] = {"description": wanted.description, "tags": wanted.tags}
+    old: dict[str, Any] = {"description": found.description, "tags": found.tags}
+    if wanted.traffic:  # none written: what it has stays
+        old["traffic"] = {name: share for name, share in found.traffic.items() if share}
+        new["traffic"] = {name: share for name, share in wanted.traffic.items() if share}
+    changes = changes_between(old, new)
+    planned.add("endpoint", wanted.name, "change" if changes else "nothing", changes=changes)
+
+
+def plan_deployment(context: Context, declared: Declared, planned: Planned) -> None:
+    wanted = DeploymentSpec.model_validate(declared.spec)
+    name = f"{wanted.endpoint_name}/{wanted.name}"
+    found = there(lambda: deployments.show(context, wanted.endpoint_name, wanted.name))
+    if found is None:
+        waits = _waits(planned, ("endpoint", wanted.endpoint_name), ("model", wanted.model))
+        if not planned.coming("endpoint", wanted.endpoint_name):
+            endpoints.show(context, wanted.endpoint_name)
+        planned.add("deployment", name, "create", waits_for=waits, reason=f"serves {wanted.model}")
+        return
+    for field, old, new in _fixed(found, wanted):
+        reason = (
+            f"deployment {name} has the {field} '{old}', the document '{new}'; it stays as it is"
+        )
+        remedy = "give the new one another name, and move the traffic"
+        planned.faults.append(Fault(f"{name} {field}", f"{reason}: {remedy}"))
+    changes = changes_between(
+        {
+            **found.defaults.model_dump(mode="json"),
+            "description": found.description,
+            "tags": found.tags,
+        },
+        {
+            **wanted.defaults.model_dump(mode="json"),
+            "description": wanted.description,
+            "tags": wanted.tags,
+        },
+    )
+    states: dict[str, Action] = {"Failed": "resume", "Creating": "follow"}
+    action = states.get(found.provisioning_state, "change" if changes else "nothing")
+    planned.add("deployment", name, action, changes=changes)
+
+
+def _fixed(found: Deployment, wanted: DeploymentSpec) -> list[tuple[str, Any, Any]]:
+    """What differs and cannot change while a deployment serves."""
+    name, version = split_version(wanted.model)
+    pairs: list[tuple[str, Any, Any]] = [
+        ("engine", found.engine, wanted.engine),
+        ("context_length", found.context_length, wanted.context_length),
+    ]
+    served = split_version(found.model)
+    if served[0] != name or (version is not None and served[1] != version):
+        pairs.append(("model", found.model, wanted.model))
+    return [pair for pair in pairs if pair[1] != pair[2]]
+
+
+def plan_connection(context: Context, declared: Declared, planned: Planned) -> None:
+    wanted = ConnectionSpec.model_validate(declared.spec)
+    fields = connections.differences(context, wanted)
+    action: Action = "create" if fields is None else "change" if fields else "nothing"
+    changes = [Change(field=field) for field in fields or []]
+    planned.add("connection", wanted.name, action, changes=changes)

@@ -1,0 +1,168 @@
+"""What a fine-tune will take, before anything of it is started. Nothing is written here."""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from sqlalchemy import select
+from sqlalchemy.orm import Session
+
+from phoundry.compute import machine
+from phoundry.errors import InvalidInput, PhoundryError
+from phoundry.models import catalog
+from phoundry.services import bases, data
+from phoundry.services.context import Context
+from phoundry.specs.data import DataAsset
+from phoundry.specs.finetune import FineTuneParameters, resolve
+from phoundry.specs.plan import Forecast
+from phoundry.store.tables import JobRow
+from phoundry.training.estimate import ModelShape, estimate_memory
+from phoundry.training.machine import machine_recommendation
+
+# English chats as JSON lines, with SmolLM2's tokenizer and template (measured on the FAQ of the
+# demonstration); used until the tokenizer is here and the data are checked.
+BYTES_PER_TOKEN = 3.8
+COUNTED_BYTES = 8_000_000  # so much is rendered and counted within a second or two
+PACKED = 0.95  # share of a pack that is filled, where the lengths are not known
+
+
+@dataclass(frozen=True, slots=True)
+class Tokens:
+    """Of one epoch. `steps`: of one epoch, where the lengths are known."""
+
+    count: int
+    exact: bool
+    steps: int | None = None
+
+
+def training(
+    context: Context,
+    model: str,
+    finetune: dict[str, Any],
+    *,
+    asset: DataAsset | None,
+    train_bytes: int,
+) -> Forecast:
+    """Tokens, steps, memory and time of training `model`.
+
+    Args:
+        finetune: the parameters that the user wrote.
+        asset: the data where they are checked already.
+        train_bytes: else, about how many bytes of them are trained on.
+
+    Raises:
+        NotFound: the model. InvalidInput: the parameters.
+    """
+    with context.begin("models/read") as session:
+        bases.check(session, context, model)
+        config = bases.config(session, context, model)
+        checkpoint = bases.made(session, context, model)
+    parameters, _ = resolve(
+        finetune,
+        model=catalog.recommended(config or model),
+        machine=machine_recommendation(),
+        where="finetune",
+    )
+    tokens = _tokens(context, parameters, checkpoint, asset, train_bytes)
+    found = Forecast(epochs=parameters.num_train_epochs)
+    if tokens:
+        per_epoch = tokens.steps or _steps(tokens.count, parameters)
+        by_epochs = max(1, round(per_epoch * parameters.num_train_epochs))
+        found.tokens, found.about = tokens.count, not tokens.exact
+        found.steps = parameters.max_steps if parameters.max_steps > 0 else by_epochs
+        found.epochs = round(found.steps / per_epoch, 2)
+    _add_memory(found, config, parameters)
+    _add_time(context, found, model, parameters)
+    return found
+
+
+def _tokens(
+    context: Context,
+    parameters: FineTuneParameters,
+    checkpoint: Path | None,
+    asset: DataAsset | None,
+    train_bytes: int,
+) -> Tokens | None:
+    if asset is not None and checkpoint is not None and asset.train.bytes <= COUNTED_BYTES:
+        path = data.split_path(context, asset, "train")
+        assert path is not None  # noqa: S101 - every asset has a training split
+        return _counted(path, checkpoint, parameters)
+    size = asset.train.bytes if asset else train_bytes
+    return Tokens(round(size / BYTES_PER_TOKEN), exact=False) if size else None
+
+
+def _counted(path: Path, checkpoint: Path, parameters: FineTuneParameters) -> Tokens | None:
+    """Counted as the trainer will, pack by pack."""
+    from phoundry.training.examples import read_samples
+    from phoundry.training.packing import EpochOrder
+
+    longest = ModelShape.from_config(_config(checkpoint)).context_length
+    if parameters.max_seq_length > 0:
+        longest = min(longest, parameters.max_seq_length)
+    try:
+        samples = read_samples(path, checkpoint, longest=longest)
+    except PhoundryError:  # the job itself says why
+        return None
+    order = EpochOrder(
+        samples.lengths,
+        capacity=max([parameters.pack_length, *samples.lengths]) if parameters.packing else None,
+        batch=parameters.per_device_train_batch_size * parameters.gradient_accumulation_steps,
+        seed=parameters.seed,
+    )
+    return Tokens(samples.tokens, exact=True, steps=order.steps_per_epoch)
+
+
+def _config(checkpoint: Path) -> dict[str, Any]:
+    from phoundry.files import read_json
+
+    return read_json(checkpoint / "config.json") or {}
+
+
+def _steps(tokens: int, parameters: FineTuneParameters) -> int:
+    """Optimizer steps of one epoch with about so many tokens."""
+    batch = parameters.per_device_train_batch_size * parameters.gradient_accumulation_steps
+    return max(1, math.ceil(tokens / (parameters.pack_length * PACKED * batch)))
+
+
+def _add_memory(
+    found: Forecast, config: dict[str, Any] | None, parameters: FineTuneParameters
+) -> None:
+    found.available_bytes = machine.available_memory()
+    if config is None:
+        return
+    try:
+        shape = ModelShape.from_config(config)
+    except KeyError as missing:
+        raise InvalidInput(f"The model's config.json has no {missing}.") from None
+    row_tokens = parameters.pack_length * parameters.per_device_train_batch_size
+    found.memory_bytes = estimate_memory(shape, parameters, row_tokens=row_tokens)
+    found.fits = found.memory_bytes <= found.available_bytes
+
+
+def _add_time(
+    context: Context, found: Forecast, model: str, parameters: FineTuneParameters
+) -> None:
+    """From the newest finished job of this home with the same model and method."""
+    with context.begin("jobs/read") as session:
+        measured = _measured(session, context, model, parameters)
+    if measured is None or found.tokens is None:
+        return
+    job, speed = measured
+    found.tokens_per_second, found.basis = speed, f"as job {job} ran here"
+    found.seconds = found.tokens * found.epochs / speed
+
+
+def _measured(
+    session: Session, context: Context, model: str, parameters: FineTuneParameters
+) -> tuple[str, float] | None:
+    pinned = bases.pinned(session, context, model)
+    query = select(JobRow).filter_by(workspace=context.workspace, status="Completed")
+    for row in session.scalars(query.order_by(JobRow.id.desc())):
+        same = row.parameters.get("apply_lora") == parameters.apply_lora
+        speed = row.progress.get("tokens_per_second")
+        if row.spec.get("model") == pinned and same and speed:
+            return row.name, float(speed)
+    return None
