@@ -8,7 +8,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from phoundry.data import check_messages, iter_messages, read_messages, rows
+from phoundry.data import check_messages, iter_messages, read_messages, refusals
+from phoundry.data.containers import records
 from phoundry.errors import InvalidInput, NotFound
 from tests.data.chats import steady
 from tests.data.conftest import WriteRows
@@ -82,9 +83,9 @@ def test_a_tool_message_and_a_system_message_are_known(write_rows: WriteRows) ->
             "messages[0]: content is not text but null",
         ),
         (
-            {"messages": [USER | {"name": "Ann"}, ANSWER]},
+            {"messages": [USER | {"nam": "Ann"}, ANSWER]},
             "unknown message key",
-            'messages[0] has the unknown key "name"',
+            'messages[0] has the unknown key "nam"',
         ),
         (
             b'{"messages": [{"role": "user", "content": "\\ud800"}]}',
@@ -142,7 +143,7 @@ def test_every_bad_row_is_counted_and_grouped(write_rows: WriteRows) -> None:
 def test_so_many_faults_are_kept_and_all_are_counted(
     write_rows: WriteRows, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(rows, "MAX_FAULTS", 3)
+    monkeypatch.setattr(refusals, "MAX_FAULTS", 3)
     result = read_messages(write_rows(*[b"{"] * 8))
     assert (result.refused, len(result.faults), result.total) == (8, 3, 8)
 
@@ -150,7 +151,7 @@ def test_so_many_faults_are_kept_and_all_are_counted(
 def test_a_row_that_is_too_long_is_refused_and_the_next_is_read(
     write_rows: WriteRows, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(rows, "MAX_ROW_BYTES", len(json.dumps(GOOD)) + 1)
+    monkeypatch.setattr(records, "MAX_ROW_BYTES", len(json.dumps(GOOD)) + 1)
     for length in range(60, 400):
         result = read_messages(write_rows(b"x" * 3 * length, GOOD))
         assert result.rows == [GOOD]

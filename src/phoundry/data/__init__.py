@@ -8,37 +8,64 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
-from phoundry.data.row import ChatMessage, Row
+from phoundry.data.mapping import parse_mapping
+from phoundry.data.reader import RowReader, open_rows
+from phoundry.data.refusals import Refusals
+from phoundry.data.row import (
+    AnyRow,
+    ChatMessage,
+    PreferenceRow,
+    RefusedRow,
+    Row,
+    ToolCall,
+    line_digest,
+    row_digest,
+    to_jsonl,
+    to_line,
+)
 from phoundry.data.rows import (
     Checked,
     ReadResult,
-    RefusedRow,
     check_messages,
     iter_messages,
     read_messages,
 )
-from phoundry.data.splits import Split, split, to_jsonl
+from phoundry.data.sources import SourceFile, expand
+from phoundry.data.splits import Split, split, test_places
 
 if TYPE_CHECKING:
     from phoundry.data.examples import Examples, render_rows, truncate
     from phoundry.data.tokenizer import ChatTokenizer, Example
 
 __all__ = [
+    "AnyRow",
     "ChatMessage",
     "ChatTokenizer",
     "Checked",
     "Example",
     "Examples",
+    "PreferenceRow",
     "ReadResult",
+    "Refusals",
     "RefusedRow",
     "Row",
+    "RowReader",
+    "SourceFile",
     "Split",
+    "ToolCall",
     "check_messages",
+    "expand",
     "iter_messages",
+    "line_digest",
+    "open_rows",
+    "parse_mapping",
     "read_messages",
     "render_rows",
+    "row_digest",
     "split",
+    "test_places",
     "to_jsonl",
+    "to_line",
     "truncate",
 ]
 
