@@ -26,6 +26,7 @@ BODIES: dict[tuple[str, str], dict[str, Any]] = {
         "endpoint_name": "faq",
         "model": "smollm2-135m-instruct",
     },
+    ("PATCH", "/api/endpoints/{endpoint}/deployments/{name}"): {"defaults": {"temperature": 1}},
     ("POST", "/api/connections"): {"name": "faq"},
     ("PUT", "/api/connections/{name}"): {"name": "faq"},
     ("PUT", "/api/flows/settings"): {"path": "/f"},

@@ -11,9 +11,9 @@ from sqlalchemy import select
 from sqlalchemy.orm import Session
 
 from phoundry.compute import machine, workers
-from phoundry.errors import InsufficientResources, InvalidInput, PhoundryError, from_dict
+from phoundry.errors import InsufficientResources, PhoundryError, from_dict
 from phoundry.files import read_json
-from phoundry.services import bases, deployments, tasks
+from phoundry.services import bases, defaults, deployments, tasks
 from phoundry.services.context import Context, now, record
 from phoundry.services.reconcile.isolation import each
 from phoundry.store.tables import DeploymentRow, EndpointRow
@@ -21,8 +21,7 @@ from phoundry.store.tables import DeploymentRow, EndpointRow
 GRACE = timedelta(seconds=15)
 MAX_FAILURES = 5  # in a row
 STEADY_SECONDS = 60.0  # a replica that served for so long ends a row of failures
-CONTEXT = 4096  # tokens of one conversation, where the model takes as many
-SLOTS = 4  # conversations decoded together; each holds CONTEXT tokens of memory
+SLOTS = 4  # conversations decoded together; each holds its context in memory
 
 
 def tick(context: Context) -> None:
@@ -66,14 +65,8 @@ def _start(session: Session, context: Context, row: DeploymentRow) -> None:
             return
         files = {"gguf_path": str(gguf)}
     config: dict[str, Any] = read_json(checkpoint / "config.json") or {}
-    longest = int(config.get("max_position_embeddings", CONTEXT))
     asked: int | None = row.spec["context_length"]
-    if asked and asked > longest:
-        raise InvalidInput(
-            f"A context of {asked} tokens was asked for; '{row.spec['model']}' takes {longest}.",
-            remedy="Delete this deployment and create it with a smaller --context-length.",
-        )
-    context_length = asked or min(CONTEXT, longest)
+    context_length = defaults.context_length(row.spec["model"], asked, config)
     check_memory(row.spec["model"], checkpoint, files)
     spec = {
         "name": f"{row.endpoint}/{row.name}",
@@ -84,6 +77,7 @@ def _start(session: Session, context: Context, row: DeploymentRow) -> None:
         "context_length": context_length,
         "slots": min(row.spec["request_settings"]["max_concurrent_requests_per_instance"], SLOTS),
         "threads": machine.cores(),
+        "defaults": defaults.of(row),
         "token": context.vault.decrypt(row.token),
     }
     pid = workers.start(Path(row.run_dir), "phoundry.serving.replica", spec)
@@ -94,6 +88,7 @@ def _start(session: Session, context: Context, row: DeploymentRow) -> None:
 def _watch(session: Session, context: Context, row: DeploymentRow) -> None:
     state = workers.inspect(Path(row.run_dir))
     if state.running:
+        defaults.deliver(row)  # a change may have been cut off between the row and the replica
         if state.ready and row.replica != "ready":
             row.replica, row.state, row.error = "ready", "Succeeded", None
             _note(session, context, row, "ready", "The replica answers.")
