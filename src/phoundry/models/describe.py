@@ -82,7 +82,7 @@ def of_local(source: ModelSource) -> Described:
 def of_config(name: str, config: Mapping[str, Any], **facts: Any) -> Described:
     """A model that `config` (its config.json) describes; `facts` are fields of `CatalogModel`.
 
-    `parameters` are computed from the config where they are not given.
+    `parameters` are computed from the config; those of `facts` count where it is not known how.
     """
     text = catalog.text_config(config)
     values: dict[str, Any] = {
@@ -94,7 +94,7 @@ def of_config(name: str, config: Mapping[str, Any], **facts: Any) -> Described:
     }
     reason = catalog.obstacle(config)
     known = text if text.get("model_type") in _COUNTED else None
-    if known is not None and not facts.get("parameters"):
+    if known is not None:
         try:
             facts["parameters"] = catalog.count_parameters(known)
         except (KeyError, TypeError, ValueError) as error:

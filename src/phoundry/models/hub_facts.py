@@ -2,154 +2,116 @@
 
 from __future__ import annotations
 
-import os
 from pathlib import Path
-from typing import Any
+from typing import Any, cast
 
-from phoundry.errors import InvalidInput, MissingDependency, NotFound, PhoundryError, Unavailable
-from phoundry.files import read_json
+from phoundry.errors import InvalidInput, MissingDependency, Unavailable
+from phoundry.files import read_json, write_json
+from phoundry.hub import cache
+from phoundry.hub.download import download
+from phoundry.hub.kinds import MODEL
+from phoundry.hub.listing import Listing, list_files, patiently
+from phoundry.hub.place import address
+from phoundry.hub.trouble import explained
 from phoundry.models import describe
-from phoundry.models.checkpoints import PICKLES
+from phoundry.models.snapshots import refuse
 
-_SMALL = ("config.json", "tokenizer_config.json", "chat_template.jinja")
-_SECONDS = 10.0
+_SMALL = frozenset({"config.json", "tokenizer_config.json", "chat_template.jinja"})
+_FACTS = "facts.json"  # what the hub itself told, beside the small files
 
 
-def look(hub_id: str, cache: Path) -> describe.Described:
-    """What the hub and the model's small files tell; they are kept under `cache`.
+def look(hub_id: str, cache_dir: Path) -> describe.Described:
+    """What the hub and the model's small files tell; they are kept under `cache_dir`.
 
-    HF_ENDPOINT, HF_TOKEN and HF_HUB_OFFLINE are respected. Without the network, what an earlier
-    look has kept is used.
+    `HF_ENDPOINT`, `HF_TOKEN`, `HF_HOME` and `HF_HUB_OFFLINE` are respected. Without the network
+    what an earlier look has kept is used, or what the user's cache of Hugging Face holds.
 
     Raises:
-        NotFound: the hub has no such model, or not for this token.
-        InvalidInput: the hub's model has no config.json, or a damaged one.
+        NotFound, Forbidden: the hub has no such model, or not for this token.
         Unavailable: the hub cannot be reached and nothing is kept.
+        InvalidInput: the model has no config.json, or a damaged one.
+        MissingDependency: `huggingface_hub` is not installed.
     """
-    folder = cache / "hub-facts" / hub_id.replace("/", "--")
-    facts: dict[str, Any] = {}
+    folder = cache_dir / "hub-facts" / hub_id.replace("/", "--")
+    notes: list[str] = []
     try:
-        facts = _fetch(hub_id, folder)
+        _bring(hub_id, folder)
+    except ModuleNotFoundError as error:
+        missing = MissingDependency.extra  # named first: ruff takes `.extra(…)` for Django's
+        raise missing(str(error.name), "train", "Looking at a model of the hub") from None
     except Unavailable:
-        if not (folder / "config.json").is_file():
+        kept = _kept(hub_id, folder)
+        if kept is None:
             raise
-        facts["notes"] = ["The hub cannot be reached; this is what an earlier look has kept."]
-    config: Any = read_json(folder / "config.json")
+        folder = kept
+        notes.append("The hub cannot be reached: this is what was kept of it here.")
+    config = read_json(folder / "config.json")
     if not isinstance(config, dict):
         raise InvalidInput(
             f"The hub's model '{hub_id}' has no config.json that can be read.",
             remedy="Choose a model in Hugging Face's format, or name a .gguf file of it.",
         )
-    refused: list[str] = facts.pop("refused", [])
-    if "auto_map" in config:
-        facts.setdefault("notes", []).append(
-            "Its config.json names Python of its own (auto_map), which is never run."
-        )
+    known = cast("dict[str, Any]", config)
+    facts = cast("dict[str, Any]", read_json(folder / _FACTS) or {})
+    refused = str(facts.pop("refused", "") or "")
+    if "auto_map" in known:
+        refused = refused or "Its config.json wants to run Python of its own (auto_map)."
     described = describe.of_config(
         hub_id,
-        config,  # pyright: ignore[reportUnknownArgumentType]
+        known,
         source=f"hub:{hub_id}",
         sources=[f"hub:{hub_id}"],
+        notes=notes,
         **facts,
         **describe.template_facts(describe.read_template(folder)),
     )
     if refused and described.view.usable:
-        described.view.usable, described.view.obstacle = False, " ".join(refused)
+        described.view.usable, described.view.obstacle = False, refused
     return described
 
 
-def _fetch(hub_id: str, folder: Path) -> dict[str, Any]:
-    """Fields of `CatalogModel` from the hub's description; the small files go to `folder`."""
+def _bring(hub_id: str, folder: Path) -> None:
+    """Fetch the small files into `folder`, and keep what the hub itself tells beside them."""
+    listing = list_files(hub_id, MODEL)
+    small = [file for file in listing.files if file.path in _SMALL]
+    download(listing, small, folder, say=lambda _: None)
+    write_json(folder / _FACTS, {**_of_files(listing), **_of_card(hub_id)})
+
+
+def _of_files(listing: Listing) -> dict[str, Any]:
+    top = [file for file in listing.files if "/" not in file.path]
+    # Mistral's repositories hold the same weights a second time, as `consolidated`.
+    weights = [file for file in top if file.path.startswith("model")]
+    size = sum(file.size for file in weights if file.path.endswith(".safetensors"))
+    facts: dict[str, Any] = {"download_bytes": size or None}
     try:
-        from huggingface_hub import (
-            HfApi,
-            hf_hub_download,  # pyright: ignore[reportUnknownVariableType]
-        )
-        from huggingface_hub import errors as hub
-    except ModuleNotFoundError as error:
-        missing = MissingDependency.extra
-        raise missing(str(error.name), "train", "Looking at a model of the hub") from None
-    from httpx import HTTPError
-
-    offline = os.environ.get("HF_HUB_OFFLINE", "").upper() in ("1", "ON", "YES", "TRUE")
-    if offline:
-        raise _unreachable(hub_id, "HF_HUB_OFFLINE is set")
-    # Named at each call: the library reads its environment once, when it is imported.
-    where = os.environ.get("HF_ENDPOINT") or None
-    token = os.environ.get("HF_TOKEN") or None
-    try:
-        info: Any = HfApi(endpoint=where, token=token).model_info(
-            hub_id, files_metadata=True, timeout=_SECONDS
-        )
-        names = set(_sizes(info))
-        folder.mkdir(parents=True, exist_ok=True)
-        for name in _SMALL:
-            if name in names:
-                hf_hub_download(
-                    hub_id,
-                    name,
-                    local_dir=folder,
-                    endpoint=where,
-                    token=token,
-                    etag_timeout=_SECONDS,
-                )
-    except hub.GatedRepoError:
-        raise _gated(hub_id, where) from None
-    except (hub.RepositoryNotFoundError, hub.HFValidationError, hub.RevisionNotFoundError):
-        raise NotFound(
-            f"The hub has no model '{hub_id}', or not for this token.",
-            remedy="Check the id; for a private model set HF_TOKEN. `phoundry model list` shows "
-            "models that are known.",
-        ) from None
-    except (hub.OfflineModeIsEnabled, hub.LocalEntryNotFoundError, HTTPError, OSError) as error:
-        raise _unreachable(hub_id, type(error).__name__) from error
-    return _facts(info)
+        refuse(listing)
+    except InvalidInput as error:
+        facts["refused"] = str(error)
+    return facts
 
 
-def _facts(info: Any) -> dict[str, Any]:
+def _of_card(hub_id: str) -> dict[str, Any]:
+    """Licence, gate and number of weights, as the hub tells them of the model."""
+    from huggingface_hub import HfApi
+
+    api = HfApi(endpoint=address(), library_name="phoundry")
+    with explained(hub_id, MODEL):
+        info: Any = patiently(lambda: api.model_info(hub_id, timeout=15))
     card: Any = info.card_data or {}
     licence = card.get("license")
     if licence == "other":
         licence = card.get("license_name") or licence
-    files = _sizes(info)
-    weights = {name: size for name, size in files.items() if name.endswith(".safetensors")}
-    # Mistral's repositories hold the same weights a second time.
-    weights = {
-        name: size for name, size in weights.items() if "consolidated" not in name
-    } or weights
-    refused: list[str] = []
-    if not weights:
-        pickles = sorted(name for name in files if name.endswith(PICKLES))
-        found = f" Found {', '.join(pickles[:3])}, which run code when read." if pickles else ""
-        refused.append(f"The hub's files hold no .safetensors.{found}")
-    stored: Any = info.safetensors
     return {
         "licence": licence if isinstance(licence, str) else None,
         "licence_url": card.get("license_link"),
-        "gated": bool(info.gated) if info.gated is not None else None,
-        "download_bytes": sum(weights.values()) or None,
-        "parameters": None if stored is None else stored.total,
-        "refused": refused,
+        "gated": None if info.gated is None else bool(info.gated),
+        "parameters": info.safetensors.total if info.safetensors else None,
     }
 
 
-def _sizes(info: Any) -> dict[str, int]:
-    """Bytes of each file, by name."""
-    siblings: list[Any] = info.siblings or []
-    return {str(file.rfilename): int(file.size or 0) for file in siblings}
-
-
-def _gated(hub_id: str, endpoint: str | None) -> PhoundryError:
-    page = f"{endpoint or 'https://huggingface.co'}/{hub_id}"
-    return NotFound(
-        f"The hub's model '{hub_id}' is gated: its licence must be accepted first.",
-        remedy=f"Accept it at {page} and set HF_TOKEN to a token of that account.",
-    )
-
-
-def _unreachable(hub_id: str, reason: str) -> Unavailable:
-    return Unavailable(
-        f"The hub cannot be asked about '{hub_id}' ({reason}).",
-        remedy="Check the network, HF_ENDPOINT and HF_HUB_OFFLINE, or name a local folder. "
-        "`phoundry model list` needs no hub.",
-    )
+def _kept(hub_id: str, folder: Path) -> Path | None:
+    """Where an earlier look, or the user's own cache, has the model's config.json."""
+    snapshot = cache.snapshot(hub_id, MODEL)
+    places = [folder] if snapshot is None else [folder, snapshot]
+    return next((place for place in places if (place / "config.json").is_file()), None)

@@ -34,5 +34,9 @@ ENTRIES = (
         gated=True,
         aliases=("mistral", "mistral-7b", "mistral-7b-instruct", "mistral:7b"),
         recommended=CUSTOMARY,
+        notes=(
+            "Its template writes a system message only where the conversation ends with the user: "
+            "in rows to learn from it is left out.",
+        ),
     ),
 )
