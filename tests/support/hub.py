@@ -23,9 +23,11 @@ from pathlib import Path
 from typing import Any
 from urllib.parse import parse_qs, unquote, urlsplit
 
+import pytest
+
 from tests.support.hub_faults import Drop, Fault, Oversized, Refuse, Stall, WrongBytes
 
-__all__ = ["Drop", "Hub", "Oversized", "Refuse", "Repo", "Stall", "WrongBytes", "serve"]
+__all__ = ["Drop", "Hub", "Oversized", "Refuse", "Repo", "Stall", "WrongBytes", "point", "serve"]
 
 LFS = (".safetensors", ".bin", ".gguf", ".parquet", ".zst", ".gz", ".zip", ".arrow")
 
@@ -122,6 +124,17 @@ class Hub:
         return None
 
 
+def point(monkeypatch: pytest.MonkeyPatch, address: str, folder: Path) -> None:
+    """This process's environment: the hub at `address`, a cache in `folder`, nobody's token."""
+    for name in ("HF_TOKEN", "HUGGING_FACE_HUB_TOKEN", "HF_HUB_OFFLINE", "HF_HUB_CACHE"):
+        monkeypatch.delenv(name, raising=False)
+    monkeypatch.setenv("HF_ENDPOINT", address)
+    monkeypatch.setenv("HF_HOME", str(folder / "hf"))
+    monkeypatch.setattr("huggingface_hub.constants.HF_TOKEN_PATH", str(folder / "no-token"))
+    monkeypatch.setattr("phoundry.hub.receive.FIRST_WAIT", 0.01)
+    monkeypatch.setattr("phoundry.hub.listing.FIRST_WAIT", 0.01)
+
+
 @contextmanager
 def serve(repos: Mapping[str, Repo]) -> Generator[Hub]:
     """Serve `repos` (by their ids) on a free port of this machine."""
@@ -172,6 +185,9 @@ class _Handler(BaseHTTPRequestHandler):
         return self._refused(status, "RepoNotFound", "Repository not found")
 
     def _api(self, hub_id: str, repo: Repo, rest: str, query: dict[str, list[str]]) -> None:
+        fault = self.hub.next_fault(f"/{self.path.strip('/')}")
+        if isinstance(fault, Refuse):
+            return self._refused(fault.status, fault.code, "Refused by the test")
         if repo.private and self._token() != repo.token:
             return self._refused(401, "RepoNotFound", "Repository not found")
         verb, _, tail = rest.partition("/")

@@ -13,7 +13,7 @@ from phoundry.hub.place import address, offline
 from phoundry.hub.trouble import explained
 
 _ATTEMPTS = 4
-_FIRST_WAIT = 0.5  # seconds; each further one is twice as long
+FIRST_WAIT = 0.5  # seconds; each further one is twice as long
 _PASSING = (408, 425, 429, 500, 502, 503, 504)  # answers that may be another one soon
 
 T = TypeVar("T")
@@ -75,7 +75,7 @@ def patiently(ask: Callable[[], T]) -> T:
     from httpx import ConnectError, HTTPError, HTTPStatusError
     from huggingface_hub.errors import HfHubHTTPError
 
-    wait = _FIRST_WAIT
+    wait = FIRST_WAIT
     for _ in range(_ATTEMPTS - 1):
         try:
             return ask()

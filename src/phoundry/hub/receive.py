@@ -18,12 +18,12 @@ if TYPE_CHECKING:
     import httpx
 
 ATTEMPTS = 6  # in a row without a byte
-_FIRST_WAIT = 0.5  # seconds; each further one is twice as long
+FIRST_WAIT = 0.5  # seconds; each further one is twice as long
 _PASSING = (408, 425, 429, 500, 502, 503, 504)
 
 
 class Lied(Exception):
-    """The hub sends another number of bytes than it lists."""
+    """The hub has another number of bytes than it lists."""
 
 
 def receive(
@@ -39,13 +39,13 @@ def receive(
     `ATTEMPTS` in a row have brought nothing.
 
     Raises:
-        Lied: more bytes than are listed. Unavailable: the attempts are used up.
+        Lied: more bytes than are listed, or fewer. Unavailable: the attempts are used up.
         OSError: of the disk. httpx.HTTPError: answers that will not change, such as 401.
     """
     import httpx
 
     part.touch()
-    vain, wait = 0, _FIRST_WAIT
+    vain, wait = 0, FIRST_WAIT
     with _client() as client:
         while (before := part.stat().st_size) != file.size:
             try:
@@ -58,7 +58,7 @@ def receive(
             have = part.stat().st_size
             if have == file.size:
                 return
-            vain, wait = (0, _FIRST_WAIT) if have > before else (vain + 1, wait * 2)
+            vain, wait = (0, FIRST_WAIT) if have > before else (vain + 1, wait * 2)
             if vain >= ATTEMPTS:
                 raise Unavailable(
                     f"The download of {file.path} of {listing.hub_id} broke off {vain} times: "
@@ -79,10 +79,8 @@ def _stream(
     have = part.stat().st_size
     headers = {"Range": f"bytes={have}-"} if have else {}
     with client.stream("GET", url, headers=headers) as response:
-        if response.status_code == 416:  # a part that this hub cannot go on from
-            part.unlink()
-            part.touch()
-            return
+        if response.status_code == 416:
+            raise Lied(f"the hub lists {file.path} with {file.size:,} bytes and has not so many")
         if response.status_code in _PASSING:
             response.raise_for_status()
         hf_raise_for_status(response)
