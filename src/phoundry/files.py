@@ -11,20 +11,26 @@ import tempfile
 from collections.abc import Generator
 from contextlib import contextmanager
 from pathlib import Path
-from typing import Any
+from typing import Any, BinaryIO
 
 PRIVATE = 0o600
 
 
 def write_atomic(path: Path, content: bytes | str, *, mode: int = 0o644) -> None:
     """Replace `path` with `content`. Readers see the old bytes or the new ones, never a part."""
-    data = content.encode() if isinstance(content, str) else content
+    with atomic_file(path, mode=mode) as file:
+        file.write(content.encode() if isinstance(content, str) else content)
+
+
+@contextmanager
+def atomic_file(path: Path, *, mode: int = 0o644) -> Generator[BinaryIO]:
+    """Yield a file whose bytes become `path` when the block ends well; else nothing has changed."""
     path.parent.mkdir(parents=True, exist_ok=True)
     handle, temporary = tempfile.mkstemp(dir=path.parent, prefix=f".{path.name}.")
     try:
         with os.fdopen(handle, "wb") as file:
             os.fchmod(file.fileno(), mode)
-            file.write(data)
+            yield file
             file.flush()
             os.fsync(file.fileno())
         Path(temporary).replace(path)
@@ -55,7 +61,7 @@ def atomic_folder(destination: Path) -> Generator[Path]:
     has left of its work on the same destination is removed.
     """
     destination.parent.mkdir(parents=True, exist_ok=True)
-    _remove_orphans(destination)
+    remove_orphans(destination)
     prefix = f".{destination.name}.{os.getpid()}."
     working = Path(tempfile.mkdtemp(dir=destination.parent, prefix=prefix))
     try:
@@ -77,12 +83,18 @@ def atomic_folder(destination: Path) -> Generator[Path]:
     sync_folder(destination.parent)
 
 
-def _remove_orphans(destination: Path) -> None:
-    """Remove working folders whose process is gone: of a base model they take gigabytes."""
+def remove_orphans(destination: Path) -> None:
+    """Remove working files and folders of `destination` whose process is gone.
+
+    They are called `.NAME.PID.…`, and of a base model they take gigabytes.
+    """
     pattern = re.compile(rf"\.{re.escape(destination.name)}\.(\d+)\.\w+")
-    for folder in destination.parent.iterdir():
-        if (match := pattern.fullmatch(folder.name)) and not _exists(int(match[1])):
-            shutil.rmtree(folder, ignore_errors=True)
+    for entry in destination.parent.iterdir():
+        if (match := pattern.fullmatch(entry.name)) and not _exists(int(match[1])):
+            if entry.is_dir():
+                shutil.rmtree(entry, ignore_errors=True)
+            else:
+                entry.unlink(missing_ok=True)
 
 
 def _exists(pid: int) -> bool:

@@ -41,6 +41,7 @@ class FakeApi:
     chats: list[dict[str, Any]] = field(default_factory=list)
     log: str = "line 1\nline 2\n"
     seen: list[tuple[str, str]] = field(default_factory=list)
+    uploads: dict[str, bytes] = field(default_factory=dict)
     catalog: list[dict[str, Any]] = field(default_factory=list)
 
     def handle(self, method: str, path: str, query: dict[str, str], body: Any) -> Any:
@@ -59,8 +60,11 @@ class FakeApi:
             return self.chunk(query)
         if parts[0] == "jobs" and parts[2:] == ["cancel"]:
             return self.update("jobs", parts[1], {"status": "CancelRequested"})
+        if parts == ["data", "files"]:
+            self.uploads[hashlib.sha256(body).hexdigest()] = body
+            return {"sha256": hashlib.sha256(body).hexdigest(), "bytes": len(body)}
         if parts == ["data"] and method == "POST":
-            return self.create_data(query, body)
+            return self.create_data(body)
         if method == "POST":
             return self.create(parts[0], body)
         if len(parts) == 1:
@@ -79,18 +83,21 @@ class FakeApi:
         self.resources.setdefault(kind, {})[name] = made
         return made
 
-    def create_data(self, query: dict[str, str], content: bytes) -> dict[str, Any]:
+    def create_data(self, body: dict[str, Any]) -> dict[str, Any]:
         known = self.resources.setdefault("data", {})
-        version = str(int(known.get(query["name"], {"version": "0"})["version"]) + 1)
+        name, (file,) = body["name"], body["files"]
+        content = self.uploads.pop(file["sha256"])
+        version = str(int(known.get(name, {"version": "0"})["version"]) + 1)
         split = {"rows": content.count(b"\n"), "bytes": len(content), "sha256": "s"}
-        known[query["name"]] = {
-            **query,
+        known[name] = {
+            **body,
+            **file,
             "version": version,
-            "sha256": hashlib.sha256(content).hexdigest(),
+            "format": body["format"] or "messages",
             "train": split,
             "created_at": CREATED,
         }
-        return known[query["name"]]
+        return known[name]
 
     def new_jobs(self, name: str, body: dict[str, Any]) -> dict[str, Any]:
         parameters = body.get("hyperparameters", {})
@@ -213,7 +220,7 @@ class _Handler(BaseHTTPRequestHandler):
             if self.headers.get("authorization") != f"Bearer {TOKEN}":
                 raise Unauthenticated("The token is missing or wrong.")
             query = {key: values[0] for key, values in parse_qs(url.query).items()}
-            raw = url.path == "/api/data"
+            raw = url.path == "/api/data/files"
             body = content if raw else json.loads(content) if content else None
             return self._send(200, self.api.handle(self.command, url.path, query, body))
         except PhoundryError as error:

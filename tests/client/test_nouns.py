@@ -9,7 +9,7 @@ import pytest
 from phoundry.client import Client
 from phoundry.client.jobs import follow_log
 from phoundry.client.waiting import wait_for
-from phoundry.errors import InvalidInput, NotFound, Unavailable, UsageError
+from phoundry.errors import InvalidInput, NotFound, Unavailable
 from phoundry.specs.deployment import DeploymentSpec
 from phoundry.specs.endpoint import EndpointSpec
 from phoundry.specs.job import FineTuningJobSpec, Job, LogChunk
@@ -74,7 +74,7 @@ def test_wrong_shares_never_leave_this_process(client: Client, api: FakeApi) -> 
 def test_a_source_that_is_no_file(client: Client, tmp_path: Path) -> None:
     with pytest.raises(NotFound, match=r"nothing\.jsonl"):
         client.data.create("faq", tmp_path / "nothing.jsonl")
-    with pytest.raises(UsageError, match="folder"):
+    with pytest.raises(InvalidInput, match="holds no data file"):
         client.data.create("faq", tmp_path)
 
 

@@ -25,13 +25,18 @@ from phoundry.server.launch import ServerInfo
 from phoundry.settings import Home
 from tests.client.fake_api import TOKEN, FakeApi, serve
 
-CHAT = {"messages": [{"role": "user", "content": "hi"}, {"role": "assistant", "content": "ho"}]}
+
+def chat(number: int) -> dict[str, Any]:
+    asked, said = f"hi {number}", f"ho {number}"
+    return {
+        "messages": [{"role": "user", "content": asked}, {"role": "assistant", "content": said}]
+    }
 
 
 def write_rows(home: Home, count: int = 5) -> Any:
     home.root.mkdir(parents=True, exist_ok=True)
     file = home.root / "chats.jsonl"
-    file.write_text("\n".join(json.dumps(CHAT) for _ in range(count)) + "\n")
+    file.write_text("\n".join(json.dumps(chat(number)) for number in range(count)) + "\n")
     return file
 
 

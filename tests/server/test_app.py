@@ -115,13 +115,25 @@ def test_what_is_not_json_or_too_large(owner: TestClient) -> None:
 
 
 def test_data_goes_in_and_comes_out(owner: TestClient) -> None:
-    content = "".join(json.dumps(CHAT) + "\n" for _ in range(5))
-    query = {"name": "faq", "filename": "faq.jsonl", "test_size": 0.2}
-    made = owner.post("/api/data", params=query, content=content)
+    rows = [
+        {"messages": [{"role": "user", "content": f"{n}?"}, {"role": "assistant", "content": "y"}]}
+        for n in range(5)
+    ]
+    content = "".join(json.dumps(row) + "\n" for row in rows)
+    kept = owner.post("/api/data/files", params={"filename": "faq.jsonl"}, content=content)
+    assert kept.status_code == 201
+    assert kept.json()["bytes"] == len(content)
+    files = [{"filename": "faq.jsonl", "sha256": kept.json()["sha256"]}]
+    made = owner.post("/api/data", json={"name": "faq", "files": files})
     assert made.status_code == 201
     assert made.json()["train"]["rows"] == 4
-    rows = owner.get("/api/data/faq/rows", params={"split": "test"}).json()
-    assert rows == [CHAT]
+    (held_out,) = owner.get("/api/data/faq/rows", params={"split": "test"}).json()
+    train = owner.get("/api/data/faq/export", params={"split": "train"})
+    assert train.headers["content-type"].startswith("application/jsonl")
+    exported = [json.loads(line) for line in train.text.splitlines()]
+    assert exported == [row for row in rows if row != held_out]
+    assert owner.delete("/api/data/faq", params={"version": "1"}).json() == ["faq:1"]
+    assert owner.get("/api/data/faq").status_code == 404
 
 
 def test_a_connections_secret_is_answered_to_one_route_alone(owner: TestClient) -> None:

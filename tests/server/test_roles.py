@@ -16,6 +16,7 @@ from tests.server.test_app import routes
 
 # What each route that reads a body takes; the names need not be there.
 BODIES: dict[tuple[str, str], dict[str, Any]] = {
+    ("POST", "/api/data"): {"name": "faq", "files": [{"filename": "f", "sha256": "0" * 64}]},
     ("POST", "/api/jobs"): {"model": "m", "training_data": "d"},
     ("POST", "/api/models"): {"name": "m", "job": "j"},
     ("POST", "/api/endpoints"): {"name": "faq"},
@@ -37,7 +38,7 @@ BODIES: dict[tuple[str, str], dict[str, Any]] = {
         "flow_path": "/f",
     },
 }
-QUERY = {"name": "faq", "filename": "faq.jsonl", "path": "/f"}
+QUERY = {"name": "faq", "filename": "faq.jsonl", "path": "/f", "other": "faq", "model": "m"}
 
 
 def app_of(home: Home, principal: Principal) -> FastAPI:

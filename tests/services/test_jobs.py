@@ -5,19 +5,19 @@ from pathlib import Path
 import pytest
 
 from phoundry.errors import Conflict, InsufficientResources, InvalidInput, NotFound
-from phoundry.services import data, jobs
+from phoundry.services import jobs
 from phoundry.services.context import Context
 from phoundry.services.reconcile import deployments as reconcile
 from phoundry.services.reconcile import jobs as reconcile_jobs
-from phoundry.specs.data import DataSpec
 from phoundry.specs.job import FineTuningJobSpec, Job
+from tests.support.assets import make_asset
 
 MODEL = "smollm2-135m-instruct"
 
 
 @pytest.fixture
 def faq(context: Context, chats: bytes) -> str:
-    return data.create(context, DataSpec(name="faq", filename="faq.jsonl"), chats).name
+    return make_asset(context, chats).name
 
 
 def create(context: Context, **changes: object) -> Job:

@@ -13,11 +13,11 @@ from phoundry.errors import NotFound
 from phoundry.services import connections, data, deployments, endpoints, jobs, models
 from phoundry.services.context import Context
 from phoundry.settings import Home
-from phoundry.specs.data import DataSpec
 from phoundry.specs.deployment import DeploymentSpec
 from phoundry.specs.endpoint import EndpointSpec
 from phoundry.specs.job import FineTuningJobSpec
 from phoundry.specs.names import AssetName, EndpointName
+from tests.support.assets import make_asset
 
 MODEL = "smollm2-135m-instruct"
 ENDPOINT_NAMES = st.from_regex(r"\A[a-zA-Z][-a-zA-Z0-9]{1,30}[a-zA-Z0-9]\Z")
@@ -44,7 +44,7 @@ def test_names_and_folders_are_one_to_one(pairs: list[tuple[str, str]]) -> None:
 
 
 def test_the_longest_name_has_a_folder(context: Context, chats: bytes) -> None:
-    data.create(context, DataSpec(name="faq", filename="faq.jsonl"), chats)
+    make_asset(context, chats)
     folders: set[str] = set()
     for last in "ab":
         spec = FineTuningJobSpec(name="x" * 254 + last, model=MODEL, training_data="faq")
@@ -82,7 +82,7 @@ def test_names_that_are_paths_or_more_are_no_names(kind: object, name: str) -> N
     "name", ["' OR '1'='1", "x'; DROP TABLE jobs; --", '" OR 1=1 --', "%", "faq:1 OR 1=1", "\x00"]
 )
 def test_a_name_is_never_sql(context: Context, chats: bytes, name: str) -> None:
-    data.create(context, DataSpec(name="faq", filename="faq.jsonl"), chats)
+    make_asset(context, chats)
     for look in (data.show, jobs.show, endpoints.show, connections.show, models.show):
         with pytest.raises(NotFound):
             look(context, name)

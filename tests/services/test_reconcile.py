@@ -11,7 +11,7 @@ from typing import Any
 import pytest
 
 from phoundry.errors import Conflict, InvalidInput
-from phoundry.services import data, deployments, endpoints, jobs, models, routing, tasks
+from phoundry.services import deployments, endpoints, jobs, models, routing, tasks
 from phoundry.services.context import Context
 from phoundry.services.reconcile import deployments as reconcile_deployments
 from phoundry.services.reconcile import gateway as reconcile_gateway
@@ -19,7 +19,6 @@ from phoundry.services.reconcile import jobs as reconcile_jobs
 from phoundry.services.reconcile import models as reconcile_models
 from phoundry.services.reconcile import tasks as reconcile_tasks
 from phoundry.serving.gateway.routes import load_routes
-from phoundry.specs.data import DataSpec
 from phoundry.specs.deployment import Deployment, DeploymentSpec
 from phoundry.specs.endpoint import EndpointSpec
 from phoundry.specs.job import FineTuningJobSpec, Job
@@ -27,6 +26,7 @@ from phoundry.specs.model import Model, ModelSpec
 from phoundry.spool import Spool
 from phoundry.store.tables import DeploymentRow, JobRow, ModelRow
 from tests.services.fake_workers import MODEL, FakeWorkers
+from tests.support.assets import make_asset
 
 
 def tick(context: Context, times: int = 1) -> None:
@@ -54,7 +54,7 @@ def change(context: Context, table: Any, name: str, **values: Any) -> None:
 
 @pytest.fixture
 def faq(context: Context, chats: bytes) -> str:
-    return data.create(context, DataSpec(name="faq", filename="faq.jsonl"), chats).name
+    return make_asset(context, chats).name
 
 
 @pytest.fixture

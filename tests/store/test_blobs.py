@@ -24,3 +24,17 @@ def test_bytes_come_back_under_their_hash(tmp_path: Path, content: bytes) -> Non
 def test_nothing_but_a_known_hash_is_found(tmp_path: Path, digest: str) -> None:
     with pytest.raises(NotFound):
         Blobs(tmp_path).path(digest)
+
+
+@settings(suppress_health_check=[HealthCheck.function_scoped_fixture], deadline=None)
+@given(content=st.binary(max_size=500))
+def test_a_file_is_taken_in_under_its_hash(tmp_path: Path, content: bytes) -> None:
+    blobs = Blobs(tmp_path / "blobs")
+    for _ in range(2):  # the second time it is there already
+        source = tmp_path / "source"
+        source.write_bytes(content)
+        digest = blobs.put_file(source)
+        assert not source.exists()
+        assert digest == hashlib.sha256(content).hexdigest()
+        assert blobs.path(digest).read_bytes() == content
+    assert digest == blobs.put(content)

@@ -6,9 +6,9 @@ set of rules and one wire form, whoever asks.
 
 from __future__ import annotations
 
-import io
 import json as json_text
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Generator, Iterator, Mapping
+from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any, TypeVar, cast
 from urllib.parse import quote
 
@@ -73,8 +73,9 @@ class Transport:
         *,
         params: Mapping[str, Any] | None = None,
         json: Any = None,
-        content: io.BufferedIOBase | None = None,
+        content: Any = None,
         starts: bool = False,
+        timeout: float | None = None,
     ) -> Any:
         """Send one request and return the JSON that comes back.
 
@@ -82,6 +83,7 @@ class Transport:
             params: query; a value of None is left out.
             content: an open file to send as the body.
             starts: the call needs a control plane: start one if none runs.
+            timeout: seconds that the answer may take, if not the usual ones.
 
         Raises:
             PhoundryError: the error that the server answered, of its own class.
@@ -89,19 +91,52 @@ class Transport:
         """
         import httpx
 
+        seconds = timeout or (READ_SECONDS if content is None else UPLOAD_SECONDS)
+        options: dict[str, Any] = {
+            "params": {key: value for key, value in (params or {}).items() if value is not None},
+            "json": json,
+            "content": content,
+            "timeout": httpx.Timeout(seconds, connect=CONNECT_SECONDS),
+        }
+        return self._reach(
+            lambda http: _answer(http.request(method, path, **options)), starts=starts
+        )
+
+    @contextmanager
+    def stream(
+        self, path: str, *, params: Mapping[str, Any] | None = None
+    ) -> Generator[Iterator[bytes]]:
+        """GET `path` as pieces of bytes, while they come. Raises as `request` does."""
+        import httpx
+
         query = {key: value for key, value in (params or {}).items() if value is not None}
+        timeout = httpx.Timeout(READ_SECONDS, connect=CONNECT_SECONDS)
+
+        def ask(http: httpx.Client) -> httpx.Response:
+            request = http.build_request("GET", path, params=query, timeout=timeout)
+            return http.send(request, stream=True)
+
+        response = self._reach(ask)
+        try:
+            if not response.is_success:
+                response.read()
+                raise error_of(response.status_code, response.text)
+            yield response.iter_bytes()
+        finally:
+            response.close()
+
+    def _reach(self, ask: Callable[[httpx.Client], Any], *, starts: bool = False) -> Any:
+        """What `ask` gets from the control plane, or from the services in this process.
+
+        Raises:
+            Unavailable: nothing answers.
+        """
+        import httpx
+
         for attempt in (1, 2):
             http = self._client(starts=starts)
-            timeout = UPLOAD_SECONDS if content is not None else READ_SECONDS
             try:
-                response = http.request(
-                    method,
-                    path,
-                    params=query,
-                    json=json,
-                    content=content,
-                    timeout=httpx.Timeout(timeout, connect=CONNECT_SECONDS),
-                )
+                return ask(http)
             except httpx.ConnectError:
                 # Nothing was sent. This home's control plane may have moved or gone: look again.
                 if self._named or attempt == 2:
@@ -113,8 +148,6 @@ class Transport:
                     f"The control plane at {http.base_url} did not answer ({reason}).",
                     remedy="Look with `phoundry status`; its log is in the home's logs folder.",
                 ) from None
-            else:
-                return _answer(response)
         raise AssertionError("unreachable")
 
     def start(self, *, port: int | None = None, gateway_port: int | None = None) -> ServerInfo:

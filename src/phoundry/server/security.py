@@ -10,8 +10,9 @@ from phoundry.errors import PhoundryError, TooLarge, Unauthenticated
 from phoundry.serving.hosts import HostCheck
 
 OPEN_PATHS = frozenset({"/healthz"})
-MAX_BODY = 1 << 30  # bytes; data sets are uploaded through the API
+MAX_BODY = 4 << 30  # bytes of one file; it is streamed to disk
 MAX_JSON = 4 << 20
+UPLOADS = "/api/data/files"
 
 
 class Guard:
@@ -34,7 +35,7 @@ class Guard:
             else:
                 headers = dict(scope["headers"])
                 self._check_token(headers)
-                limit = MAX_BODY if scope["path"] == "/api/data" else MAX_JSON
+                limit = MAX_BODY if scope["path"] == UPLOADS else MAX_JSON
                 _check_length(headers, limit)
         except PhoundryError as error:
             await _answer(send, error)
@@ -86,7 +87,12 @@ def _check_length(headers: dict[bytes, bytes], limit: int) -> None:
 
 
 def _too_large(size: str, limit: int) -> TooLarge:
-    return TooLarge(f"The body has {size} bytes; {limit:,} are the limit.")
+    remedy = (
+        "Compress the file (.gz, .zst), or split it into several and give their folder."
+        if limit == MAX_BODY
+        else None
+    )
+    return TooLarge(f"The body has {size} bytes; {limit:,} are the limit.", remedy=remedy)
 
 
 async def _answer(send: Any, error: PhoundryError) -> None:

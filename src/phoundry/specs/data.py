@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from datetime import datetime
-from typing import Literal, get_args
+from typing import Any, Literal, get_args
 
 from pydantic import Field
 
@@ -26,6 +26,13 @@ class DataFile(Spec):
 
     filename: str = Field(description="As the user calls it, for messages and lineage")
     sha256: str = Field(pattern=r"^[0-9a-f]{64}$")
+
+
+class Upload(View):
+    """What became of a file that was handed over."""
+
+    sha256: str
+    bytes: int
 
 
 class DataSpec(Spec):
@@ -85,4 +92,67 @@ class DataAsset(View):
     description: str = ""
     tags: dict[str, str] = Field(default_factory=dict[str, str])
     created_at: datetime
+    notices: list[str] = Field(default_factory=list[str])
+
+
+class Change(View):
+    """One thing in which two assets differ."""
+
+    field: str
+    before: Any = None
+    after: Any = None
+
+
+class DataDiff(View):
+    """Two assets compared. A row is the same where its canonical bytes are."""
+
+    before: str
+    after: str
+    added: int
+    removed: int
+    kept: int
+    moved: int = Field(description="Of the kept, those that changed from one split to the other")
+    added_rows: list[dict[str, Any]] = Field(default_factory=list[dict[str, Any]])
+    removed_rows: list[dict[str, Any]] = Field(default_factory=list[dict[str, Any]])
+    changes: list[Change] = Field(default_factory=list[Change])
+
+
+class Token(View):
+    """One token of a row. Characters that take several tokens stand with the last of them."""
+
+    id: int
+    text: str
+    learnt: bool = Field(description="Whether the model learns to say it")
+
+
+class Bucket(View):
+    """Rows of more tokens than the bucket before, and at most `tokens`."""
+
+    tokens: int
+    rows: int
+
+
+class TokenReport(View):
+    """An asset's rows as one model sees them.
+
+    While the model's files are being fetched, `ready` is false and the rest is empty.
+    """
+
+    asset: str
+    model: str
+    split: str
+    ready: bool = True
+    limit: int = Field(default=0, description="Tokens that a row may have")
+    limit_of: str = Field(default="", description="Who says so: the model, or the user")
+    rows: int = 0
+    tokens: int = Field(default=0, description="Of all rows, whole")
+    learnt: int = Field(default=0, description="Of these, those that the model learns to say")
+    p50: int = 0
+    p95: int = 0
+    longest: int = 0
+    too_long: int = Field(default=0, description="Rows over the limit")
+    shortened: int = Field(default=0, description="Of these, those that lose trailing turns")
+    dropped: int = Field(default=0, description="Of these, those left out: no exchange fits")
+    buckets: list[Bucket] = Field(default_factory=list[Bucket])
+    examples: list[list[Token]] = Field(default_factory=list[list[Token]])
     notices: list[str] = Field(default_factory=list[str])

@@ -48,12 +48,22 @@ class DataAssetRow(Row, Base):
     __table_args__ = (UniqueConstraint("workspace", "name", "version"),)
     name: Mapped[str] = mapped_column(String(255))
     version: Mapped[int]
+    type: Mapped[str] = mapped_column(String(32), default="chat")
     filename: Mapped[str] = mapped_column(Text)
+    source: Mapped[str] = mapped_column(Text, default="")
     sha256: Mapped[str] = mapped_column(String(64))
+    format: Mapped[str] = mapped_column(String(32), default="messages")
+    container: Mapped[str] = mapped_column(String(32), default="jsonl")
+    mapping: Mapped[dict[str, Any]] = mapped_column(default=dict)
     train: Mapped[dict[str, Any]]
     test: Mapped[dict[str, Any] | None] = mapped_column(JSON)
     test_size: Mapped[float]
     seed: Mapped[int]
+    rows_read: Mapped[int] = mapped_column(default=0)
+    skipped: Mapped[int] = mapped_column(default=0)
+    skipped_rows: Mapped[list[Any]] = mapped_column(default=list)
+    duplicates: Mapped[int] = mapped_column(default=0)
+    notices: Mapped[list[Any]] = mapped_column(default=list)
     description: Mapped[str] = mapped_column(Text, default="")
     tags: Mapped[dict[str, Any]] = mapped_column(default=dict)
 
