@@ -26,6 +26,19 @@ LONG: dict[str, Any] = {
 }
 
 
+# What a kind has of its own: Gemma's sixth layer sees everything, the others eight tokens.
+OWN: dict[str, dict[str, Any]] = {
+    "mistral": {"sliding_window": None},
+    "gemma3_text": {
+        "head_dim": 16,
+        "query_pre_attn_scalar": 16,
+        "num_hidden_layers": 7,
+        "sliding_window": 8,
+        "tie_word_embeddings": True,
+    },
+}
+
+
 def build(kind: str, folder: Path, seed: int = 0, **changes: Any) -> Path:
     """A checkpoint of `kind` in `folder`: 2 layers, hidden 64, 4 heads over 2 groups, bfloat16."""
     import torch
@@ -45,6 +58,7 @@ def build(kind: str, folder: Path, seed: int = 0, **changes: Any) -> Path:
         "pad_token_id": tokenizer.pad_id,
         "tie_word_embeddings": kind == "llama",
         **({"head_dim": 16} if kind in ("llama", "qwen3") else {}),
+        **OWN.get(kind, {}),
         # Large enough that the answers of two different models differ.
         "initializer_range": 0.15,
         **changes,

@@ -15,7 +15,7 @@ OUTER = ["model.embed_tokens.weight", "model.norm.weight", "lm_head.weight"]
 @pytest.mark.parametrize("name", ARCHITECTURES)
 def test_names_are_those_of_the_gguf_package(name: str) -> None:
     kind = architecture(name)
-    reference = get_tensor_name_map(MODEL_ARCH[name.upper()], 12)
+    reference = get_tensor_name_map(MODEL_ARCH[kind.gguf.upper()], 12)
     for ours in [*OUTER, *(f"model.layers.11.{part}" for part in kind.layer)]:
         theirs = reference.get_name(ours, try_suffixes=(".weight", ".bias"))
         assert kind.gguf_name(ours) == theirs

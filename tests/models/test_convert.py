@@ -30,6 +30,12 @@ LLAMA3 = {
     }
 }
 LINEAR = {"rope_parameters": {"rope_type": "linear", "rope_theta": 10000.0, "factor": 4.0}}
+GEMMA_SCALED = {
+    "rope_parameters": {
+        "full_attention": {"rope_type": "linear", "factor": 8.0, "rope_theta": 1e6},
+        "sliding_attention": {"rope_type": "default", "rope_theta": 1e4},
+    }
+}
 CASES: dict[str, tuple[str, dict[str, Any]]] = {
     "llama": ("llama", {}),
     "llama-untied": ("llama", {"tie_word_embeddings": False, "num_key_value_heads": 4}),
@@ -41,6 +47,13 @@ CASES: dict[str, tuple[str, dict[str, Any]]] = {
     "phi3-partial-tied": ("phi3", {"partial_rotary_factor": 0.75, "tie_word_embeddings": True}),
     "qwen2": ("qwen2", {}),
     "qwen3": ("qwen3", {"head_dim": 32}),
+    "mistral": ("mistral", {"head_dim": 32}),
+    "gemma3": ("gemma3_text", {}),
+    "gemma3-one-group": (
+        "gemma3_text",
+        {"num_key_value_heads": 1, "head_dim": 32, "query_pre_attn_scalar": 32},
+    ),
+    "gemma3-scaled": ("gemma3_text", GEMMA_SCALED),
 }
 PROMPT = [5, 77, 130, 41, 200, 9, 310, 66, 12, 250, 91, 33]
 
@@ -265,7 +278,7 @@ def test_float32_weights_survive_the_way_through_gguf(tiny: Maker, tmp_path: Pat
     """Names, permutation and shapes: back from GGUF is what went in."""
     from phoundry.models.from_gguf import write_checkpoint
 
-    for kind in ("llama", "phi3", "qwen2", "qwen3"):
+    for kind in ("llama", "phi3", "qwen2", "qwen3", "gemma3_text"):
         convert(tiny(kind), tmp_path / f"{kind}.gguf", "F32")
         (tmp_path / kind).mkdir()
         write_checkpoint(tmp_path / f"{kind}.gguf", tmp_path / kind)

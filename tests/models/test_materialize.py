@@ -34,7 +34,7 @@ def logits(folder: Path) -> torch.Tensor:
         return AutoModelForCausalLM.from_pretrained(folder, dtype=torch.float32)(IDS).logits
 
 
-@pytest.mark.parametrize("kind", ["llama", "phi3", "qwen2", "qwen3"])
+@pytest.mark.parametrize("kind", ["llama", "phi3", "qwen2", "qwen3", "mistral", "gemma3_text"])
 def test_a_gguf_file_becomes_the_checkpoint_it_was_made_from(
     kind: str, tiny: Maker, tmp_path: Path
 ) -> None:

@@ -58,7 +58,7 @@ def test_merging_is_pefts(
     assert changed == len(read_adapter(lora))
 
 
-@pytest.mark.parametrize("kind", ["llama", "phi3"])
+@pytest.mark.parametrize("kind", ["llama", "phi3", "mistral", "gemma3_text"])
 def test_logits_are_those_of_the_adapted_model(
     kind: str, tiny: Maker, adapter: Maker, tmp_path: Path
 ) -> None:

@@ -10,7 +10,7 @@ from typing import Any
 
 import pytest
 import torch
-from transformers import LlamaConfig, LlamaForCausalLM, Phi3Config, Phi3ForCausalLM
+from transformers import AutoConfig, AutoModelForCausalLM
 
 from phoundry.training.examples import Sample
 from tests.support.tiny_tokenizer import make_tiny_tokenizer
@@ -25,6 +25,16 @@ SIZES: dict[str, Any] = {
     # Larger than the default, so that the loss and its gradients are far from trivial.
     "initializer_range": 0.2,
 }
+# What a kind has of its own: windows shorter than the longest conversation of the tests.
+OWN: dict[str, dict[str, Any]] = {
+    "mistral": {"sliding_window": 6},
+    "gemma3_text": {
+        "head_dim": 8,
+        "query_pre_attn_scalar": 12,  # another one than the head's width
+        "num_hidden_layers": 7,
+        "sliding_window": 6,
+    },
+}
 CheckpointMaker = Callable[..., Path]
 
 
@@ -36,7 +46,7 @@ def seeded() -> None:
 
 @pytest.fixture(scope="session")
 def checkpoint_maker(tmp_path_factory: pytest.TempPathFactory) -> CheckpointMaker:
-    """`make("llama" | "phi3", tied=…)`: a checkpoint folder, made once a session."""
+    """`make("llama" | "phi3" | …, tied=…)`: a checkpoint folder, made once a session."""
     made: dict[tuple[str, bool], Path] = {}
 
     def make(kind: str, *, tied: bool = False) -> Path:
@@ -60,10 +70,13 @@ def _save_model(folder: Path, kind: str, tied: bool) -> Path:
         "tie_word_embeddings": tied,
     }
     torch.manual_seed(7)
-    if kind == "phi3":
-        model: Any = Phi3ForCausalLM(Phi3Config(**common))
-    else:
-        model = LlamaForCausalLM(LlamaConfig(**common))
+    model: Any = AutoModelForCausalLM.from_config(
+        AutoConfig.for_model(kind, **{**common, **OWN.get(kind, {})})
+    )
+    with torch.no_grad():  # norms begin as ones or zeros, which would hide mistakes
+        for name, weight in model.named_parameters():
+            if "norm" in name and kind in OWN:
+                weight.add_(0.2 * torch.randn(weight.shape))
     model.save_pretrained(folder)
     return folder
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from pathlib import Path
 from typing import Any
 
@@ -18,7 +19,8 @@ from phoundry.training.examples import Sample
 from phoundry.training.model import TunedModel, read_config
 from tests.training.conftest import CheckpointMaker
 
-CASES = [("llama", False), ("llama", True), ("phi3", False)]
+KINDS = ["llama", "phi3", "mistral", "gemma3_text"]
+CASES = [*((kind, False) for kind in KINDS[:3]), ("llama", True), ("gemma3_text", True)]
 
 
 def _reference_loss(model: Any, samples: list[Sample]) -> Tensor:
@@ -74,7 +76,7 @@ def _randomise_adapters(model: Any) -> None:
             torch.nn.init.normal_(weight, std=0.1)
 
 
-@pytest.mark.parametrize("kind", ["llama", "phi3"])
+@pytest.mark.parametrize("kind", KINDS)
 def test_lora_loss_and_gradients_equal_plain_peft(
     kind: str, checkpoint_maker: CheckpointMaker, samples: list[Sample]
 ) -> None:
@@ -95,7 +97,7 @@ def test_lora_loss_and_gradients_equal_plain_peft(
     _assert_same(_gradients(tuned.causal, ours), _gradients(base, expected))
 
 
-@pytest.mark.parametrize("kind", ["llama", "phi3"])
+@pytest.mark.parametrize("kind", KINDS)
 def test_packed_equals_one_at_a_time(
     kind: str, checkpoint_maker: CheckpointMaker, samples: list[Sample]
 ) -> None:
@@ -106,6 +108,18 @@ def test_packed_equals_one_at_a_time(
     torch.testing.assert_close(packed, single, rtol=1e-5, atol=1e-5)
     ours, theirs = _gradients(tuned.causal, packed), _gradients(tuned.causal, single)
     _assert_same({n: g.clone() for n, g in ours.items()}, theirs)
+
+
+@pytest.mark.parametrize(
+    "change", [{"final_logit_softcapping": 30.0}, {"use_bidirectional_attention": True}]
+)
+def test_what_the_loss_would_pass_over_is_refused(
+    change: dict[str, Any], checkpoint_maker: CheckpointMaker, tmp_path: Path
+) -> None:
+    config = json.loads((checkpoint_maker("gemma3_text", tied=True) / "config.json").read_text())
+    (tmp_path / "config.json").write_text(json.dumps({**config, **change}))
+    with pytest.raises(InvalidInput, match=next(iter(change))):
+        read_config(tmp_path)
 
 
 def test_dropout_goes_through_pefts_own_layer(
@@ -187,7 +201,7 @@ def test_code_in_a_checkpoint_is_refused(tmp_path: Path) -> None:
 
 def test_an_unknown_architecture_is_refused_with_the_known_ones(tmp_path: Path) -> None:
     (tmp_path / "config.json").write_text('{"model_type": "gemma2"}')
-    with pytest.raises(InvalidInput, match="'gemma2' cannot be tuned here, only llama"):
+    with pytest.raises(InvalidInput, match="'gemma2' cannot be tuned here, only gemma3_text"):
         read_config(tmp_path)
 
 

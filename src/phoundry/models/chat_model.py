@@ -92,7 +92,8 @@ class ChatModel(PythonModel):
             {"role": str(each["role"]), "content": str(each.get("content") or "")}
             for each in messages
         ]
-        control = [str(token) for token in self._tokenizer.added_tokens_decoder.values()]
+        added = self._tokenizer.added_tokens_decoder.values()
+        control = [str(token) for token in added if token.special]
         for place, turn in enumerate(turns):
             if found := [token for token in control if token in turn["content"]]:
                 raise ValueError(

@@ -35,7 +35,7 @@ PICKLES = (".bin", ".pt", ".pth", ".pkl", ".pickle", ".ckpt", ".joblib", ".npy")
 
 
 def read_config(folder: Path) -> dict[str, Any]:
-    """config.json of a checkpoint.
+    """config.json of a checkpoint, with what transformers takes for keys that it leaves out.
 
     Raises:
         InvalidInput: not there, not an object, asks for code of its own, or of an architecture that
@@ -45,14 +45,14 @@ def read_config(folder: Path) -> dict[str, Any]:
     if not config:
         raise InvalidInput(f"{folder} holds no config.json.")
     refuse_code(folder)
-    architecture(str(config.get("model_type")))
+    kind = architecture(str(config.get("model_type")))
     if quantized := config.get("quantization_config"):
         raise InvalidInput(
             f"The weights in {folder} are quantised ({_method(quantized)}).",
             remedy="Use the model's unquantised checkpoint (float32, float16 or bfloat16), or a "
             ".gguf file of it; Phoundry quantises when it converts.",
         )
-    return config
+    return {**kind.defaults, **config}
 
 
 def _method(quantized: Any) -> str:

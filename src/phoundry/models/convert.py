@@ -18,11 +18,11 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from phoundry.errors import InvalidInput
-from phoundry.files import sha256_file, sync_file, sync_folder
+from phoundry.files import remove_orphans, sha256_file, sync_file, sync_folder
 from phoundry.models.architectures import Architecture, architecture, permute
 from phoundry.models.checkpoints import read_config, unchanged
 from phoundry.models.gguf_metadata import add_shape, rope_tensors
-from phoundry.models.gguf_vocab import add_tokenizer
+from phoundry.models.gguf_vocab import add_tokenizer, check_tokenizer
 from phoundry.models.quantize import FILE_TYPES, kind_for, quantize
 from phoundry.models.tensors import Weights
 from phoundry.spool import Spool
@@ -68,13 +68,13 @@ def convert(
     kind = architecture(config["model_type"])
     tensors = _plan(Weights(checkpoint_dir), kind, config)
     with _atomic_file(gguf_path) as temporary:
-        writer = GGUFWriter(temporary, kind.name)
+        writer = GGUFWriter(temporary, kind.gguf)
         try:
             writer.add_name(_safe_name(name or checkpoint_dir.name, checkpoint_dir))
             writer.add_file_type(FILE_TYPES[quantization])
             writer.add_quantization_version(2)
-            add_shape(writer, config)
-            notices = add_tokenizer(writer, checkpoint_dir, config)
+            notices = add_shape(writer, config, kind)
+            notices += add_tokenizer(writer, checkpoint_dir, config)
             _write(writer, tensors, quantization)
         finally:
             writer.close()
@@ -88,12 +88,13 @@ def convert(
 
 
 def check_convertible(checkpoint_dir: Path) -> None:
-    """Raise InvalidInput if names or shapes in the checkpoint are not those of its architecture.
+    """Raise InvalidInput if the checkpoint lacks tensors, or has others, or more tokens than rows.
 
     Nothing is read but headers, and nothing is written.
     """
     config = read_config(checkpoint_dir)
     _plan(Weights(checkpoint_dir), architecture(config["model_type"]), config)
+    check_tokenizer(checkpoint_dir, config)
 
 
 def _safe_name(name: str, checkpoint_dir: Path) -> str:
@@ -126,19 +127,21 @@ def _plan(weights: Weights, kind: Architecture, config: dict[str, Any]) -> list[
         target = kind.gguf_name(name)
         if target is None:
             raise InvalidInput(
-                f"The checkpoint holds the tensor '{name}', which llama.cpp's {kind.name} has not.",
+                f"The checkpoint holds the tensor '{name}', which llama.cpp's {kind.gguf} has not.",
                 remedy="Merge adapters first; quantised checkpoints cannot be converted.",
             )
         found.add(name)
-        heads = kind.rotated_heads(name, config)
-        tensors.append(_Tensor(target, weights.info(name).shape, _maker(weights, name, heads)))
+        make = _maker(weights, name, kind.rotated_heads(name, config), kind.offset(name))
+        tensors.append(_Tensor(target, weights.info(name).shape, make))
     _check_complete(found, kind, config, tied=tied)
     return tensors
 
 
-def _maker(weights: Weights, name: str, heads: int | None) -> Callable[[], Floats]:
+def _maker(weights: Weights, name: str, heads: int | None, offset: float) -> Callable[[], Floats]:
     def make() -> Floats:
         values = weights.floats(name)
+        if offset:
+            values = values + values.dtype.type(offset)
         return permute(values, heads) if heads else values
 
     return make
@@ -184,7 +187,8 @@ def _write(writer: GGUFWriter, tensors: list[_Tensor], quantization: str) -> Non
 def _atomic_file(path: Path) -> Generator[Path]:
     """A temporary file beside `path` that takes its place when the block ends well."""
     path.parent.mkdir(parents=True, exist_ok=True)
-    handle, name = tempfile.mkstemp(dir=path.parent, prefix=f".{path.name}.")
+    remove_orphans(path)  # what a killed conversion left: gigabytes
+    handle, name = tempfile.mkstemp(dir=path.parent, prefix=f".{path.name}.{os.getpid()}.")
     os.close(handle)
     temporary = Path(name)
     try:

@@ -14,7 +14,7 @@ import shutil
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any, Literal, cast
 
 from phoundry.errors import Conflict, InvalidInput, NotFound
 from phoundry.files import read_json, sha256_file
@@ -213,17 +213,8 @@ def _check_use(folder: Path) -> None:
     from phoundry.data import ChatTokenizer
     from phoundry.models.convert import check_convertible
 
-    config: dict[str, Any] = read_config(folder)
     check_convertible(folder)
-    tokenizer = ChatTokenizer.load(folder)
-    tokenizer.render_prompt([{"role": "user", "content": "Hello"}])
-    rows = int(config["vocab_size"])
-    if tokenizer.vocab_size > rows:
-        raise InvalidInput(
-            f"The tokenizer of {folder.name} has {tokenizer.vocab_size} tokens; the model has "
-            f"rows for {rows}.",
-            remedy="Save the tokenizer that the model was trained with beside it.",
-        )
+    ChatTokenizer.load(folder).render_prompt([{"role": "user", "content": "Hello"}])
 
 
 def recorded_base(path: str) -> str | None:
@@ -232,4 +223,5 @@ def recorded_base(path: str) -> str | None:
     An adapter that was trained here names the folder of its base; its name outlives that.
     """
     facts: Any = read_json(Path(path) / "source.json") if path.startswith("/") else None
-    return str(facts["model"]) if isinstance(facts, dict) and "model" in facts else None
+    known = cast("dict[str, Any]", facts) if isinstance(facts, dict) else {}
+    return known.get("model")

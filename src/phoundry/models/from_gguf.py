@@ -8,8 +8,9 @@ from typing import Any
 
 from phoundry.errors import InvalidInput
 from phoundry.files import write_atomic, write_json
-from phoundry.models.architectures import Architecture, architecture, unpermute
+from phoundry.models.architectures import Architecture, architecture_of_gguf, unpermute
 from phoundry.models.gguf_file import GGUFFile
+from phoundry.models.gguf_gemma import gemma_config
 from phoundry.models.gguf_tokenizer import tokenizer_config, tokenizer_json
 from phoundry.models.tensors import SINGLE, Planned, to_bfloat16, write_safetensors
 
@@ -39,7 +40,7 @@ def write_checkpoint(path: Path, folder: Path) -> None:
         InvalidInput: damaged, of an architecture or a tokenizer that is not supported.
     """
     source = GGUFFile(path)
-    kind = architecture(source.architecture)
+    kind = architecture_of_gguf(source.architecture)
     config = config_of(source, kind)
     write_json(folder / "config.json", config)
     write_json(folder / "generation_config.json", generation_config(source))
@@ -61,7 +62,7 @@ def config_of(source: GGUFFile, kind: Architecture) -> dict[str, Any]:
         raise InvalidInput(f"{source.path} lacks metadata for {', '.join(missing)}.")
     # Stored as float32: 9.999999747378752e-06 was written as 1e-05.
     config["rms_norm_eps"] = float(f"{config.get('rms_norm_eps', 1e-5):.6g}")
-    config["hidden_act"] = "silu"
+    config["hidden_act"] = kind.activation
     config["vocab_size"] = source.tensors["token_embd.weight"].shape[0]
     config["tie_word_embeddings"] = "output.weight" not in source.tensors
     head_dim = config["hidden_size"] // config["num_attention_heads"]
@@ -72,6 +73,8 @@ def config_of(source: GGUFFile, kind: Architecture) -> dict[str, Any]:
     if window := source.get("{arch}.attention.sliding_window"):
         config["sliding_window"] = window
     config["rope_parameters"] = _rope(source, config, head_dim)
+    if kind.name == "gemma3_text":
+        config |= gemma_config(source, config)
     for name in ("bos", "eos"):
         config[f"{name}_token_id"] = source.get(f"tokenizer.ggml.{name}_token_id")
     config["pad_token_id"] = _pad(source)
@@ -106,14 +109,20 @@ def plan(source: GGUFFile, kind: Architecture, config: dict[str, Any]) -> list[P
                 remedy="Use the model's Hugging Face checkpoint instead of its GGUF file.",
             )
         make = functools.partial(
-            _bytes, source, tensor.name, heads=kind.rotated_heads(name, config)
+            _bytes,
+            source,
+            tensor.name,
+            heads=kind.rotated_heads(name, config),
+            offset=kind.offset(name),
         )
         tensors.append(Planned(name, "BF16", tensor.shape, make))
     return sorted(tensors, key=lambda planned: planned.name)
 
 
-def _bytes(source: GGUFFile, name: str, *, heads: int | None) -> memoryview:
+def _bytes(source: GGUFFile, name: str, *, heads: int | None, offset: float) -> memoryview:
     values = source.floats(name)
+    if offset:
+        values = values - values.dtype.type(offset)
     return to_bfloat16(unpermute(values, heads) if heads else values)
 
 

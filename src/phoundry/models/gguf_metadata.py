@@ -10,6 +10,8 @@ from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any
 
 from phoundry.errors import InvalidInput
+from phoundry.models.architectures import Architecture
+from phoundry.models.gguf_gemma import add_gemma
 
 if TYPE_CHECKING:
     import numpy as np
@@ -22,6 +24,8 @@ if TYPE_CHECKING:
 def rope_of(config: Mapping[str, Any]) -> dict[str, Any]:
     """Rotary parameters, whether written as transformers 5 does or as versions before it did."""
     rope = dict(config.get("rope_parameters") or config.get("rope_scaling") or {})
+    if "full_attention" in rope:  # Gemma 3 has others for its layers with a window
+        rope = dict(rope["full_attention"])
     rope.setdefault("rope_theta", config.get("rope_theta", 10_000.0))
     rope.setdefault("rope_type", rope.get("type") or "default")
     rope.setdefault("partial_rotary_factor", config.get("partial_rotary_factor", 1.0))
@@ -30,16 +34,18 @@ def rope_of(config: Mapping[str, Any]) -> dict[str, Any]:
     return rope
 
 
-def add_shape(writer: GGUFWriter, config: Mapping[str, Any]) -> None:
-    """Write the keys of `{arch}.*`.
+def add_shape(writer: GGUFWriter, config: Mapping[str, Any], kind: Architecture) -> list[str]:
+    """Write the keys of `{arch}.*`; returns notices.
 
     Raises:
-        InvalidInput: another activation than SiLU, or rotary scaling of an unsupported kind.
+        InvalidInput: another activation than the architecture's, rotary scaling of an unsupported
+            kind, or what llama.cpp computes in another way.
     """
-    if config.get("hidden_act", "silu") != "silu":
+    activation = config.get("hidden_activation") or config.get("hidden_act") or kind.activation
+    if activation != kind.activation:
         raise InvalidInput(
-            f"The activation '{config['hidden_act']}' is not supported; llama.cpp's graph of this "
-            f"architecture uses silu."
+            f"The activation '{activation}' is not supported; llama.cpp's graph of this "
+            f"architecture uses {kind.activation}."
         )
     hidden, heads = int(config["hidden_size"]), int(config["num_attention_heads"])
     size = head_size(config)
@@ -51,13 +57,29 @@ def add_shape(writer: GGUFWriter, config: Mapping[str, Any]) -> None:
     writer.add_head_count_kv(int(config.get("num_key_value_heads") or heads))
     writer.add_layer_norm_rms_eps(float(config["rms_norm_eps"]))
     writer.add_vocab_size(int(config["vocab_size"]))
-    if size * heads != hidden or config["model_type"] == "qwen3":
+    if size * heads != hidden or config["model_type"] in ("qwen3", "gemma3_text"):
         writer.add_key_length(size)
         writer.add_value_length(size)
     if config["model_type"] == "phi3":
         # 0 tells Phi-4 from Phi-3. llama.cpp does not apply the window (docs/design/models.md).
         writer.add_sliding_window(int(config.get("sliding_window") or 0))
+    if config["model_type"] == "gemma3_text":
+        add_gemma(writer, config)
     _add_rope(writer, config, size)
+    return _window_notice(config)
+
+
+def _window_notice(config: Mapping[str, Any]) -> list[str]:
+    """Told where transformers attends to the last tokens alone, and llama.cpp to all of them."""
+    window = config.get("sliding_window")
+    if config["model_type"] != "mistral" or not window:
+        return []
+    if int(window) >= int(config["max_position_embeddings"]):
+        return []
+    return [
+        f"This model looks back {int(window):,} tokens; llama.cpp looks back to the beginning. "
+        "Longer conversations may be answered differently than by transformers."
+    ]
 
 
 def head_size(config: Mapping[str, Any]) -> int:

@@ -31,19 +31,25 @@ def add_tokenizer(writer: GGUFWriter, folder: Path, config: Mapping[str, Any]) -
             llama.cpp needs.
     """
     tokenizer = _read(folder)
-    tokens, kinds = _tokens(tokenizer, int(config["vocab_size"]))
+    tokens, kinds, notices = _tokens(tokenizer, int(config["vocab_size"]))
     if config["model_type"] == "phi3" and _PHI3_NEEDS not in tokens:
         raise InvalidInput(
             f"llama.cpp reads a Phi-3 model only if its vocabulary has the token '{_PHI3_NEEDS}'.",
             remedy="Add it to the special tokens of tokenizer.json.",
         )
-    notices: list[str] = []
     merges = [_pair(merge) for merge in tokenizer["model"]["merges"]]
     if tokenizer["model"].get("byte_fallback"):
         writer.add_tokenizer_model("llama")
         writer.add_tokenizer_pre("default")
         writer.add_token_scores(_scores(tokens, merges))
-        writer.add_add_space_prefix(_adds_space(tokenizer))
+        spaces = _adds_space(tokenizer)
+        writer.add_add_space_prefix(spaces is not None)
+        if spaces == "first":
+            notices.append(
+                "llama.cpp puts a space after each control token, this tokenizer only at the "
+                "start. Phoundry's endpoints are not affected; other programs may cut some texts "
+                "in another way."
+            )
     else:
         writer.add_tokenizer_model("gpt2")
         pre = pre_tokenizer_name(tokenizer.get("pre_tokenizer"))
@@ -63,6 +69,11 @@ def add_tokenizer(writer: GGUFWriter, folder: Path, config: Mapping[str, Any]) -
     if template.is_file():
         writer.add_chat_template(template.read_text(encoding="utf-8"))
     return notices
+
+
+def check_tokenizer(folder: Path, config: Mapping[str, Any]) -> None:
+    """Raise InvalidInput where `add_tokenizer` would, for the kind and the number of tokens."""
+    _tokens(_read(folder), int(config["vocab_size"]))
 
 
 def pre_tokenizer_name(pre: Any) -> str | None:
@@ -122,39 +133,71 @@ def _read(folder: Path) -> dict[str, Any]:
     return tokenizer
 
 
-def _tokens(tokenizer: Mapping[str, Any], rows: int) -> tuple[list[str], list[int]]:
-    """Tokens and their types by id; ids that nothing names become unused ones."""
+def _tokens(tokenizer: Mapping[str, Any], rows: int) -> tuple[list[str], list[int], list[str]]:
+    """Tokens and their types by id, and notices. Ids that nothing names become unused ones.
+
+    Gemma 3 without pictures keeps the token that stands for one: an id for which it has no row. As
+    nothing writes such a token, it is left out; a token of ordinary text would be missed.
+    """
     vocab: dict[str, int] = tokenizer["model"]["vocab"]
     added: list[dict[str, Any]] = tokenizer.get("added_tokens") or []
-    top = max([*vocab.values(), *(entry["id"] for entry in added)])
-    if top >= rows:
-        raise InvalidInput(f"The tokenizer has {top + 1} tokens; the model has rows for {rows}.")
+    special = {entry["id"] for entry in added if entry.get("special")}
+    ids = {*vocab.values(), *(entry["id"] for entry in added)}
+    beyond = sorted(number for number in ids if number >= rows)
+    if not special.issuperset(beyond):
+        raise InvalidInput(
+            f"The tokenizer has {max(ids) + 1} tokens; the model has rows for {rows}.",
+            remedy="Put the tokenizer beside the model that it was trained with.",
+        )
+    notices = [
+        f"The model has no row for the token {entry['content']}; it is left out."
+        for entry in added
+        if entry["id"] in beyond
+    ]
+    added = [entry for entry in added if entry["id"] < rows]
     tokens = [f"[PAD{number}]" for number in range(rows)]
     kinds = [_UNUSED] * rows
     fallback = bool(tokenizer["model"].get("byte_fallback"))
     for token, number in vocab.items():
+        if number >= rows:
+            continue
         is_byte = fallback and len(token) == 6 and token.startswith("<0x")
         tokens[number], kinds[number] = token, _BYTE if is_byte else _NORMAL
     for entry in added:
         number = int(entry["id"])
-        tokens[number] = str(entry["content"])
+        # llama.cpp looks for these in the text as it was typed.
+        tokens[number] = str(entry["content"]).replace("▁", " ") if fallback else entry["content"]
         kinds[number] = _CONTROL if entry.get("special") else _USER_DEFINED
     unknown = tokenizer["model"].get("unk_token")
     if fallback and unknown in vocab:
         kinds[vocab[unknown]] = _UNKNOWN
-    return tokens, kinds
+    return tokens, kinds, notices
 
 
 def _scores(tokens: list[str], merges: list[tuple[str, str]]) -> list[float]:
-    """Scores for llama.cpp's merging by score: the earlier a token's merge, the higher."""
+    """Scores for llama.cpp's merging by score: the earlier a token's merge, the higher.
+
+    SentencePiece's own scores are these ranks; tokens that no merge makes come last.
+    """
     rank: dict[str, int] = {}
     for number, (first, second) in enumerate(merges):
         rank.setdefault(first + second, number)
-    return [-float(rank[token]) if token in rank else 0.0 for token in tokens]
+    return [-float(rank.get(token, len(merges))) for token in tokens]
 
 
-def _adds_space(tokenizer: Mapping[str, Any]) -> bool:
-    return '"Prepend"' in json.dumps(tokenizer.get("normalizer"))
+def _adds_space(tokenizer: Mapping[str, Any]) -> str | None:
+    """Before what the tokenizer puts a space: "always" a text between control tokens, only the
+    "first", or None."""
+    if '"Prepend"' in json.dumps(tokenizer.get("normalizer")):
+        return "always"
+    steps: Any = tokenizer.get("pre_tokenizer") or {}
+    for step in steps.get("pretokenizers", [steps]):
+        if step.get("type") == "Metaspace":
+            scheme = step.get(
+                "prepend_scheme", "always" if step.get("add_prefix_space") else "never"
+            )
+            return None if scheme == "never" else str(scheme)
+    return None
 
 
 def _pair(merge: Any) -> tuple[str, str]:

@@ -20,7 +20,14 @@ from phoundry.training.loss import cross_entropy_sum
 
 # Decoders whose logits are the plain product of the last hidden state and the output projection,
 # and whose attention hands our segments through.
-ARCHITECTURES = frozenset({"llama", "mistral", "phi3", "qwen2", "qwen3"})
+ARCHITECTURES = frozenset({"gemma3_text", "llama", "mistral", "phi3", "qwen2", "qwen3"})
+# What transformers takes for keys that a config.json may leave out.
+_DEFAULTS: dict[str, dict[str, Any]] = {
+    "gemma3_text": {"tie_word_embeddings": True, "head_dim": 256},
+    "mistral": {"num_key_value_heads": 8},
+}
+# Set by no model of these architectures; the loss here would pass over them.
+_BEYOND = ("final_logit_softcapping", "attn_logit_softcapping", "use_bidirectional_attention")
 
 
 def read_config(checkpoint_dir: Path) -> dict[str, Any]:
@@ -40,11 +47,16 @@ def read_config(checkpoint_dir: Path) -> dict[str, Any]:
             f"{path} names code of its own (auto_map), which is never run here.",
             remedy="Use a checkpoint of an architecture that transformers knows.",
         )
-    kind = config.get("model_type")
+    kind = str(config.get("model_type"))
     if kind not in ARCHITECTURES:
         known = ", ".join(sorted(ARCHITECTURES))
         raise InvalidInput(f"{path}: architecture '{kind}' cannot be tuned here, only {known}.")
-    return config
+    if found := [key for key in _BEYOND if config.get(key)]:
+        raise InvalidInput(
+            f"{path} has {found[0]}={config[found[0]]!r}, which training does not compute here.",
+            remedy="Choose a model without it: no model of the catalog has it.",
+        )
+    return {**_DEFAULTS.get(kind, {}), **config}
 
 
 class TunedModel:
