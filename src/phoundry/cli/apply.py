@@ -68,6 +68,10 @@ def apply(
     no_wait: Annotated[
         bool, typer.Option("--no-wait", help="Return once what can be begun has begun.")
     ] = False,
+    schema: Annotated[
+        bool,
+        typer.Option("--schema", help="Print the path of the JSON schema for editors, and exit."),
+    ] = False,
     output: Output = Format.table,
 ) -> None:
     """Make what a file declares: show the plan, ask, do it.
@@ -79,6 +83,11 @@ def apply(
     from phoundry.client import Client
     from phoundry.client.documents import chosen_files
 
+    if schema:
+        from phoundry.specs.schema import path
+
+        echo(str(path()))
+        return
     out, client = Printer(output), Client()
     documents = client.apply.read(
         *chosen_files(files),

@@ -95,8 +95,9 @@ def _forecast(context: Context, planned: Planned, wanted: FineTuningJobSpec) -> 
     asset = None
     if not planned.coming("data", wanted.training_data):
         asset = data.show(context, wanted.training_data)
+    size = planned.bytes_of(wanted.training_data)
     return forecast.training(
-        context, wanted.model, wanted.hyperparameters, asset=asset, train_bytes=0
+        context, wanted.model, wanted.hyperparameters, asset=asset, train_bytes=size
     )
 
 

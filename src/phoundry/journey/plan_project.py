@@ -157,10 +157,10 @@ def _what_changed(scene: Scene, asset: DataAsset | None) -> list[Change]:
 
 
 def _forecast(scene: Scene, asset: DataAsset | None) -> Forecast | None:
-    project, facts = scene.project, scene.declared.facts
+    project = scene.project
     if scene.planned.coming("model", project.model):
         return None  # nothing is known of a model that is still to be made
-    size = round(facts.bytes * (1 - project.data.test_size)) if facts else 0
+    size = scene.planned.bytes_of(project.data.asset or project.name)
     found = forecast.training(
         scene.context, project.model, project.parameters, asset=asset, train_bytes=size
     )

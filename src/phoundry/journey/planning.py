@@ -23,6 +23,7 @@ class Planned:
     items: list[PlanItem] = field(default_factory=list[PlanItem])
     notes: list[str] = field(default_factory=list[str])
     faults: list[Fault] = field(default_factory=list[Fault])
+    train_bytes: dict[str, int] = field(default_factory=dict[str, int])  # of data to be made
 
     def add(self, kind: Resource, name: str, action: Action, **more: Any) -> PlanItem:
         item = PlanItem(kind=kind, name=name, action=action, **more)
@@ -36,6 +37,10 @@ class Planned:
             if item.kind == kind and split_version(item.name)[0] == name:
                 return item if item.action != "nothing" else None
         return None
+
+    def bytes_of(self, reference: str) -> int:
+        """About how many bytes of the data that are to be made will be trained on."""
+        return self.train_bytes.get(split_version(reference)[0], 0)
 
     def check(self) -> None:
         if self.faults:
@@ -104,6 +109,7 @@ def data_item(
     facts: SourceFacts | None,
 ) -> PlanItem:
     """The item of a data asset: `found`, or its next version."""
+    planned.train_bytes[name] = round(facts.bytes * (1 - reading.test_size)) if facts else 0
     if found is not None:
         return planned.add("data", f"{name}:{found.version}", "nothing", reason="the same content")
     newest = there(lambda: data.show(context, name))

@@ -36,7 +36,12 @@ class DataDocument(Spec):
         default=None, description="Recorded in the file alone: versions are counted here"
     )
     type: Literal["uri_file", "uri_folder", "data"] = "uri_file"
-    source: str = Field(validation_alias=AliasChoices("path", "source"), min_length=1)
+    source: str = Field(
+        validation_alias=AliasChoices("path", "source"),
+        serialization_alias="path",
+        min_length=1,
+        description="A file, a folder, a glob (seen from this file) or a data set of the hub",
+    )
     description: str = ""
     tags: dict[str, str] = Field(default_factory=dict[str, str])
     config: str | None = None

@@ -25,8 +25,16 @@ def _path_of(value: Any) -> Any:
     return entry["path"] if "path" in entry and entry.keys() <= {"path", "type", "mode"} else entry
 
 
+class PathInput(Spec):
+    """Azure's `{type: custom_model, path: NAME}`."""
+
+    path: str
+    type: str | None = None
+    mode: str | None = None
+
+
 # A name, or Azure's mapping with the name as its `path`.
-Input = Annotated[str, BeforeValidator(_path_of)]
+Input = Annotated[str, BeforeValidator(_path_of, json_schema_input_type=str | PathInput)]
 
 
 class FineTuningJobSpec(Spec):
