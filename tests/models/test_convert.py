@@ -2,6 +2,8 @@ from __future__ import annotations
 
 import json
 import math
+import os
+import subprocess
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -198,6 +200,17 @@ def _diverge(folder: Path) -> None:
         (_config(auto_map={"AutoModel": "code.py"}), "auto_map"),
         (_config(hidden_act="gelu"), "gelu"),
         (_config(rope_parameters={"rope_type": "dynamic"}), "dynamic"),
+        (
+            _config(
+                rope_parameters={
+                    "rope_type": "yarn",
+                    "factor": 4.0,
+                    "beta_fast": 16.0,
+                    "original_max_position_embeddings": 64,
+                }
+            ),
+            "YaRN with beta_fast=16",
+        ),
         (_config(vocab_size=300), "rows for 300"),
     ],
 )
@@ -209,6 +222,58 @@ def test_what_cannot_be_converted_leaves_nothing(
     with pytest.raises(InvalidInput, match=message):
         convert(folder, tmp_path / "out" / "model.gguf")
     assert not list(tmp_path.glob("out/*"))
+
+
+def test_what_llama_cpp_has_otherwise_in_gemma_is_refused_at_once(
+    tiny: Maker, copy: Any, tmp_path: Path
+) -> None:
+    folder = copy(tiny("gemma3_text"))
+    _config(
+        query_pre_attn_scalar=8,
+        final_logit_softcapping=30.0,
+        use_bidirectional_attention=True,
+        layer_types=["full_attention"] * 7,
+        rope_parameters={"sliding_attention": {"rope_theta": 5e5, "rope_type": "default"}},
+    )(folder)
+    with pytest.raises(InvalidInput) as caught:
+        convert(folder, tmp_path / "model.gguf")
+    assert {fault.reason.partition(" ")[0] for fault in caught.value.faults} == {
+        "query_pre_attn_scalar",
+        "final_logit_softcapping",
+        "use_bidirectional_attention",
+        "layer_types",
+        "rope_local_base_freq",
+    }
+
+
+def test_gemma_as_its_hub_writes_it(tiny: Maker, copy: Any, tmp_path: Path) -> None:
+    """Older keys, and those left out that transformers has defaults for: the same file."""
+    folder = copy(tiny("gemma3_text"))
+    convert(folder, tmp_path / "new.gguf", name="m")
+    config = read_json(folder / "config.json")
+    for key in ("rope_parameters", "layer_types", "tie_word_embeddings"):
+        del config[key]
+    old = {"rope_theta": 1e6, "rope_local_base_freq": 1e4, "sliding_window_pattern": 6}
+    write_json(folder / "config.json", {**config, **old, "rope_scaling": None})
+    convert(folder, tmp_path / "old.gguf", name="m")
+    assert (tmp_path / "old.gguf").read_bytes() == (tmp_path / "new.gguf").read_bytes()
+
+
+def test_a_window_that_llama_cpp_does_not_have_is_told(tiny: Maker, tmp_path: Path) -> None:
+    assert convert(tiny("mistral"), tmp_path / "model.gguf")["notices"] == []
+    (notice,) = convert(tiny("mistral", sliding_window=64), tmp_path / "model.gguf")["notices"]
+    assert "looks back 64 tokens" in notice
+
+
+def test_a_killed_conversion_leaves_nothing_for_long(tiny: Maker, tmp_path: Path) -> None:
+    finished = subprocess.Popen(["true"])
+    finished.wait()
+    orphan = tmp_path / f".model.gguf.{finished.pid}.x1_"
+    other = tmp_path / f".model.gguf.{os.getpid()}.x1_"
+    for path in (orphan, other):
+        path.write_bytes(b"half")
+    convert(tiny("llama"), tmp_path / "model.gguf")
+    assert sorted(path.name for path in tmp_path.iterdir()) == [other.name, "model.gguf"]
 
 
 def test_a_phi3_without_the_token_that_llama_cpp_looks_up(

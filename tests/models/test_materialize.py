@@ -70,6 +70,37 @@ def test_phi3s_rotary_parameters_survive(change: Any, tiny: Maker, tmp_path: Pat
     )
 
 
+LLAMA32: dict[str, Any] = {
+    "rope_parameters": {
+        "rope_type": "llama3",
+        "rope_theta": 500_000.0,
+        "factor": 32.0,
+        "low_freq_factor": 1.0,
+        "high_freq_factor": 4.0,
+        "original_max_position_embeddings": 8192,
+    },
+    "head_dim": 64,
+}
+SCALED: dict[str, Any] = {
+    "rope_parameters": {"rope_type": "linear", "rope_theta": 10000.0, "factor": 4.0}
+}
+
+
+@pytest.mark.parametrize("change", [LLAMA32, SCALED], ids=["llama-3.2", "linear"])
+def test_llamas_rotary_parameters_survive(change: Any, tiny: Maker, tmp_path: Path) -> None:
+    convert(tiny("llama", **change), tmp_path / "model.gguf", "BF16")
+    materialize(str(tmp_path / "model.gguf"), tmp_path / "out", tmp_path / "cache")
+    found = read_json(tmp_path / "out" / "config.json")["rope_parameters"]
+    assert found == change["rope_parameters"]
+
+
+def test_a_rotary_embedding_that_cannot_be_told_is_refused(tiny: Maker, tmp_path: Path) -> None:
+    rope = {**LLAMA32["rope_parameters"], "high_freq_factor": 3.0}
+    convert(tiny("llama", rope_parameters=rope, head_dim=64), tmp_path / "model.gguf", "BF16")
+    with pytest.raises(InvalidInput, match=r"neither Llama 3\.1's nor 3\.2's"):
+        materialize(str(tmp_path / "model.gguf"), tmp_path / "out", tmp_path / "cache")
+
+
 def test_a_folder_is_copied_once_and_again_when_it_changes(
     tiny: Maker, copy: Any, tmp_path: Path
 ) -> None:

@@ -11,6 +11,7 @@ from phoundry.files import write_atomic, write_json
 from phoundry.models.architectures import Architecture, architecture_of_gguf, unpermute
 from phoundry.models.gguf_file import GGUFFile
 from phoundry.models.gguf_gemma import gemma_config
+from phoundry.models.gguf_rope import FACTORS, rope_of_gguf
 from phoundry.models.gguf_tokenizer import tokenizer_config, tokenizer_json
 from phoundry.models.tensors import SINGLE, Planned, to_bfloat16, write_safetensors
 
@@ -23,11 +24,6 @@ _CONFIG = {
     "attention.head_count": "num_attention_heads",
     "attention.head_count_kv": "num_key_value_heads",
     "attention.layer_norm_rms_epsilon": "rms_norm_eps",
-}
-# Tensors that llama.cpp keeps beside the weights and that config.json holds as numbers.
-_FACTORS = {
-    "rope_factors_short.weight": "short_factor",
-    "rope_factors_long.weight": "long_factor",
 }
 
 
@@ -72,7 +68,7 @@ def config_of(source: GGUFFile, kind: Architecture) -> dict[str, Any]:
         config["attention_bias"] = True
     if window := source.get("{arch}.attention.sliding_window"):
         config["sliding_window"] = window
-    config["rope_parameters"] = _rope(source, config, head_dim)
+    config["rope_parameters"] = rope_of_gguf(source, config, head_dim)
     if kind.name == "gemma3_text":
         config |= gemma_config(source, config)
     for name in ("bos", "eos"):
@@ -100,7 +96,7 @@ def plan(source: GGUFFile, kind: Architecture, config: dict[str, Any]) -> list[P
     """Every tensor under its Hugging Face name, to be dequantised when its turn comes."""
     tensors: list[Planned] = []
     for tensor in source.tensors.values():
-        if tensor.name in _FACTORS:
+        if tensor.name in FACTORS:
             continue
         name = kind.hf_name(tensor.name)
         if name is None:
@@ -129,22 +125,3 @@ def _bytes(source: GGUFFile, name: str, *, heads: int | None, offset: float) -> 
 def _pad(source: GGUFFile) -> int | None:
     pad = source.get("tokenizer.ggml.padding_token_id")
     return source.get("tokenizer.ggml.eos_token_id") if pad is None else pad
-
-
-def _rope(source: GGUFFile, config: dict[str, Any], head_dim: int) -> dict[str, Any]:
-    """Rotary parameters. Long-context factors are tensors in GGUF and numbers in config.json."""
-    rope: dict[str, Any] = {
-        "rope_theta": float(source.get("{arch}.rope.freq_base", 10_000.0)),
-        "rope_type": "default",
-    }
-    rotated = source.get("{arch}.rope.dimension_count", head_dim)
-    if config["model_type"] == "phi3":
-        rope["partial_rotary_factor"] = rotated / head_dim
-        original = source.get("{arch}.rope.scaling.original_context_length")
-        config["original_max_position_embeddings"] = original or config["max_position_embeddings"]
-        config["resid_pdrop"] = config["embd_pdrop"] = 0.0
-    if any(name in source.tensors for name in _FACTORS):
-        rope["rope_type"] = "longrope"
-        for name, key in _FACTORS.items():
-            rope[key] = source.floats(name).tolist()
-    return rope

@@ -21,6 +21,17 @@ if TYPE_CHECKING:
     Floats = npt.NDArray[np.float32]
 
 
+# What YaRN has besides its factor; other values than these are not written to GGUF here.
+_YARN = {
+    "beta_fast": 32.0,
+    "beta_slow": 1.0,
+    "attention_factor": None,
+    "mscale": None,
+    "mscale_all_dim": None,
+    "truncate": True,
+}
+
+
 def rope_of(config: Mapping[str, Any]) -> dict[str, Any]:
     """Rotary parameters, whether written as transformers 5 does or as versions before it did."""
     rope = dict(config.get("rope_parameters") or config.get("rope_scaling") or {})
@@ -104,6 +115,10 @@ def _add_rope(writer: GGUFWriter, config: Mapping[str, Any], size: int) -> None:
         writer.add_rope_scaling_type(RopeScalingType.LINEAR)
         writer.add_rope_scaling_factor(float(rope["factor"]))
     elif kind == "yarn":
+        if odd := [
+            key for key, usual in _YARN.items() if rope.get(key, usual) not in (usual, None)
+        ]:
+            raise InvalidInput(f"YaRN with {odd[0]}={rope[odd[0]]!r} cannot be converted.")
         writer.add_rope_scaling_type(RopeScalingType.YARN)
         writer.add_rope_scaling_factor(float(rope["factor"]))
         writer.add_rope_scaling_orig_ctx_len(int(rope["original_max_position_embeddings"]))
@@ -130,7 +145,7 @@ def rope_tensors(config: Mapping[str, Any]) -> dict[str, Floats]:
                 raise InvalidInput(f"{name} has {len(factors)} values; the heads need {half}.")
         return found
     if rope["rope_type"] == "llama3":
-        return {"rope_freqs.weight": _llama3_factors(rope, head_size(config))}
+        return {"rope_freqs.weight": llama3_factors(rope, head_size(config))}
     return {}
 
 
@@ -148,7 +163,7 @@ def _longrope_attention(config: Mapping[str, Any]) -> float:
     return math.sqrt(1 + math.log(scale) / math.log(original)) if scale > 1 else 1.0
 
 
-def _llama3_factors(rope: Mapping[str, Any], size: int) -> Floats:
+def llama3_factors(rope: Mapping[str, Any], size: int) -> Floats:
     """Llama 3.1's divisors of the rotary frequencies, `(size / 2,)`.
 
     Wavelengths under `original / high_freq_factor` stay, those over `original / low_freq_factor`
