@@ -17,7 +17,7 @@ from phoundry.data.hub_files import Repository, open_repository
 from phoundry.data.hub_plan import Plan, make_plan, saved_plan
 from phoundry.data.hub_rows import write_rows
 from phoundry.data.sources import SUFFIXES, SourceFile
-from phoundry.errors import MissingDependency
+from phoundry.errors import InvalidInput, MissingDependency
 
 Say = Callable[[str], None]
 
@@ -75,6 +75,11 @@ def fetch_dataset(
     if folder.is_dir() and _is_saved(folder):
         plan: Plan = saved_plan(folder, split)
         return [_rows_file(plan, f"{folder.resolve()}", cache_dir, tell)]
+    if folder.is_file():
+        raise InvalidInput(
+            f"'{source}' is a file; a configuration and a split belong to a data set.",
+            remedy="Leave --config and --split away, or name the data set's folder or id.",
+        )
     repository = open_repository(_plain(source), cache_dir / "datasets", tell)
     with make_plan(repository, config, split) as plan:
         tell(f"{repository.name}: configuration '{plan.config}', split '{plan.split}'.")

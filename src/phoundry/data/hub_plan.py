@@ -141,6 +141,8 @@ def _empty_copy(repository: Repository, folder: Path) -> Path:
     """A folder with the real cards and empty files under the names of the others."""
     for name in repository.names:
         path = folder / name
+        if name.endswith(".py"):  # a script that we would not run; beside data, data will do
+            continue
         if not path.resolve().is_relative_to(folder.resolve()):
             raise InvalidInput(f"The data set names the file '{name}', outside of its folder.")
         path.parent.mkdir(parents=True, exist_ok=True)
