@@ -22,6 +22,7 @@ if TYPE_CHECKING:
     from phoundry.client.journeys import Journeys
     from phoundry.client.models import Models
     from phoundry.server.launch import ServerInfo
+    from phoundry.specs.care import Pruning
     from phoundry.specs.status import Status
 
 STOP_SECONDS = 60.0
@@ -124,6 +125,18 @@ class Client:
         from phoundry.specs.status import Status
 
         return self.transport.one(Status, "GET", "/api/status")
+
+    def prune_plan(self, *, everything: bool = False) -> Pruning:
+        """What `prune` would remove now. `everything`: also what can be made again."""
+        from phoundry.specs.care import Pruning
+
+        return self.transport.one(Pruning, "GET", "/api/prune", params={"everything": everything})
+
+    def prune(self, *, everything: bool = False) -> Pruning:
+        """Free disk space: remove what nothing uses any more; returns what has gone."""
+        from phoundry.specs.care import Pruning
+
+        return self.transport.one(Pruning, "POST", "/api/prune", params={"everything": everything})
 
     def start(self, *, port: int | None = None, gateway_port: int | None = None) -> ServerInfo:
         """Start this home's control plane, detached, unless it runs already.

@@ -146,6 +146,11 @@ def _create_time(pid: int) -> float | None:
         return None
 
 
+def exists(pid: int) -> bool:
+    """Whether there is a process `pid`, whosever it is."""
+    return psutil.pid_exists(pid)
+
+
 def lives(pid: int | None, create_time: float | None) -> bool:
     """Whether `pid` is still the process that started at `create_time` (pids are used again)."""
     if pid is None or create_time is None:

@@ -24,6 +24,7 @@ from phoundry.journey import journeys
 from phoundry.server.app import create_app
 from phoundry.services import addresses, routing, status
 from phoundry.services.context import Context, open_context
+from phoundry.services.prune import histories
 from phoundry.services.reconcile import deployments, gateway, jobs, models, tasks
 from phoundry.serving.heads import BoundedHeads
 from phoundry.settings import DEFAULT_GATEWAY_PORT, DEFAULT_PORT, Home, Settings
@@ -31,6 +32,7 @@ from phoundry.settings import DEFAULT_GATEWAY_PORT, DEFAULT_PORT, Home, Settings
 log = logging.getLogger("phoundry.server")
 
 TICK_SECONDS = 0.2  # while something is under way
+HOUSEKEEPING_SECONDS = 3600.0  # between two looks for old events, while nothing is under way
 IDLE_SECONDS = 1.0  # else; a request that changes anything wakes the loop
 FAULT_SECONDS = 2.0
 STOP_SECONDS = 25.0
@@ -133,12 +135,16 @@ class ControlPlane:
 
     def _loop(self) -> None:
         assert self._context is not None  # noqa: S101 - set before the thread starts
+        housekeeping = time.monotonic()
         while not self._stopping.is_set():
             self._wake.clear()
             pause = TICK_SECONDS
             try:
                 if not tick(self._context, self.host, self.gateway_port):
                     pause = IDLE_SECONDS
+                    if time.monotonic() >= housekeeping:
+                        histories.tick(self._context)
+                        housekeeping = time.monotonic() + HOUSEKEEPING_SECONDS
             except Exception:
                 # The loop outlives any one fault, and says it.
                 log.exception("a tick of the reconciler failed")

@@ -6,6 +6,7 @@ from fastapi import APIRouter
 
 from phoundry.server.routers import (
     apply,
+    care,
     connections,
     data,
     deployments,
@@ -27,5 +28,6 @@ ROUTERS: tuple[APIRouter, ...] = (
     flows.router,
     journeys.router,
     apply.router,
+    care.router,
     status.router,
 )
