@@ -8,14 +8,32 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
 
 from phoundry.errors import InvalidInput
 from phoundry.models import describe
-from phoundry.models.catalog import CATALOG, resolve
+from phoundry.models.catalog import CATALOG, cache_bytes, resolve
 from phoundry.models.convert import convert
 from phoundry.models.tensors import Weights
 from tests.models.conftest import Maker
 
+KEYS = (
+    "model_type",
+    "hidden_size",
+    "intermediate_size",
+    "num_hidden_layers",
+    "num_attention_heads",
+    "num_key_value_heads",
+    "head_dim",
+    "vocab_size",
+    "max_position_embeddings",
+    "sliding_window",
+    "layer_types",
+    "tie_word_embeddings",
+    "text_config",
+    "attention_bias",
+)
 CHATML = (
     "{% for m in messages %}<|im_start|>{{ m.role }}\n{{ m.content }}<|im_end|>\n{% endfor %}"
     "{% if add_generation_prompt %}<|im_start|>assistant\n{% endif %}"
@@ -96,7 +114,9 @@ def test_a_folder_that_cannot_be_used_says_everything_that_is_missing(
         ({"auto_map": {"AutoModel": "x.Y"}}, "auto_map"),
         ({"model_type": "gpt2"}, "'gpt2' is not supported"),
         ({"text_config": {"model_type": "llama"}}, "mixes text with images"),
-        ({"hidden_size": None}, "no usable"),
+        ({"hidden_size": None}, "no usable hidden_size"),
+        ({"hidden_size": -1, "vocab_size": "x"}, "no usable hidden_size, vocab_size"),
+        ({"num_key_value_heads": 0}, "no usable num_key_value_heads"),
         ({"num_hidden_layers": "many"}, "no usable"),
     ],
 )
@@ -131,3 +151,47 @@ def test_every_entry_is_told_whole(entry: Any) -> None:
     assert f"hub:{entry.hub_id}" in view.sources
     assert view.recommended
     assert view.usable == (view.obstacle is None)
+
+
+@pytest.fixture(scope="module")
+def spoilt(tiny: Maker, tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, bytes]:
+    """A place for damaged GGUF files, and the bytes of a whole one."""
+    folder = tmp_path_factory.mktemp("spoilt")
+    convert(tiny("llama"), folder / "whole.gguf")
+    return folder / "spoilt.gguf", (folder / "whole.gguf").read_bytes()
+
+
+@settings(max_examples=200)
+@given(
+    cut=st.floats(0, 1),
+    changes=st.lists(st.tuples(st.floats(0, 1), st.integers(0, 255)), max_size=8),
+)
+def test_a_damaged_file_is_described_or_refused(
+    cut: float, changes: list[tuple[float, int]], spoilt: tuple[Path, bytes]
+) -> None:
+    path, whole = spoilt
+    content = bytearray(whole if cut > 0.5 else whole[: int(cut * len(whole))])
+    for where, value in changes:
+        if content:  # the header is where it hurts
+            content[int(where * min(len(content) - 1, 4000))] = value
+    path.write_bytes(content)
+    try:
+        found = describe.of_local(resolve(str(path)))
+    except InvalidInput:
+        return
+    assert found.view.usable == (found.view.obstacle is None)
+
+
+VALUES = st.one_of(
+    st.none(), st.booleans(), st.integers(), st.floats(), st.text(), st.lists(st.integers())
+)
+
+
+@given(key=st.sampled_from(KEYS), value=VALUES)
+def test_whatever_a_config_says_it_is_described(key: str, value: Any) -> None:
+    entry = next(entry for entry in CATALOG if entry.name == "gemma-3-1b-it")
+    found = describe.of_config("x", dict(entry.config) | {key: value}, source="hub:x")
+    assert found.view.usable == (found.view.obstacle is None)
+    if found.config is not None:
+        assert found.view.parameters > 0
+        assert cache_bytes(found.config, 100) > 0

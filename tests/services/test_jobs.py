@@ -125,3 +125,10 @@ def test_a_folder_whose_config_lacks_a_size(context: Context, faq: str, tmp_path
     (tmp_path / "config.json").write_text('{"model_type": "llama"}')
     with pytest.raises(InvalidInput, match="num_attention_heads"):
         create(context, model=str(tmp_path))
+
+
+def test_a_model_of_azures_registry_gives_its_name_not_its_version(
+    context: Context, faq: str
+) -> None:
+    model = "azureml://registries/azureml/models/SmolLM2-135M-Instruct/versions/13"
+    assert create(context, model=model).name.startswith("smollm2-135m-instruct-")

@@ -27,6 +27,17 @@ _FORMS = {
     "[INST]": "mistral",
     "<|end|>": "phi3",
 }
+_CONTEXT = "max_position_embeddings"
+# Keys of config.json that sizes are computed from, and those that may be left out.
+_SIZES = (
+    "hidden_size",
+    "intermediate_size",
+    "num_hidden_layers",
+    "num_attention_heads",
+    "vocab_size",
+)
+_MAYBE = ("num_key_value_heads", "head_dim", "sliding_window", "sliding_window_pattern", _CONTEXT)
+_LARGEST = 1 << 40
 
 
 @dataclass(frozen=True, slots=True)
@@ -85,25 +96,37 @@ def of_config(name: str, config: Mapping[str, Any], **facts: Any) -> Described:
     `parameters` are computed from the config; those of `facts` count where it is not known how.
     """
     text = catalog.text_config(config)
+    wrong = _wrong_sizes(text)
     values: dict[str, Any] = {
         "name": name,
         "architecture": str(config.get("model_type", "")),
-        "context_length": text.get("max_position_embeddings") or 0,
+        "context_length": 0 if _CONTEXT in wrong else text.get(_CONTEXT) or 0,
         "licence": "",
-        "recommended": catalog.recommended(text),
+        "parameters": 0,
+        "recommended": {} if "hidden_size" in wrong else catalog.recommended(text),
     }
     reason = catalog.obstacle(config)
-    known = text if text.get("model_type") in _COUNTED else None
+    known = text if str(text.get("model_type")) in ARCHITECTURES and not wrong else None
     if known is not None:
-        try:
-            facts["parameters"] = catalog.count_parameters(known)
-        except (KeyError, TypeError, ValueError) as error:
-            known, reason = None, reason or f"Its config.json has no usable {error}."
-    values |= {"parameters": 0, "usable": reason is None, "obstacle": reason}
-    if vocabulary := text.get("vocab_size"):
-        values["tokenizer"] = f"{vocabulary:,} tokens"
+        facts["parameters"] = catalog.count_parameters(known)
+    elif wrong:
+        reason = reason or f"Its config.json has no usable {', '.join(wrong)}."
+    values |= {"usable": reason is None, "obstacle": reason}
+    if "vocab_size" in text and "vocab_size" not in wrong:
+        values["tokenizer"] = f"{text['vocab_size']:,} tokens"
     values |= {key: value for key, value in facts.items() if value is not None}
     return Described(CatalogModel.model_validate(values), known)
+
+
+def _wrong_sizes(config: Mapping[str, Any]) -> list[str]:
+    """Keys of a config whose values are no sizes."""
+
+    def is_size(key: str) -> bool:
+        value = config.get(key)
+        return type(value) is int and 0 < value < _LARGEST
+
+    wrong = [key for key in _SIZES if not is_size(key)]
+    return wrong + [key for key in _MAYBE if config.get(key) is not None and not is_size(key)]
 
 
 def template_facts(template: str | None) -> dict[str, str]:
@@ -218,6 +241,9 @@ def _gguf_config(file: Any) -> tuple[dict[str, Any] | None, str | None]:
         config = config_of(file, architecture(file.architecture))
     except (InvalidInput, KeyError) as error:
         return None, str(error)
+    tokens, merges = file.get("tokenizer.ggml.tokens"), file.get("tokenizer.ggml.merges")
+    if not tokens or (file.get("tokenizer.ggml.model") == "gpt2" and not merges):
+        return config, "It holds no tokenizer."
     try:
         tokenizer_json(file)
     except InvalidInput as error:
@@ -247,6 +273,3 @@ def _gguf_types(file: Any) -> str:
     known = {kind.value: kind.name for kind in GGMLQuantizationType}
     order = sorted(weights, key=lambda kind: weights[kind], reverse=True)
     return ", ".join(known.get(kind, f"type {kind}") for kind in order)
-
-
-_COUNTED = {*ARCHITECTURES, "llama", "mistral", "phi3", "qwen2", "qwen3", "gemma3_text"}

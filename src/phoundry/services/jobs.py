@@ -184,5 +184,9 @@ def _notices(spec: FineTuningJobSpec, sources: dict[str, Source]) -> list[Any]:
 
 
 def _stem(model: str) -> str:
+    """The beginning of a name for a job that got none."""
+    entry = catalog.find(model) if "://" in model else None
+    if entry is not None:  # an address ends in a version or a branch
+        return entry.name
     stem = Path(model.removeprefix("models:/")).name.split(":")[0].lower()
     return "".join(char if char.isalnum() else "-" for char in stem).strip("-")[:40] or "job"

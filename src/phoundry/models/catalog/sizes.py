@@ -88,8 +88,9 @@ def _local_layers(config: Mapping[str, Any], layers: int) -> int:
     """Layers with a sliding window: in Gemma 3 five of six."""
     if config["model_type"] != "gemma3_text" or not config.get("sliding_window"):
         return 0
-    if kinds := cast("list[str]", config.get("layer_types") or []):
-        return kinds.count("sliding_attention")
+    kinds: object = config.get("layer_types")
+    if isinstance(kinds, list) and kinds:
+        return cast("list[object]", kinds).count("sliding_attention")
     return layers - layers // int(config.get("sliding_window_pattern") or 6)
 
 
