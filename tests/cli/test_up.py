@@ -57,7 +57,9 @@ def test_up_walks_from_data_to_chat(shell: Shell, started: FakeApi, chats: Path)
     assert finals == [f"✓ {title}: all well" for _, title in STEPS]
     sent = started.resources["journeys"]["my-faq"]["spec"]
     assert sent["data"] == "my-faq:1"
-    assert (sent["model"], sent["parameters"]) == ("m", {"num_train_epochs": "3"})
+    project = sent["project"]
+    assert (project["model"], project["finetune"]) == ("m", {"num_train_epochs": 3})
+    assert project["data"] == {"source": str(chats)}
     assert f"{started.url}/endpoints/my-faq/score" in done.out
     assert KEY not in done.out + done.err
     assert f"phoundry chat {sent['flow_path']}" in done.err

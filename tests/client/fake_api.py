@@ -60,6 +60,8 @@ class FakeApi:
             return self.chunk(query)
         if parts[0] == "jobs" and parts[2:] == ["cancel"]:
             return self.update("jobs", parts[1], {"status": "CancelRequested"})
+        if parts == ["apply", "plan"]:
+            return self.plan(body)
         if parts == ["data", "files"]:
             self.uploads[hashlib.sha256(body).hexdigest()] = body
             return {"sha256": hashlib.sha256(body).hexdigest(), "bytes": len(body)}
@@ -77,8 +79,20 @@ class FakeApi:
                 return each
         raise NotFound.named("model", name, [each["name"] for each in self.catalog])
 
+    def plan(self, body: dict[str, Any]) -> dict[str, Any]:
+        """Of projects: their data as they are or to be made, and a job."""
+        items: list[dict[str, Any]] = []
+        for document in body["documents"]:
+            name = document["spec"]["name"]
+            known = self.resources.get("data", {}).get(name, {"version": "1", "sha256": None})
+            same = known["sha256"] == document["facts"]["sha256"]
+            action = "nothing" if same else "create"
+            items.append({"kind": "data", "name": f"{name}:{known['version']}", "action": action})
+            items.append({"kind": "job", "name": f"{name}-1", "action": "create"})
+        return {"items": items, "notes": []}
+
     def create(self, kind: str, body: dict[str, Any]) -> Any:
-        name = body.get("name") or "made-up-name"
+        name = body.get("project", body).get("name") or "made-up-name"
         made = getattr(self, f"new_{kind}")(name, body)
         self.resources.setdefault(kind, {})[name] = made
         return made
@@ -129,7 +143,8 @@ class FakeApi:
 
     def new_journeys(self, name: str, body: dict[str, Any]) -> dict[str, Any]:
         self.resources.setdefault("endpoints", {})[name] = self.new_endpoints(name, {})
-        return {"name": name, "state": "running", "steps": [], "created_at": CREATED, "spec": body}
+        known = {"name": name, "endpoint": name, "flow_path": body["flow_path"], "spec": body}
+        return {"state": "running", "steps": [], "created_at": CREATED} | known
 
     def endpoint(self, method: str, parts: list[str], query: dict[str, str], body: Any) -> Any:
         name, rest = parts[0], parts[1:]

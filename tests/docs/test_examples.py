@@ -24,6 +24,7 @@ GUIDES = (
     "prompt-flow-folder",
     "traffic",
     "azure-ml-yaml",
+    "apply",
     "mlflow",
     "troubleshooting",
 )

@@ -8,12 +8,12 @@ from urllib.parse import unquote
 
 import pytest
 
-from phoundry.specs.connection_file import read_connection
 from phoundry.data import check_messages
 from phoundry.flows import load_flow
 from phoundry.flows.connections import wanted_connections
 from phoundry.specs import yaml
 from phoundry.specs.connection import ConnectionSpec
+from phoundry.specs.connection_file import read_connection
 from phoundry.specs.deployment import DeploymentSpec
 from phoundry.specs.endpoint import EndpointSpec
 from phoundry.specs.finetune import resolve
@@ -48,6 +48,7 @@ def test_relative_links_resolve(document: Path) -> None:
 def test_every_example_is_known() -> None:
     there = {path.name for path in EXAMPLES.iterdir()}
     known = {"library.jsonl", "job.yaml", "endpoint.yaml", "deployment.yaml", "connection.yaml"}
+    known |= {"phoundry.yaml"}
     assert there == known | {"flow-python"}
 
 

@@ -6,6 +6,7 @@ every file comes at once, with file and line.
 
 from __future__ import annotations
 
+import re
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -25,6 +26,8 @@ from phoundry.specs.job import FineTuningJobSpec, Input
 from phoundry.specs.names import AssetName
 from phoundry.specs.plan import Kind
 from phoundry.specs.project import Project
+
+_JOB = re.compile(r"^(?:azureml:)+//jobs/([^/]+)/")
 
 
 class DataDocument(Spec):
@@ -76,8 +79,8 @@ class ModelDocument(Spec):
     @property
     def job(self) -> str | None:
         """The job that `azureml://jobs/JOB/outputs/…` names."""
-        text = self.path.removeprefix("azureml:")
-        return text.removeprefix("//jobs/").partition("/")[0] if "//jobs/" in text[:7] else None
+        match = _JOB.match(self.path)
+        return match[1] if match else None
 
 
 MODELS: dict[Kind, type[BaseModel]] = {
