@@ -33,7 +33,7 @@ def parse_mapping(texts: Iterable[str]) -> dict[str, str]:
         part, column = (right, left) if right in PARTS and left not in PARTS else (left, right)
         if not equals or not column or part not in PARTS:
             near = nearest(part, PARTS)
-            hint = f"; is {near[0]} meant?" if near and equals else ""
+            hint = f"; is {near[0]} meant?" if near and column else ""
             faults.append(Fault(f"--map {text}", f"no PART=COLUMN{hint}"))
         elif part in mapping:
             faults.append(Fault(f"--map {text}", f"'{part}' has the column '{mapping[part]}'"))
@@ -65,7 +65,7 @@ def settle(mapping: Mapping[str, str], columns: Collection[str], name: str) -> d
             faults.append(Fault(f"{part}={column}", f"there is no part '{part}'{hint}"))
         elif column not in columns:
             near = nearest(column, columns, limit=1)
-            hint = f"; is '{near[0]}' meant?" if near else ""
+            hint = f"; is '{printable(near[0])}' meant?" if near else ""
             faults.append(Fault(f"{part}={column}", f"{name} has no column '{column}'{hint}"))
         else:
             settled[part] = column
@@ -81,6 +81,12 @@ def settle(mapping: Mapping[str, str], columns: Collection[str], name: str) -> d
 def listed(columns: Iterable[str], most: int = 12) -> str:
     """`q, a, id`: the first ones by name."""
     names = list(columns)
-    shown = ", ".join(name if len(name) <= 40 else f"{name[:39]}…" for name in names[:most])
+    shown = ", ".join(map(printable, names[:most]))
     more = f" and {len(names) - most} more" if len(names) > most else ""
     return f"{shown}{more}" if names else "none"
+
+
+def printable(column: str) -> str:
+    """A column's name in at most 40 characters that every terminal takes."""
+    text = column.encode("utf-8", "backslashreplace").decode()
+    return text if len(text) <= 40 else f"{text[:39]}…"

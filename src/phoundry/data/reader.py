@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shlex
 from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
@@ -12,7 +13,7 @@ from phoundry.data.containers.inspect import Opened, look_into, read_records
 from phoundry.data.formats import detect
 from phoundry.data.formats.fixes import Fixes, told
 from phoundry.data.json_text import named
-from phoundry.data.mapping import listed, settle
+from phoundry.data.mapping import listed, printable, settle
 from phoundry.data.row import AnyRow, BadRow, RefusedRow
 from phoundry.data.sources import SourceFile
 from phoundry.errors import Fault, InvalidInput
@@ -61,7 +62,8 @@ class RowReader:
                 except BadRow as bad:
                     yield RefusedRow(name, line, bad.kind, bad.reason)
                 else:
-                    self.fixes.update(fixes)
+                    if fixes:
+                        self.fixes.update(fixes)
                     yield row
 
     def _columns(self, opened: Opened) -> list[str] | None:
@@ -149,7 +151,8 @@ def _unmapped(name: str, columns: list[str], format: DataFormat | None) -> Inval
     # Their own columns make the command one that can be copied, if not always the right one.
     places = columns if len(columns) >= len(needed) else ["COLUMN"] * len(needed)
     example = " ".join(
-        f"--map {part}={column}" for part, column in zip(needed, places, strict=False)
+        f"--map {shlex.quote(f'{part}={printable(column)}')}"
+        for part, column in zip(needed, places, strict=False)
     )
     return InvalidInput(
         f"{name}: no columns of {what} were found among {listed(columns)}.",

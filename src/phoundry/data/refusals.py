@@ -39,14 +39,16 @@ class Refusals:
         """Nothing, where the refused rows are few enough and some row is left.
 
         Raises:
-            InvalidInput: `name` is empty, has more bad rows than are allowed, or only bad ones.
+            InvalidInput: `name` is empty, damaged, has more bad rows than are allowed, or no good
+                ones.
         """
         if not accepted and not self.total:
             raise InvalidInput(
                 f"{name} is empty: it holds no conversation.",
                 remedy=f"Put one conversation on each line: {EXAMPLE}",
             )
-        if accepted and self.total <= (self.allowed or 0):
+        damaged = self.counts["file damaged"]
+        if accepted and not damaged and self.total <= (self.allowed or 0):
             return
         raise InvalidInput(
             f"{name}: {self.total} of {accepted + self.total} rows cannot be used"
@@ -57,6 +59,8 @@ class Refusals:
         )
 
     def _remedy(self, accepted: int) -> str:
+        if self.counts["file damaged"]:
+            return "Copy or download the file again: a damaged one is never used in part."
         if not accepted:
             if self.counts["not JSON"]:
                 return "This does not look like JSONL: each line must be a JSON object of its own."

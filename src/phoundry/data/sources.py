@@ -38,8 +38,13 @@ def expand(source: str) -> list[SourceFile]:
     path = Path(source).expanduser()
     if path.is_dir():
         return _folder(path)
-    if path.exists():
+    if path.is_file():
         return [SourceFile(path, path.name)]
+    if path.exists():
+        raise InvalidInput(
+            f"{path} is neither a file nor a folder.",
+            remedy="Write what it gives into a file first: a source is read more than once.",
+        )
     if not glob.has_magic(source):
         raise _missing(path)
     found = sorted(Path(name) for name in glob.glob(str(path), recursive=True))  # noqa: PTH207 - takes absolute patterns

@@ -27,6 +27,8 @@ from phoundry.errors import InvalidInput
 from phoundry.specs.data import Container
 
 _JSON_START = re.compile(rb"\s*[\[{]+\s*([\"\]}\[{]|$)")
+# What may come after a bracket that stands alone on the first line of a document.
+_INSIDE = {b"{": (b'"', b"}"), b"[": (b"{", b"[", b"]", b'"')}
 _BROKEN = (EOFError, OSError, zlib.error)
 
 
@@ -119,33 +121,31 @@ def _container(file: SourceFile, stream: BinaryIO, head: bytes) -> tuple[Contain
 
 def _is_document(stream: BinaryIO, start: bytes, ending: str) -> bool:
     """Whether text that begins like JSON is one document and not a value a line."""
-    try:
-        line = stream.readline(records.MAX_ROW_BYTES + 1)
-        while line and not line.removeprefix(BOM).strip():
-            line = stream.readline(records.MAX_ROW_BYTES + 1)
-    except _BROKEN:
-        return ending == "json" or start == b"["
-    text = line.removeprefix(BOM).strip()
-    if text in (b"{", b"["):
+    line = _next_line(stream).removeprefix(BOM).strip()
+    if line in (b"{", b"["):  # a document with line ends, or a row that breaks off at once
+        after = _next_line(stream).lstrip()[:1]
+        return not after or after in _INSIDE[line]
+    if start == b"[" and ending not in ("jsonl", "ndjson"):
         return True
-    if start == b"{" and ending in ("jsonl", "ndjson"):
+    if start == b"{" and ending != "json":
         return False
     try:
-        json.loads(text)
+        json.loads(line)
     except (ValueError, RecursionError):
-        return start == b"[" or ending == "json"
+        return True
     # A value on a line of its own is the document, unless lines follow it.
-    return not _has_more(stream)
+    return not _next_line(stream)
 
 
-def _has_more(stream: BinaryIO) -> bool:
+def _next_line(stream: BinaryIO) -> bytes:
+    """The next line that is not blank; empty at the end, and where the stream breaks off."""
     try:
         while line := stream.readline(records.MAX_ROW_BYTES + 1):
             if not line.isspace():
-                return True
+                return line
     except _BROKEN:
-        return True
-    return False
+        pass
+    return b""
 
 
 def _ending(name: str) -> str:

@@ -44,5 +44,5 @@ def guarded(records: Iterator[Record]) -> Iterator[Record]:
         if "runcated" in str(error):  # zstd, from Arrow
             yield line + 1, BadRow("file cut", f"{CUT}; nothing after this can be read")
         else:
-            reason = f"the file is damaged ({error}); nothing after this can be read"
+            reason = f"the file is damaged ({error}), so what came before may be wrong too"
             yield line + 1, BadRow("file damaged", reason)

@@ -46,23 +46,29 @@ def open_stream(path: Path, name: str, *, compressed: bool = True) -> BinaryIO:
         if packed and not compressed:
             raise not_text(name, packed)
         refuse_other(start, name)
-        return unpack(file, packed)
     except BaseException:
         file.close()
         raise
+    if packed is None:
+        return file
+    file.close()
+    return _unpacked(path, packed)
 
 
-def unpack(file: BinaryIO, packed: Compression | None) -> BinaryIO:
+def _unpacked(path: Path, packed: Compression) -> BinaryIO:
+    """A stream that fails where the packed one breaks off, instead of ending as if it were whole.
+
+    That is why zstd goes through Arrow: the reader of `zstandard` takes a cut file for a short one.
+    """
     if packed == "gzip":
-        return io.BufferedReader(cast("Any", gzip.GzipFile(fileobj=file)), _BUFFER)
-    if packed == "zstd":
-        try:
-            import pyarrow as arrow
-        except ModuleNotFoundError:
-            raise MissingDependency.extra("pyarrow", "data", "Reading zstd") from None  # noqa: S610
-        stream = cast("Any", arrow).CompressedInputStream(file, "zstd")
-        return io.BufferedReader(stream, _BUFFER)
-    return file
+        return io.BufferedReader(cast("Any", gzip.open(path)), _BUFFER)
+    try:
+        import pyarrow as arrow
+    except ModuleNotFoundError:
+        raise MissingDependency.extra("pyarrow", "data", "Reading zstd") from None  # noqa: S610
+    untyped = cast("Any", arrow)
+    stream = untyped.CompressedInputStream(untyped.OSFile(str(path)), "zstd")
+    return io.BufferedReader(stream, _BUFFER)
 
 
 def refuse_other(start: bytes, name: str) -> None:
@@ -75,7 +81,7 @@ def refuse_other(start: bytes, name: str) -> None:
 def not_text(name: str, kind: str) -> InvalidInput:
     remedy = "Save it as UTF-8 JSONL: one conversation a line."
     if kind == "UTF-16":
-        remedy = f"Convert it: iconv -f UTF-16 -t UTF-8 '{name}' > utf8-'{name}'"
+        remedy = "Convert it: iconv -f UTF-16 -t UTF-8 OLD > NEW"
     elif kind in ("zip", "bzip2", "xz", "7z"):
         remedy = "Unpack it first. Files packed with gzip and zstd are read as they are."
     return InvalidInput(f"{name} is {kind}, and UTF-8 text is needed.", remedy=remedy)

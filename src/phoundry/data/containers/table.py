@@ -12,6 +12,7 @@ from typing import BinaryIO
 
 from phoundry.data.containers import records
 from phoundry.data.containers.streams import BOM, skip_bom
+from phoundry.data.mapping import printable
 from phoundry.data.row import BadRow
 from phoundry.errors import InvalidInput
 
@@ -34,12 +35,31 @@ def table_rows(file: BinaryIO, delimiter: str, name: str) -> Iterator[records.Re
     Raises:
         InvalidInput: no header, or a column that comes twice in it.
     """
+    skip_bom(file)
+    columns: list[str] | None = None
+    for line, cells in _cells(file, delimiter):
+        if isinstance(cells, BadRow):
+            if columns is None:
+                raise records.Broken(line, cells.kind, f"the header: {cells.reason}")
+            yield line, cells
+        elif columns is None:
+            columns = _columns(cells, name)
+        elif not any(map(str.strip, cells)):
+            if len(cells) > 1 or len(columns) == 1:  # else a line of spaces
+                yield line, BadRow("empty row", "every cell is empty")
+        elif any(cells[len(columns) :]):
+            reason = f"{len(cells)} cells, and the header has {len(columns)}"
+            yield line, BadRow("too many cells", reason)
+        else:
+            yield line, dict(zip(columns, cells, strict=False))
+
+
+def _cells(file: BinaryIO, delimiter: str) -> Iterator[tuple[int, list[str] | BadRow]]:
+    """The cells of each row that is not blank, with the line at which it begins."""
     # A limit of the csv module as a whole, and its default (128 KiB) is less than one long answer.
     csv.field_size_limit(records.MAX_ROW_BYTES)
-    skip_bom(file)
     lines = _Lines(file)
     reader = csv.reader(lines, delimiter=delimiter, strict=True)
-    columns: list[str] = []
     while True:
         lines.size = 0
         first = lines.number + 1
@@ -49,19 +69,11 @@ def table_rows(file: BinaryIO, delimiter: str, name: str) -> Iterator[records.Re
             return
         except csv.Error as error:
             yield first, _bad(error, first, lines.number)
-            continue
         except BadRow as bad:
             yield first, bad
-            continue
-        if not any(cell.strip() for cell in cells):
-            continue
-        if not columns:
-            columns = _columns(cells, name)
-        elif any(cells[len(columns) :]):
-            reason = f"{len(cells)} cells, and the header has {len(columns)}"
-            yield first, BadRow("too many cells", reason)
         else:
-            yield first, dict(zip(columns, cells, strict=False))
+            if cells:
+                yield first, cells
 
 
 def _columns(cells: list[str], name: str) -> list[str]:
@@ -71,7 +83,7 @@ def _columns(cells: list[str], name: str) -> list[str]:
     twice = sorted({column for column in columns if columns.count(column) > 1})
     if twice:
         raise InvalidInput(
-            f"{name}: the header names the column '{twice[0]}' twice.",
+            f"{name}: the header names the column '{printable(twice[0])}' twice.",
             remedy="Give each column a name of its own.",
         )
     return columns

@@ -125,7 +125,7 @@ def _guesses(columns: _Columns, row: Mapping[str, Any]) -> Iterator[Guess]:
         yield "preference", {"chosen": chosen, "rejected": rejected} | _asked(columns) | common
         return
     if not {"question", "answer"} & set(given) and (listed := columns.find("messages", _LISTS)):
-        if _is_sharegpt(row[listed]):
+        if _is_sharegpt(row[listed], listed):
             yield "sharegpt", {"messages": listed} | common
         else:
             # A column `system` beside messages is only read where the user says so.
@@ -179,8 +179,12 @@ def _pair(columns: _Columns, common: dict[str, str]) -> Iterator[Guess]:
             return
 
 
-def _is_sharegpt(value: Any) -> bool:
+def _is_sharegpt(value: Any, column: str) -> bool:
+    """By the first turn; where there is none, by what the column is called."""
     if isinstance(value, str):
-        return '"from"' in value[:2000]
-    first: Any = cast("list[Any]", value)[0] if isinstance(value, list) and value else None
-    return isinstance(first, dict) and "from" in first
+        if '"from"' in value[:2000] or '"role"' in value[:2000]:
+            return '"from"' in value[:2000]
+    elif isinstance(value, list) and value:
+        first = cast("list[Any]", value)[0]
+        return isinstance(first, dict) and "from" in first
+    return column.lower().startswith("conversation")

@@ -29,12 +29,14 @@ from phoundry.data.row import BadRow, ChatMessage, Row
 
 def converter(mapping: Mapping[str, str]) -> Convert:
     question, answer = mapping["question"], mapping["answer"]
-    extra = mapping.get("input")
+    # Not every row of Alpaca's has these, and the first ones may not.
+    is_alpaca = question.lower() == "instruction"
+    extra = mapping.get("input") or ("input" if is_alpaca and answer != "input" else None)
     system, tools = mapping.get("system", "system"), mapping.get("tools", "tools")
 
     def convert(row: dict[str, Any], fixes: Fixes) -> Row:
         asked = _asked(row, question, extra, fixes)
-        messages = _history(row, fixes) + asked if "history" in row else asked
+        messages = _history(row, fixes) + asked if is_alpaca and "history" in row else asked
         messages = messages + _answered(row, answer, fixes)
         if system in row:
             messages = with_system(messages, row, system, fixes)

@@ -19,7 +19,8 @@ from phoundry.data.row import BadRow, ChatMessage, PreferenceRow
 
 def converter(mapping: Mapping[str, str]) -> Convert:
     asked = mapping.get("question") or mapping.get("messages")
-    extra = mapping.get("input")
+    is_alpaca = asked is not None and asked.lower() == "instruction"
+    extra = mapping.get("input") or ("input" if is_alpaca else None)
     system, tools = mapping.get("system", "system"), mapping.get("tools", "tools")
 
     def convert(row: dict[str, Any], fixes: Fixes) -> PreferenceRow:
