@@ -131,7 +131,8 @@ def test_a_damaged_file(shell: Shell, tmp_path: Path) -> None:
 
 
 def test_numbers_as_people_read_them() -> None:
-    assert [count(135_000_000), count(3_821_079_552)] == ["135 M", "3.82 B"]
+    counts = [count(135_000_000), count(999_885_952), count(3_821_079_552)]
+    assert counts == ["135 M", "1.00 B", "3.82 B"]
     assert [size(98_000_000), size(7_642_159_104)] == ["98 MB", "7.6 GB"]
     assert fits(Need(bytes=1, fits="yes")) == "yes"
     assert fits(Need(bytes=1, fits="tight")) == "tight"

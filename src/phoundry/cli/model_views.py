@@ -87,7 +87,7 @@ def sheet_of(model: CatalogModel) -> str:
 
 def count(number: int) -> str:
     """`135 M`, `3.82 B`."""
-    return f"{number / 1e9:.2f} B" if number >= 1e9 else f"{number / 1e6:,.0f} M"
+    return f"{number / 1e9:.2f} B" if number >= 999_500_000 else f"{number / 1e6:,.0f} M"
 
 
 def size(number: int) -> str:
