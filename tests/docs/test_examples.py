@@ -26,6 +26,8 @@ GUIDES = (
     "azure-ml-yaml",
     "apply",
     "mlflow",
+    "hub-model",
+    "without-network",
     "troubleshooting",
 )
 

@@ -66,14 +66,15 @@ def open_repository(source: str, cache_dir: Path, say: Say) -> Repository:
     except (NotFound, Forbidden):
         raise
     except Unavailable as error:
+        why = "HF_HUB_OFFLINE is set." if offline() else error.message
         kept = _kept(place, source)
         if kept is None and (snapshot := cache.snapshot(source, DATASET)):
-            say(f"{error.message} The copy in the cache of Hugging Face is used.")
+            say(f"{why} The copy in the cache of Hugging Face is used.")
             return _local(source, snapshot)
         if kept is None:
             raise
         listing, when = kept
-        say(f"{error.message} What was fetched on {when:%Y-%m-%d} is used.")
+        say(f"{why} What was fetched on {when:%Y-%m-%d} is used.")
     names = tuple(file.path for file in listing.files)
     repository = Repository(source, place / listing.commit[:16], names, listing)
     repository.fetch([name for name in CARDS if name in names], lambda _: None)
