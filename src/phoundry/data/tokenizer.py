@@ -6,6 +6,7 @@ Both use this class, so that a model is asked in exactly the form in which it wa
 
 from __future__ import annotations
 
+import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -24,6 +25,8 @@ _PROBE: tuple[ChatMessage, ...] = (
     ChatMessage(role="user", content="a"),
     ChatMessage(role="assistant", content="b"),
 )
+# The probe's answer as a template may write it: Qwen3's puts an empty thought before one.
+_ANSWERED = re.compile(r"\s*(?:<think>\s*</think>\s*)?b\s*")
 # Every byte that UTF-8 has: SmolLM2's vocabulary, for one, lacks some of them.
 _STRANGE = "".join(
     map(
@@ -268,13 +271,18 @@ class ChatTokenizer:
     def _control_tokens(self, files: TokenizerFiles) -> ControlTokens:
         """Control tokens: those marked special, those that end a turn, those a prompt is made of.
 
-        The token for unknown characters is ambiguous where the tokenizer has a use for it.
+        Line breaks, which Gemma's tokenizer has tokens for, are everybody's. The token for unknown
+        characters is ambiguous where the tokenizer has a use for it.
         """
         asked = files.tokenizer.encode(self._template.render(_PROBE[:1], True)).ids
         control = files.special_ids | files.eos_ids | set(asked)
         strange = files.tokenizer.encode(_STRANGE, add_special_tokens=False).ids
         added = files.tokenizer.get_added_tokens_decoder()
-        texts = {token: entry.content for token, entry in added.items() if token in control}
+        texts = {
+            token: entry.content
+            for token, entry in added.items()
+            if token in control and entry.content.strip()
+        }
         unknown = files.id_of("unk_token")
         ambiguous = {token for token in texts if token == unknown and token in strange}
         return ControlTokens(files.tokenizer, texts, frozenset(ambiguous))
@@ -284,10 +292,8 @@ class ChatTokenizer:
         prompt = self._template.render(_PROBE[:1], True)
         text = self._template.render(_PROBE, False)
         answer = text.removeprefix(prompt)
-        if answer == text or not answer.lstrip().startswith("b"):
-            return None
         starts = self._control.starts(answer)
-        if not starts or answer[: starts[0]].strip() != "b":
+        if answer == text or not starts or not _ANSWERED.fullmatch(answer[: starts[0]]):
             return None
         ids = self._control.encode(answer[starts[0] :], False)
         return ids[0]
