@@ -8,14 +8,12 @@ SmolLM2 reads "2026" as another number of tokens than llama.cpp and the training
 from __future__ import annotations
 
 import json
-import re
 from typing import Any
 
 from phoundry.errors import InvalidInput
 from phoundry.models.gguf_file import GGUFFile
-
-_NORMAL, _CONTROL, _USER_DEFINED, _UNUSED = 1, 3, 4, 5  # tokenizer.ggml.token_type
-_PADDING = re.compile(r"\[PAD\d+\]")
+from phoundry.models.gguf_sentencepiece import sentencepiece_json
+from phoundry.models.gguf_tokens import added_tokens, vocabulary
 
 
 def _byte_level(*, use_regex: bool) -> dict[str, Any]:
@@ -54,11 +52,13 @@ def tokenizer_json(source: GGUFFile) -> str:
     """tokenizer.json as text.
 
     Raises:
-        InvalidInput: a tokenizer of another kind than byte-level BPE, or cut in an unknown way.
+        InvalidInput: neither byte-level BPE, cut in a known way, nor SentencePiece's.
     """
     model, pre = source.get("tokenizer.ggml.model"), source.get("tokenizer.ggml.pre", "gpt-2")
+    if model == "llama":
+        return sentencepiece_json(source)
     if model != "gpt2" or pre not in PRE_TOKENIZERS:
-        known = ", ".join(f"gpt2/{name}" for name in PRE_TOKENIZERS)
+        known = ", ".join(["llama", *(f"gpt2/{name}" for name in PRE_TOKENIZERS)])
         raise InvalidInput(
             f"{source.path} has a tokenizer of the kind '{model}/{pre}'; readable are {known}.",
             remedy="Use the model's Hugging Face checkpoint instead of its GGUF file.",
@@ -68,7 +68,7 @@ def tokenizer_json(source: GGUFFile) -> str:
         "version": "1.0",
         "truncation": None,
         "padding": None,
-        "added_tokens": _added_tokens(source),
+        "added_tokens": added_tokens(source),
         "normalizer": None,
         "pre_tokenizer": PRE_TOKENIZERS[pre],
         "post_processor": None,
@@ -82,7 +82,7 @@ def tokenizer_json(source: GGUFFile) -> str:
             "fuse_unk": False,
             "byte_fallback": False,
             "ignore_merges": pre == "llama-bpe",
-            "vocab": _vocabulary(source, tokens),
+            "vocab": vocabulary(source, tokens),
             "merges": [merge.split(" ", 1) for merge in merges],
         },
     }
@@ -95,7 +95,11 @@ def tokenizer_config(source: GGUFFile) -> dict[str, Any]:
         "tokenizer_class": "PreTrainedTokenizerFast",
         "model_max_length": source.get("{arch}.context_length"),
         "clean_up_tokenization_spaces": False,
-        "add_bos_token": bool(source.get("tokenizer.ggml.add_bos_token", False)),
+        "add_bos_token": bool(
+            source.get(
+                "tokenizer.ggml.add_bos_token", source.get("tokenizer.ggml.model") == "llama"
+            )
+        ),
     }
     tokens = source.get("tokenizer.ggml.tokens")
     names = {"bos": "bos_token", "eos": "eos_token", "unknown": "unk_token", "padding": "pad_token"}
@@ -104,31 +108,3 @@ def tokenizer_config(source: GGUFFile) -> dict[str, Any]:
         config[name] = None if number is None else tokens[number]
     config["pad_token"] = config["pad_token"] or config["eos_token"]
     return config
-
-
-def _vocabulary(source: GGUFFile, tokens: list[str]) -> dict[str, int]:
-    """Tokens by text, without the names that converters give to rows that have no token."""
-    kinds = source.get("tokenizer.ggml.token_type", [_NORMAL] * len(tokens))
-    return {
-        token: number
-        for number, (token, kind) in enumerate(zip(tokens, kinds, strict=True))
-        if not (kind == _UNUSED and _PADDING.fullmatch(token))
-    }
-
-
-def _added_tokens(source: GGUFFile) -> list[dict[str, Any]]:
-    tokens = source.get("tokenizer.ggml.tokens")
-    kinds = source.get("tokenizer.ggml.token_type", [])
-    return [
-        {
-            "id": number,
-            "content": tokens[number],
-            "single_word": False,
-            "lstrip": False,
-            "rstrip": False,
-            "normalized": False,
-            "special": kind == _CONTROL,
-        }
-        for number, kind in enumerate(kinds)
-        if kind in (_CONTROL, _USER_DEFINED)
-    ]
