@@ -54,13 +54,15 @@ def up(
 
     if foreground and data:
         raise UsageError("--foreground takes no DATA.", remedy="Run `phoundry up DATA` beside it.")
-    client = Client()
+    client, out = Client(), Printer(output)
     if foreground:
         from phoundry.server.launch import run_foreground
 
-        run_foreground(client.home, port=port, gateway_port=gateway_port)
+        def told(address: str) -> None:
+            out.note(f"Phoundry runs at {address}. Ctrl-C ends it and what it runs.")
+
+        run_foreground(client.home, port=port, gateway_port=gateway_port, on_ready=told)
         return
-    out = Printer(output)
     info = client.start(port=port, gateway_port=gateway_port)
     out.note(f"Phoundry runs at {info.url}, its endpoints at {info.gateway_url}.")
     if data is None:

@@ -119,10 +119,12 @@ def run_foreground(
     """
     from phoundry.server.control_plane import ControlPlane
 
-    if found := running(home):
+    # One that is just starting, or ending, holds the lock: its ports would be named as taken else.
+    if found := running(home) or _soon(home):
         raise Conflict(
             f"A control plane runs on {home.root} already, at {found.url} (pid {found.pid}).",
-            remedy="`phoundry status` shows it; `phoundry down` ends it.",
+            remedy="Nothing to do: `phoundry status` shows it. To run it in this terminal instead, "
+            "end that one with `phoundry down` first.",
         )
     ControlPlane(home, port=port, gateway_port=gateway_port).run(on_ready)
 
