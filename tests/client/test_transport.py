@@ -116,6 +116,20 @@ def test_a_control_plane_that_moved_is_followed(home: Home, here: Client) -> Non
         assert second.seen == [("GET", "/api/status")]
 
 
+def test_one_that_was_started_again_on_the_same_port_is_known_by_its_new_token(
+    home: Home, here: Client, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    with serve() as api:
+        announce(home, api.url)
+        assert here.status().running
+        monkeypatch.setattr("tests.client.fake_api.TOKEN", "another")
+        with pytest.raises(Unauthenticated):
+            here.status()
+        found = json.loads(home.server_file.read_text())
+        home.server_file.write_text(json.dumps(found | {"token": "another"}))
+        assert here.status().running
+
+
 def test_a_stale_address_file_is_not_believed(home: Home, here: Client) -> None:
     announce(home, "http://127.0.0.1:9")
     assert not here.status().running

@@ -10,6 +10,7 @@ from typing import Any
 
 import pytest
 from pydantic import SecretStr
+from sqlalchemy import select
 
 from phoundry.errors import Conflict, PhoundryError
 from phoundry.journey import journeys as walk
@@ -28,6 +29,7 @@ from phoundry.specs.connection import ConnectionSpec
 from phoundry.specs.deployment import DeploymentSpec
 from phoundry.specs.journey import Journey, JourneySpec
 from phoundry.specs.project import Project
+from phoundry.store.tables import JobRow, JourneyRow, ModelRow
 from tests.journey.conftest import kept
 from tests.services.fake_workers import MODEL, FakeWorkers
 
@@ -336,3 +338,50 @@ def test_a_connection_of_ones_own_is_not_overwritten(
     assert journey.error is not None
     assert "--name" in journey.error["remedy"]
     assert connections.values(context, NAME).secrets == {"key": "mine"}
+
+
+def test_a_journey_of_the_first_release_is_read_and_nothing_is_trained_twice(
+    context: Context, fleet: FakeWorkers, spec: JourneySpec
+) -> None:
+    """Its row is flat, and its job's name was made in another way."""
+    walked(context, fleet, changed_to(spec, finetune={"num_train_epochs": 2}))
+    (job,) = jobs.listing(context)
+    old = {
+        "name": NAME,
+        "data": spec.data,
+        "model": MODEL,
+        "parameters": {"num_train_epochs": "2"},
+        "deploy_base": False,
+        "flow_path": spec.flow_path,
+    }
+    with context.database.begin() as session:
+        row = session.scalars(select(JourneyRow)).one()
+        row.spec = old
+        row.steps = [{**step, "state": "waiting"} for step in row.steps]
+        row.state = "running"
+        renamed = session.scalars(select(JobRow)).one()
+        model = session.scalars(select(ModelRow)).one()
+        renamed.name = model.job = f"{NAME}-0a1b2c3d"
+    assert advance(context, fleet).state == "done"
+    present = journeys.present(context, NAME)
+    assert present is not None
+    assert walked(context, fleet, present[0]).state == "done"
+    assert [each.name for each in jobs.listing(context)] == [f"{NAME}-0a1b2c3d"]
+    assert made(fleet) == MAKERS
+    assert job.status == "Completed"
+
+
+def test_a_journey_that_cannot_be_read_ends_and_stops_no_other(
+    context: Context, fleet: FakeWorkers, spec: JourneySpec
+) -> None:
+    walk.start(context, spec)
+    with context.database.begin() as session:
+        other = JourneyRow(workspace="default", name="odd", state="running")
+        other.spec = {"project": {"name": "odd", "data": "a", "model": "m", "colour": "red"}}
+        session.add(other)
+    assert advance(context, fleet).state == "done"
+    with context.database.begin() as session:
+        odd = session.scalars(select(JourneyRow).filter_by(name="odd")).one()
+        assert odd.state == "failed"
+        assert odd.error is not None
+        assert "another version" in odd.error["message"]

@@ -31,6 +31,9 @@ BODIES: dict[tuple[str, str], dict[str, Any]] = {
     ("POST", "/api/connections"): {"name": "faq"},
     ("PUT", "/api/connections/{name}"): {"name": "faq"},
     ("PUT", "/api/flows/settings"): {"path": "/f"},
+    ("POST", "/api/apply/plan"): {"documents": []},
+    ("POST", "/api/apply/documents"): {"kind": "endpoint", "spec": {"name": "faq"}},
+    ("POST", "/api/apply/traffic"): {"kind": "endpoint", "spec": {"name": "faq"}},
     ("POST", "/api/journeys"): {
         "name": "faq",
         "data": "faq",

@@ -15,6 +15,7 @@ from urllib.parse import quote
 from phoundry.errors import (
     MissingDependency,
     PhoundryError,
+    Unauthenticated,
     Unavailable,
     UsageError,
     from_dict,
@@ -99,7 +100,9 @@ class Transport:
             "timeout": httpx.Timeout(seconds, connect=CONNECT_SECONDS),
         }
         return self._reach(
-            lambda http: _answer(http.request(method, path, **options)), starts=starts
+            lambda http: _answer(http.request(method, path, **options)),
+            starts=starts,
+            repeatable=content is None,
         )
 
     @contextmanager
@@ -125,8 +128,17 @@ class Transport:
         finally:
             response.close()
 
-    def _reach(self, ask: Callable[[httpx.Client], Any], *, starts: bool = False) -> Any:
+    def _reach(
+        self,
+        ask: Callable[[httpx.Client], Any],
+        *,
+        starts: bool = False,
+        repeatable: bool = False,
+    ) -> Any:
         """What `ask` gets from the control plane, or from the services in this process.
+
+        `repeatable`: asked once more where the answer is that our token is wrong: a control plane
+        that was started again on the same port has another one.
 
         Raises:
             Unavailable: nothing answers.
@@ -141,6 +153,10 @@ class Transport:
                 # Nothing was sent. This home's control plane may have moved or gone: look again.
                 if self._named or attempt == 2:
                     raise _unreachable(str(http.base_url), named=self._named) from None
+                self.close()
+            except Unauthenticated:
+                if self._named or attempt == 2 or not repeatable:
+                    raise
                 self.close()
             except httpx.TransportError as error:
                 reason = f"{type(error).__name__}: {error}" if str(error) else type(error).__name__

@@ -11,7 +11,7 @@ from typing import Any
 from phoundry.errors import PhoundryError, UsageError, from_dict
 from phoundry.journey.planning import there
 from phoundry.services import connections, deployments, endpoints, jobs, models
-from phoundry.services.context import Context
+from phoundry.services.context import Context, authorize
 from phoundry.specs.connection import ConnectionSpec
 from phoundry.specs.deployment import Deployment, DeploymentSpec, DeploymentUpdate
 from phoundry.specs.deployment import GenerationDefaults as Defaults
@@ -32,6 +32,7 @@ def ensure(context: Context, declared: Declared, *, again: bool) -> Outcome:
     Raises:
         PhoundryError: it has failed.
     """
+    authorize(context.principal, "apply/write", context.workspace)
     maker = MAKERS.get(declared.kind)
     if maker is None:
         raise UsageError(f"A {declared.kind} is not made in this way.")
@@ -130,6 +131,7 @@ def _connection(context: Context, spec: dict[str, Any], again: bool) -> Outcome:
 
 def share(context: Context, spec: dict[str, Any]) -> Outcome:
     """The traffic of an endpoint's document, once its deployments are there."""
+    authorize(context.principal, "apply/write", context.workspace)
     wanted = EndpointSpec.model_validate(spec)
     found = endpoints.show(context, wanted.name)
     shares = {name: part for name, part in wanted.traffic.items() if part}

@@ -14,7 +14,7 @@ from phoundry.journey.plan_documents import (
 )
 from phoundry.journey.plan_project import plan_project
 from phoundry.journey.planning import Planned
-from phoundry.services.context import Context
+from phoundry.services.context import Context, authorize
 from phoundry.specs.plan import Declared, Kind, Plan, PlanRequest
 
 PLANNERS: dict[Kind, Callable[[Context, Declared, Planned], None]] = {
@@ -32,10 +32,12 @@ def plan(context: Context, request: PlanRequest) -> Plan:
     """What the documents, in this order, would do.
 
     Raises:
+        Forbidden: the principal may not ask.
         InvalidInput: what cannot be done, all of it together.
         NotFound: a document refers to what neither is there nor is declared before it.
         Conflict: a project is under way with other settings.
     """
+    authorize(context.principal, "apply/read", context.workspace)
     planned = Planned()
     for declared in request.documents:
         PLANNERS[declared.kind](context, declared, planned)
