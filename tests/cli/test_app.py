@@ -29,6 +29,10 @@ EVERY = list(commands())
 VERBS = [each for each in EVERY if not hasattr(each.command, "list_commands")]
 
 
+# They print text as it is, or only say that something is done.
+WITHOUT_RESULT = ("logs", "delete", "down", "export", "completion", "uninstall")
+
+
 def test_every_noun_has_the_verbs_it_promises() -> None:
     assert len(VERBS) >= 30
     paths = {each.command_path for each in VERBS}
@@ -58,7 +62,7 @@ def test_every_verb_explains_itself(context: Any) -> None:
 
 @pytest.mark.parametrize(
     "context",
-    [each for each in VERBS if each.command.name not in ("logs", "delete", "down")],
+    [each for each in VERBS if each.command.name not in WITHOUT_RESULT],
     ids=lambda context: context.command_path,
 )
 def test_results_can_be_had_as_json_and_yaml(context: Any) -> None:

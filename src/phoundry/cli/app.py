@@ -10,15 +10,17 @@ printed once, on standard error, without a traceback; with `-o json` as `{"error
 from __future__ import annotations
 
 import importlib
+import os
 import sys
 from collections.abc import Sequence
+from contextlib import suppress
 from typing import Annotated, Any
 
 import typer
 import typer.main
 from typer.core import TyperGroup
 
-from phoundry.cli.commands import PLAIN, as_command
+from phoundry.cli.commands import COMPLETE_VARIABLE, PLAIN, as_command
 from phoundry.cli.output import chosen_format, report
 from phoundry.errors import PhoundryError, nearest
 from phoundry.errors import UsageError as PhoundryUsageError
@@ -82,6 +84,18 @@ class LazyGroup(TyperGroup):
             with formatter.section(section):
                 formatter.write_dl([(name, text) for name, (_, text) in commands.items()])
 
+    def shell_complete(self, ctx: Any, incomplete: str) -> list[Any]:
+        """From the table: importing every command would take longer than a shell may wait."""
+        from typer._click.shell_completion import CompletionItem
+
+        commands = {name: text for each in SECTIONS.values() for name, (_, text) in each.items()}
+        found = [
+            CompletionItem(name, help=text)
+            for name, text in commands.items()
+            if name.startswith(incomplete)
+        ]
+        return found or super().shell_complete(ctx, incomplete)
+
     def resolve_command(self, ctx: Any, args: list[str]) -> Any:
         name = args[0]
         known = self.list_commands(ctx)
@@ -118,8 +132,20 @@ def root() -> Any:
     return typer.main.get_command(app)
 
 
+def _complete() -> int:
+    """Answer a shell that asks what can follow; it must never print a complaint."""
+    from typer._completion_classes import completion_init
+
+    completion_init()
+    with suppress(PhoundryError, typer.TyperException):
+        root().main(args=[], prog_name="phoundry", complete_var=COMPLETE_VARIABLE)
+    return 0
+
+
 def main(arguments: Sequence[str] | None = None) -> int:
     """Run one command line (`sys.argv` unless given) and return its exit code."""
+    if os.environ.get(COMPLETE_VARIABLE):
+        return _complete()
     words = list(sys.argv[1:] if arguments is None else arguments)
     chosen = chosen_format(words)
     try:

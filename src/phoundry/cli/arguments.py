@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import json
 import sys
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
+from typing import Any
 
 import typer
 
@@ -22,6 +24,29 @@ def assignments(words: Sequence[str] | None, option: str) -> dict[str, str]:
             )
         values[name] = value
     return values
+
+
+def placed(document: Mapping[str, Any], values: Mapping[str, str]) -> dict[str, Any]:
+    """`document` with each `a.b=value` at its dotted place; `[…]` and `{…}` are read as JSON."""
+    result = {**document}
+    for name, text in values.items():
+        *parts, last = name.split(".")
+        target = result
+        for part in parts:
+            inner: Any = target.get(part)
+            target[part] = {**inner} if isinstance(inner, dict) else {}
+            target = target[part]
+        target[last] = _value(text)
+    return result
+
+
+def _value(text: str) -> Any:
+    if text[:1] not in ("[", "{"):
+        return text
+    try:
+        return json.loads(text)
+    except ValueError:
+        return text
 
 
 def traffic(words: Sequence[str]) -> dict[str, int]:

@@ -1,4 +1,5 @@
-"""What every command has in common: plain help, an example, options that take several values."""
+"""What every command has in common: plain help, an example, options that take several values,
+a name that may be given as `-n NAME`, and a variable of the environment for every option."""
 
 from __future__ import annotations
 
@@ -10,6 +11,7 @@ import typer
 import typer.main
 from typer.core import TyperCommand, TyperGroup
 
+from phoundry.cli.completing import NAMED, complete
 from phoundry.errors import UsageError, nearest
 
 Function = TypeVar("Function", bound=Callable[..., Any])
@@ -20,6 +22,9 @@ PLAIN: dict[str, Any] = {
     "rich_markup_mode": None,
     "pretty_exceptions_enable": False,
 }
+COMPLETE_VARIABLE = "_PHOUNDRY_COMPLETE"  # set by a shell that asks what can follow
+# An argument, and the options by which Azure's and Prompt flow's command lines have it.
+SPELLINGS = {"name": ("-n", "--name"), "path": ("--flow",)}
 ASSIGNMENT = re.compile(r"^[\w.${}-]+=")
 
 
@@ -28,11 +33,18 @@ class Command(TyperCommand):
 
     `--inputs a=1 b=2` is `--inputs a=1 --inputs b=2`, as Azure's and Prompt flow's command lines
     have it. Only words of the form `name=value` are taken so, so that arguments stay arguments.
+
+    Another of their spellings: a NAME may be given as `-n NAME` or `--name NAME`, a flow's PATH as
+    `--flow PATH`. An option may stand in the environment, as PHOUNDRY_<COMMAND>_<OPTION>; the
+    command line wins.
     """
 
     def __init__(self, *args: Any, **kwargs: Any) -> None:
         super().__init__(*args, **kwargs)
         for parameter in self.params:
+            if parameter.name == "name" or parameter.name in NAMED:
+                # Typer's own hook of a parameter, whose place it is meant for.
+                parameter._custom_shell_complete = complete  # pyright: ignore[reportPrivateUsage]
             if parameter.metavar is not None:
                 continue
             if parameter.param_type_name == "argument":
@@ -51,7 +63,51 @@ class Command(TyperCommand):
             if getattr(parameter, "multiple", False)
             for name in parameter.opts
         }
-        return super().parse_args(ctx, spread(args, repeatable))
+        words = named(args, self.get_params(ctx))
+        options: list[Any] = list(self.params)
+        for parameter in options:
+            if variable := variable_of(ctx.command_path, parameter):
+                parameter.envvar = variable
+                parameter.show_envvar = False  # one rule for all needs no line for each
+        try:
+            return super().parse_args(ctx, spread(words, repeatable))
+        except typer.BadParameter as error:
+            found = error.param
+            if found and ctx.get_parameter_source(found.name).name == "ENVIRONMENT":
+                error.param_hint = f"{found.get_error_hint()} (from {found.envvar})"
+            raise
+
+
+def variable_of(path: str, parameter: Any) -> str | None:
+    """The variable in which an option of the command `path` may stand, or None for an argument."""
+    long = [name for name in parameter.opts if name.startswith("--")]
+    if parameter.param_type_name != "option" or parameter.name == "help" or not long:
+        return None
+    words = [*path.split()[1:], long[0].removeprefix("--")]
+    return "_".join(["PHOUNDRY", *words]).replace("-", "_").upper()
+
+
+def named(words: list[str], parameters: list[Any]) -> list[str]:
+    """`words` with the NAME of `-n NAME` at the front, for a command whose first argument it is."""
+    options = [each for each in parameters if each.param_type_name == "option"]
+    taken = {name for each in options for name in each.opts}
+    arguments = [each.name for each in parameters if each.param_type_name == "argument"]
+    spellings = SPELLINGS.get(arguments[0], ()) if arguments else ()
+    if not spellings or not taken.isdisjoint(spellings):
+        return words
+    valued = {name for each in options if not each.is_flag for name in each.opts}
+    place = 0
+    while place < len(words) and words[place] != "--":
+        word = words[place]
+        option, equals, value = word.partition("=")
+        if equals and option in spellings:
+            return [value, *words[:place], *words[place + 1 :]]
+        if word in spellings:
+            if place + 1 == len(words):
+                raise UsageError(f"{word} names nothing.", remedy=f"Write {word} NAME.")
+            return [words[place + 1], *words[:place], *words[place + 2 :]]
+        place += 2 if word in valued else 1
+    return words
 
 
 class Noun(TyperGroup):

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from phoundry.cli.arguments import confirm, deployment_reference
+from phoundry.cli.arguments import assignments, confirm, deployment_reference, placed
 from phoundry.cli.commands import noun, verb
 from phoundry.cli.defaults import MaxTokens, Stop, SystemPrompt, Temperature, TopP, given
 from phoundry.cli.output import Format, Output, Printer
@@ -50,6 +50,10 @@ def create(
     file: Annotated[
         Path | None, typer.Option("--file", "-f", help="Azure ML's deployment YAML.")
     ] = None,
+    settings: Annotated[
+        list[str] | None,
+        typer.Option("--set", help="Write over a key: defaults.temperature=0.7."),
+    ] = None,
     all_traffic: Annotated[
         bool, typer.Option("--all-traffic", help="Give it 100 % once it is ready.")
     ] = False,
@@ -68,7 +72,7 @@ def create(
     flags = {"model": model, "engine": engine, "context_length": context_length}
     defaults = given(system_prompt, temperature, top_p, max_tokens, stop)
     flags = {key: value for key, value in flags.items() if value is not None}
-    spec = _spec(name, endpoint, file, flags, defaults)
+    spec = _spec(name, endpoint, file, flags, defaults, assignments(settings, "--set"))
     out, client = Printer(output), Client()
     deployment = client.deployments.create(spec)
     where, what = deployment.endpoint_name, deployment.name
@@ -102,6 +106,7 @@ def _spec(
     file: Path | None,
     flags: dict[str, Any],
     defaults: dict[str, Any],
+    settings: dict[str, str],
 ) -> Any:
     """What a file says, with what the command line says over it."""
     from phoundry.client.checking import checked
@@ -120,6 +125,7 @@ def _spec(
     values |= flags
     if defaults:
         values["defaults"] = values.get("defaults", {}) | defaults
+    values = placed(values, settings)
     missing = [key for key in ("name", "endpoint_name", "model") if key not in values]
     if missing:
         raise UsageError(

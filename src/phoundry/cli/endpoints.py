@@ -8,7 +8,7 @@ from typing import Annotated, Any
 
 import typer
 
-from phoundry.cli.arguments import confirm, traffic
+from phoundry.cli.arguments import assignments, confirm, placed, traffic
 from phoundry.cli.commands import noun, verb
 from phoundry.cli.output import Format, Output, Printer
 from phoundry.cli.screen import echo
@@ -31,6 +31,9 @@ def create(
     file: Annotated[
         Path | None, typer.Option("--file", "-f", help="Azure ML's endpoint YAML.")
     ] = None,
+    settings: Annotated[
+        list[str] | None, typer.Option("--set", help="Write over a key: description=text.")
+    ] = None,
     output: Output = Format.table,
 ) -> None:
     """Create an endpoint. It answers once a deployment is behind it."""
@@ -42,9 +45,10 @@ def create(
     if not name and not file:
         raise UsageError("The endpoint has no name.", remedy="Give a NAME or -f FILE.")
     spec = yaml.load(file, EndpointSpec) if file else None
-    if name:
+    if name or settings:
         known: dict[str, Any] = spec.model_dump(by_alias=True, exclude_unset=True) if spec else {}
-        spec = checked(EndpointSpec, known | {"name": name}, "The endpoint")
+        known = placed(known | ({"name": name} if name else {}), assignments(settings, "--set"))
+        spec = checked(EndpointSpec, known, "The endpoint")
     assert spec  # noqa: S101 - one of the two was given
     out = Printer(output)
     endpoint = Client().endpoints.create(spec)
