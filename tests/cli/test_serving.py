@@ -28,6 +28,25 @@ def test_registering_waits_until_the_model_is_ready(shell: Shell, api: FakeApi) 
     assert listed[1].split()[:2] == ["faq:1", "Ready"]
 
 
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [([], "neither --job nor --path"), (["--job", "j", "--path", "x"], "both --job and --path")],
+)
+def test_registering_names_one_origin(shell: Shell, arguments: list[str], message: str) -> None:
+    done = shell("model", "register", "faq", *arguments)
+    assert (done.code, message in done.err) == (2, True), done.err
+
+
+def test_registering_a_path_makes_it_absolute(
+    shell: Shell, api: FakeApi, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    shell("model", "register", "faq", "--path", "adapter", "--base", "./base", "--no-wait")
+    made = api.resources["models"]["faq"]
+    assert (made["path"], made["base_model"]) == (str(tmp_path / "adapter"), str(tmp_path / "base"))
+    assert "job" not in made
+
+
 def test_registering_without_waiting(shell: Shell, api: FakeApi) -> None:
     done = shell("model", "register", "faq", "--job", "job-1", "--no-wait", "-o", "json")
     assert done.json["status"] == "Registering"

@@ -129,9 +129,11 @@ class FakeApi:
         )
 
     def new_models(self, name: str, body: dict[str, Any]) -> dict[str, Any]:
-        return {"name": name, "version": "1", "status": "Registering", "created_at": CREATED} | {
-            "job": body["job"]
-        }
+        return (
+            {"name": name, "version": "1", "status": "Registering", "created_at": CREATED}
+            | {key: body[key] for key in ("job", "path") if key in body}
+            | {"base_model": body.get("base")}
+        )
 
     def new_endpoints(self, name: str, body: dict[str, Any]) -> dict[str, Any]:
         return {"name": name, "provisioning_state": "Succeeded", "created_at": CREATED} | {

@@ -9,7 +9,7 @@ import typer
 
 from phoundry.cli.commands import noun, verb
 from phoundry.cli.output import Format, Output, Printer
-from phoundry.errors import ModelError, from_dict
+from phoundry.errors import ModelError, UsageError, from_dict
 
 app = noun("Registered models and the catalog.")
 
@@ -39,6 +39,11 @@ def register(
     """
     from phoundry.client import Client
 
+    if (job is None) == (path is None):
+        raise UsageError(
+            "Found neither --job nor --path." if job is None else "Found both --job and --path.",
+            remedy="--job JOB: what was trained here; --path PATH: a model trained elsewhere.",
+        )
     out, models = Printer(output), Client().models
     model = models.register(name, job, path=path, base=base, description=description)
     reference = f"{model.name}:{model.version}"
