@@ -28,6 +28,7 @@ GUIDES = (
     "mlflow",
     "hub-model",
     "without-network",
+    "machine",
     "troubleshooting",
 )
 

@@ -7,8 +7,11 @@ import signal
 import subprocess
 import time
 from pathlib import Path
+from typing import Any
 
+import httpx
 import pytest
+from openai import OpenAI
 
 from tests.compute.test_autostart import environment, read, unquoted
 from tests.e2e.conftest import Site, new_site
@@ -51,6 +54,34 @@ def _answers(site: Site) -> bool:
     return site.run("chat", "faq", "--message", "What is red?").returncode == 0
 
 
+def check_update(site: Site) -> None:
+    """New defaults hold at once, and in the same process."""
+    before = site.json("deployment", "show", "faq/blue")
+    assert 1 < longest_answer(site) <= 9
+    site.ok("deployment", "update", "faq/blue", "--max-tokens", "1")
+    after = site.json("deployment", "show", "faq/blue")
+    assert (after["pid"], after["restarts"]) == (before["pid"], 0)
+    assert (before["defaults"]["max_tokens"], after["defaults"]["max_tokens"]) == (9, 1)
+    assert longest_answer(site) == 1
+    refused = site.run("deployment", "update", "faq/blue", "--max-tokens", "513")
+    assert refused.returncode == 1
+    assert "513; the context of this deployment is 512 tokens" in refused.stderr
+
+
+def longest_answer(site: Site) -> int:
+    """Tokens of the longest of some answers by chance; the model is tiny and may end at once."""
+    endpoint = site.json("endpoint", "show", "faq")
+    key = site.json("endpoint", "keys", "faq")["primaryKey"]
+    messages: Any = [{"role": "user", "content": "What is red?"}]
+    with httpx.Client(trust_env=False, timeout=60) as http:
+        client = OpenAI(base_url=endpoint["openai_base_url"], api_key=key, http_client=http)
+        replies = [
+            client.chat.completions.create(model="faq", messages=messages, temperature=2, seed=seed)
+            for seed in range(8)
+        ]
+    return max(reply.usage.completion_tokens if reply.usage else -1 for reply in replies)
+
+
 @pytest.mark.slow
 def test_deployments_return_with_the_service(tmp_path: Path) -> None:
     site = new_site(tmp_path)
@@ -63,7 +94,8 @@ def test_deployments_return_with_the_service(tmp_path: Path) -> None:
         while not site.json("status")["running"]:
             time.sleep(0.2)
         site.ok("endpoint", "create", "faq")
-        site.ok("deployment", "create", "faq/blue", "--model", str(site.model))
+        site.ok("deployment", "create", "faq/blue", "--model", str(site.model), "--max-tokens", "9")
+        check_update(site)
         assert supervisor.stop() in (0, 130)
         assert site.json("status")["processes"] == []
         pid = supervisor.start()

@@ -20,8 +20,11 @@ Written by `python -m phoundry.cli.reference > docs/reference/cli.md`; a test co
   With `-o json` or `-o yaml` it is one JSON document there,
   `{"error": {"code", "message", "remedy"?, "faults"?}}`.
 - An option that can be repeated also takes several values: `--set a=1 b=2`.
-- `NO_COLOR` is respected. `PHOUNDRY_HOME`, `PHOUNDRY_URL` and `PHOUNDRY_TOKEN` choose where the
-  commands go.
+- A NAME may also be given as `-n NAME` or `--name NAME`.
+- Every option may stand in the environment, as `PHOUNDRY_<COMMAND>_<OPTION>`, such as
+  `PHOUNDRY_UP_PORT` or `PHOUNDRY_DATA_CREATE_SEED`; the command line wins.
+- `NO_COLOR` and `FORCE_COLOR` are respected. `PHOUNDRY_HOME`, `PHOUNDRY_URL` and `PHOUNDRY_TOKEN`
+  choose where the commands go; `phoundry config show` lists every setting.
 """
 
 
