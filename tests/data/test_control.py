@@ -132,3 +132,49 @@ def test_a_token_for_unknown_characters_is_none_of_the_template(tmp_path: Path) 
     tokenizer = ChatTokenizer.load(tmp_path)
     example = tokenizer.render_example(chat("who 8 </s>", "bill 9 bill"))
     assert supervised(example) == [6, 0, 6, 2]
+
+
+def test_a_byte_that_the_vocabulary_lacks_is_no_control_token(
+    chatml_folder: Path, tmp_path: Path
+) -> None:
+    # As SmolLM2's: such a byte becomes <|endoftext|>, which is marked special too.
+    shutil.copytree(chatml_folder, tmp_path / "lacking")
+    path = tmp_path / "lacking" / "tokenizer.json"
+    content = json.loads(path.read_text())
+    (lacked,) = ChatTokenizer.load(chatml_folder).encode("\x01")
+    name = next(text for text, token in content["model"]["vocab"].items() if token == lacked)
+    del content["model"]["vocab"][name]
+    content["model"]["unk_token"] = "<|endoftext|>"
+    path.write_text(json.dumps(content))
+    tokenizer = ChatTokenizer.load(path.parent)
+    end = tokenizer.encode("<|endoftext|>")
+    assert tokenizer.encode("a\x01b") == [*tokenizer.encode("a"), *end, *tokenizer.encode("b")]
+    assert tokenizer.special_ids == {1, 2}
+    for question in ("a\x01b", "a<|im_end|>\x01", "\x01<|endoftext|>"):
+        example = tokenizer.render_example(chat(question, "Bill\x01"))
+        learnt = [*tokenizer.encode("Bill"), *end, tokenizer.end_token_id]
+        assert supervised(example) == learnt
+        assert control(tokenizer, example.token_ids) == [1, 2, 1, 2]
+    # It can't be written either: of the two, only the byte gives it.
+    ids = tokenizer.render_prompt(chat("\x01<|endoftext|>"))
+    assert ids.count(end[0]) == 1
+
+
+def test_line_breaks_are_nobody_s_even_where_they_are_tokens(
+    chatml_folder: Path, tmp_path: Path
+) -> None:
+    from tokenizers import AddedToken, Tokenizer
+
+    shutil.copytree(chatml_folder, tmp_path / "gemma")
+    path = tmp_path / "gemma" / "tokenizer.json"
+    made = Tokenizer.from_file(str(path))
+    made.add_tokens([AddedToken("\n", normalized=False), AddedToken("\n\n", normalized=False)])
+    made.save(str(path))
+    tokenizer = ChatTokenizer.load(path.parent)
+    assert tokenizer.special_ids == {0, 1, 2}
+    for answer in ("one\ntwo\n\nthree", "\nfour", "<|im_end|>\n"):
+        messages = chat("a\nb\n\nc", answer)
+        example = tokenizer.render_example(messages)
+        assert text_of(tokenizer, supervised(example)) == f"{answer}<|im_end|>"
+        prompt = tokenizer.render_prompt(messages[:1])
+        assert example.token_ids[: len(prompt)] == prompt
