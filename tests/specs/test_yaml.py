@@ -76,3 +76,8 @@ def test_any_bytes_are_a_spec_or_a_clear_error(tmp_path: Path, content: bytes) -
 )
 def test_references(reference: str, expected: tuple[str, str | None]) -> None:
     assert split_version(reference) == expected
+
+
+@given(st.text())
+def test_any_text_survives_being_written_and_read(text: str) -> None:
+    assert yaml.load_documents(yaml.dump({"text": text}), "a")[0]["text"] == text

@@ -164,21 +164,16 @@ def plan_deployment(context: Context, declared: Declared, planned: Planned) -> N
         )
         remedy = "give the new one another name, and move the traffic"
         planned.faults.append(Fault(f"{name} {field}", f"{reason}: {remedy}"))
-    changes = changes_between(
-        {
-            **found.defaults.model_dump(mode="json"),
-            "description": found.description,
-            "tags": found.tags,
-        },
-        {
-            **wanted.defaults.model_dump(mode="json"),
-            "description": wanted.description,
-            "tags": wanted.tags,
-        },
-    )
+    changes = changes_between(_variable(found), _variable(wanted))
     states: dict[str, Action] = {"Failed": "resume", "Creating": "follow"}
     action = states.get(found.provisioning_state, "change" if changes else "nothing")
     planned.add("deployment", name, action, changes=changes)
+
+
+def _variable(one: Deployment | DeploymentSpec) -> dict[str, Any]:
+    """What changes while a deployment serves."""
+    defaults = one.defaults.model_dump(mode="json")
+    return {**defaults, "description": one.description, "tags": one.tags}
 
 
 def _fixed(found: Deployment, wanted: DeploymentSpec) -> list[tuple[str, Any, Any]]:

@@ -8,7 +8,7 @@ from pathlib import Path
 from phoundry import flows
 from phoundry.errors import Conflict, NotFound
 from phoundry.flows.document import FILE_NAMES
-from phoundry.journey import steps
+from phoundry.journey import same, steps
 from phoundry.journey.planning import (
     Planned,
     Reading,
@@ -123,7 +123,7 @@ def _plan_job(scene: Scene, asset: DataAsset | None) -> str | None:
             forecast=_forecast(scene, None),
         )
         return None
-    name = steps.job_name(context, _journey(scene, asset))
+    name = same.job_name(context, _journey(scene, asset))
     job = there(lambda: jobs.show(context, name))
     action, reason = _state_of_job(job)
     item = planned.add("job", name, action, reason=reason)
@@ -217,7 +217,7 @@ def _plan_endpoint(scene: Scene) -> Endpoint | None:
 
 def _plan_deployments(scene: Scene, model: str, endpoint: Endpoint | None) -> None:
     context, planned, project = scene.context, scene.planned, scene.project
-    choice = steps.choose(context, project, model)
+    choice = same.choose(context, project, model)
     where = project.endpoint_name
     coming = planned.items[-2].action in ("create", "resume", "follow")
     waits = [f"model/{model}"] if coming else []

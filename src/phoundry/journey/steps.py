@@ -6,24 +6,19 @@ Names are derived, never typed: the journey's name is that of the model, endpoin
 
 from __future__ import annotations
 
-import hashlib
-import json
 from collections.abc import Callable
 from contextlib import suppress
 from dataclasses import dataclass
-from itertools import count
 from pathlib import Path
 from typing import Any
-
-from pydantic import ValidationError
 
 from phoundry import flows
 from phoundry.errors import Conflict, NotFound, PhoundryError, from_dict
 from phoundry.flows.document import FILE_NAMES
+from phoundry.journey.same import TAG, choose, job_name
 from phoundry.services import connections, data, deployments, endpoints, jobs, models
 from phoundry.services.context import Context
 from phoundry.specs.connection import ConnectionSpec
-from phoundry.specs.data import DataAsset
 from phoundry.specs.deployment import (
     Deployment,
     DeploymentSpec,
@@ -31,15 +26,12 @@ from phoundry.specs.deployment import (
     GenerationDefaults,
 )
 from phoundry.specs.endpoint import EndpointSpec
-from phoundry.specs.finetune import FineTuneParameters
 from phoundry.specs.job import FineTuningJobSpec
 from phoundry.specs.journey import JourneySpec, StepName
 from phoundry.specs.model import Model, ModelSpec
-from phoundry.specs.project import CHAT, Project
+from phoundry.specs.project import CHAT
 
 BASE = "base"
-TUNED = "tuned-"
-TAG = "phoundry.journey"  # on the jobs of a journey: its name
 
 
 @dataclass(frozen=True, slots=True)
@@ -166,42 +158,6 @@ def steps_of(spec: JourneySpec) -> dict[StepName, tuple[str, Callable[..., Progr
     return {name: step for name, step in STEPS.items() if name != "flow" or spec.flow_path}
 
 
-def job_name(context: Context, spec: JourneySpec) -> str:
-    """The same data, model and parameters name the same job, so nothing is trained twice."""
-    asset = data.show(context, spec.data)
-    name = fresh_job_name(spec.project, asset)
-    try:
-        jobs.show(context, name)
-    except NotFound:
-        return _earlier_job(context, spec.project, asset) or name
-    return name
-
-
-def fresh_job_name(project: Project, asset: DataAsset) -> str:
-    held_out = asset.test.sha256 if asset.test else None
-    facts = [asset.train.sha256, held_out, project.model, project.parameters]
-    digest = hashlib.sha256(json.dumps(facts, sort_keys=True).encode()).hexdigest()
-    return f"{project.name}-{digest[:8]}"
-
-
-def _earlier_job(context: Context, project: Project, asset: DataAsset) -> str | None:
-    """A job of this journey that learnt the same, under a name of the first release's making."""
-    for job in jobs.listing(context):
-        if job.tags.get(TAG) != project.name or job.model != project.model:
-            continue
-        written = {key for key, source in job.sources.items() if source == "user"}
-        given = {key: value for key, value in job.parameters.items() if key in written}
-        try:
-            learnt = data.show(context, job.training_data)
-            same = FineTuneParameters.model_validate(given).model_dump(exclude_unset=True)
-        except (NotFound, ValidationError):
-            continue
-        wanted = project.finetune.model_dump(exclude_unset=True)
-        if (same, learnt.train, learnt.test) == (wanted, asset.train, asset.test):
-            return job.name
-    return None
-
-
 def retry(context: Context, spec: JourneySpec) -> None:
     """Give what failed or was stopped another chance; called when the user asks once more."""
     job = job_name(context, spec)
@@ -224,48 +180,6 @@ def _model(context: Context, spec: JourneySpec) -> Model:
     job = job_name(context, spec)
     found = models.of_job(context, spec.name, job)
     return found or models.register(context, ModelSpec(name=spec.name, job=job))
-
-
-@dataclass(frozen=True, slots=True)
-class Choice:
-    """The deployment for a model version: one that is there, or the name of the next."""
-
-    name: str
-    present: Deployment | None
-
-    def differs(self, project: Project) -> bool:
-        """Whether its defaults are others than the project's."""
-        return self.present is not None and self.present.defaults != project.deployment.defaults
-
-
-def choose(context: Context, project: Project, model: str) -> Choice:
-    """Where `model` is, or will be, deployed as the project says.
-
-    One that differs in its defaults alone is taken, and changed while it serves. For another engine
-    or context the model is deployed once more: beside, as everything that may answer otherwise.
-    """
-    try:
-        found = deployments.listing(context, project.endpoint_name)
-    except NotFound:
-        found = []
-    wanted = project.deployment
-    facts = (wanted.engine, wanted.context_length, wanted.request_settings)
-    same = [
-        item
-        for item in found
-        if item.model == model
-        and item.provisioning_state != "Deleting"
-        and (item.engine, item.context_length, item.request_settings) == facts
-        and item.name.startswith(TUNED)
-    ]
-    exact = [item for item in same if item.defaults == wanted.defaults]
-    if same:
-        chosen = (exact or same)[-1]
-        return Choice(chosen.name, chosen)
-    version = model.rpartition(":")[2]
-    taken = {item.name for item in found}
-    names = (f"{TUNED}{version}" + (f"-{n}" if n > 1 else "") for n in count(1))
-    return Choice(next(name for name in names if name not in taken), None)
 
 
 def _deployed(context: Context, spec: JourneySpec) -> Deployment:

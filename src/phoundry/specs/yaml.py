@@ -100,9 +100,16 @@ def dump(value: Any) -> str:
     writer = YAML(typ="safe")
     writer.default_flow_style = False
     writer.sort_base_mapping_type_on_output = False  # type: ignore[assignment]
+    writer.representer.add_representer(str, _text)
     stream = StringIO()
     writer.dump(value, stream)
     return stream.getvalue()
+
+
+def _text(representer: Any, text: str) -> Any:
+    """Unicode's line ends (NEL, LS, PS) are folded to a space unless they are escaped."""
+    style = '"' if any(end in text for end in ("\x85", "\u2028", "\u2029")) else None
+    return representer.represent_scalar("tag:yaml.org,2002:str", text, style=style)
 
 
 def line_of(document: Any, location: tuple[str | int, ...]) -> int | None:
