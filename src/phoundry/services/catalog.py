@@ -13,21 +13,16 @@ from phoundry.compute import machine
 from phoundry.errors import InvalidInput
 from phoundry.models import catalog, describe, hub_facts
 from phoundry.models.catalog.sizes import BF16_BYTES, Q8_0_BYTES
-from phoundry.services import bases
+from phoundry.services import bases, serving_memory
 from phoundry.services.context import Context
 from phoundry.services.defaults import CONTEXT
-from phoundry.services.reconcile.deployments import SLOTS
+from phoundry.services.serving_memory import SLOTS
 from phoundry.settings import Settings
 from phoundry.specs.catalog import CatalogModel, Fits, Need, Needs
 from phoundry.specs.finetune import FineTuneParameters, resolve
 from phoundry.training.estimate import QLORA_BITS, ModelShape, estimate_memory
 from phoundry.training.machine import machine_recommendation
 
-# A replica beside weights and cache: its process, and its tokenizer by its vocabulary (measured;
-# docs/design/models.md).
-LLAMA_BYTES = 100_000_000
-TRANSFORMERS_BYTES = 550_000_000
-BYTES_PER_TOKEN = 1_000  # of the vocabulary
 _TO_SPARE = 0.9  # of what is free; a machine filled to the brim swaps
 _QLORA = "needs a GPU extra, which is not here yet"
 
@@ -137,9 +132,7 @@ def needs(
         parameters = FineTuneParameters.model_validate({**base.model_dump(), **changes})
         return estimate_memory(shape, parameters, row_tokens=row, base_bits=bits)
 
-    weights, cache = view.parameters, catalog.cache_bytes(config, context)
-    q8_0, bf16 = round(weights * Q8_0_BYTES), weights * BF16_BYTES
-    tokenizer = BYTES_PER_TOKEN * int(config["vocab_size"])
+    q8_0, bf16 = round(view.parameters * Q8_0_BYTES), view.parameters * BF16_BYTES
     fetched = view.download_bytes or 0 if view.source.startswith("package:") else 0
     together = f"{SLOTS} conversations of {context:,} tokens"
     qlora = training(QLORA_BITS, apply_lora=True, precision="16")
@@ -151,9 +144,11 @@ def needs(
         train_full=memory(training(apply_lora=False)),
         train_lora=memory(training(apply_lora=True)),
         train_qlora=memory(qlora, _QLORA),
-        serve_q8_0=memory(q8_0 + SLOTS * cache + LLAMA_BYTES + tokenizer, f"llama.cpp, {together}"),
+        serve_q8_0=memory(
+            serving_memory.llama_cpp(config, q8_0, context), f"llama.cpp, {together}"
+        ),
         serve_bf16=memory(
-            bf16 + cache + TRANSFORMERS_BYTES + tokenizer,
+            serving_memory.transformers(config, bf16, context),
             f"transformers, one conversation of {context:,}",
         ),
         disk=judge(

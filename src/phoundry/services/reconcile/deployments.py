@@ -11,9 +11,9 @@ from sqlalchemy import select
 from sqlalchemy.orm import Session
 
 from phoundry.compute import machine, workers
-from phoundry.errors import InsufficientResources, PhoundryError, from_dict
+from phoundry.errors import PhoundryError, from_dict
 from phoundry.files import read_json
-from phoundry.services import bases, defaults, deployments, tasks
+from phoundry.services import bases, defaults, deployments, serving_memory, tasks
 from phoundry.services.context import Context, now, record
 from phoundry.services.reconcile.isolation import each
 from phoundry.store.tables import DeploymentRow, EndpointRow
@@ -21,7 +21,6 @@ from phoundry.store.tables import DeploymentRow, EndpointRow
 GRACE = timedelta(seconds=15)
 MAX_FAILURES = 5  # in a row
 STEADY_SECONDS = 60.0  # a replica that served for so long ends a row of failures
-SLOTS = 4  # conversations decoded together; each holds its context in memory
 
 
 def tick(context: Context) -> None:
@@ -67,7 +66,9 @@ def _start(session: Session, context: Context, row: DeploymentRow) -> None:
     config: dict[str, Any] = read_json(checkpoint / "config.json") or {}
     asked: int | None = row.spec["context_length"]
     context_length = defaults.context_length(row.spec["model"], asked, config)
-    check_memory(row.spec["model"], checkpoint, files)
+    wanted = row.spec["request_settings"]["max_concurrent_requests_per_instance"]
+    slots = min(wanted, serving_memory.SLOTS)
+    _check_memory(row.spec["model"], config, files, context_length, slots)
     spec = {
         "name": f"{row.endpoint}/{row.name}",
         "engine": row.spec["engine"],
@@ -75,7 +76,7 @@ def _start(session: Session, context: Context, row: DeploymentRow) -> None:
         "tokenizer_dir": str(checkpoint),
         "model_name": row.endpoint,
         "context_length": context_length,
-        "slots": min(row.spec["request_settings"]["max_concurrent_requests_per_instance"], SLOTS),
+        "slots": slots,
         "threads": machine.cores(),
         "defaults": defaults.of(row),
         "token": context.vault.decrypt(row.token),
@@ -145,19 +146,18 @@ def _converted(session: Session, context: Context, checkpoint: Path) -> Path | N
     return None
 
 
-def check_memory(model: str, checkpoint: Path, files: dict[str, Any]) -> None:
-    """Raise InsufficientResources where the weights alone are larger than what is free."""
+def _check_memory(
+    model: str, config: dict[str, Any], files: dict[str, Any], context: int, slots: int
+) -> None:
+    """Raise InsufficientResources where weights, caches and process exceed what is free."""
     if "gguf_path" in files:
-        size = Path(files["gguf_path"]).stat().st_size
+        weights = Path(files["gguf_path"]).stat().st_size
+        needed = serving_memory.llama_cpp(config, weights, context, slots)
     else:
-        size = sum(file.stat().st_size for file in checkpoint.glob("*.safetensors"))
-    available = machine.available_memory()
-    if size > available:
-        raise InsufficientResources(
-            f"'{model}' takes {size / 1e9:.1f} GB of memory and more with its "
-            f"conversations; {available / 1e9:.1f} GB are free.",
-            remedy="Delete another deployment, or deploy a smaller model.",
-        )
+        folder = Path(files["checkpoint_dir"])
+        weights = sum(file.stat().st_size for file in folder.glob("*.safetensors"))
+        needed = serving_memory.transformers(config, weights, context)
+    serving_memory.check(model, needed)
 
 
 def _remove(session: Session, context: Context, row: DeploymentRow) -> None:

@@ -1,0 +1,47 @@
+"""What a replica takes of the machine's memory, beside and with its weights."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+from phoundry.compute import machine
+from phoundry.errors import InsufficientResources
+from phoundry.models import catalog
+
+SLOTS = 4  # conversations decoded together; each holds its context in memory
+# A replica beside weights and cache: its process, and its tokenizer by its vocabulary (measured;
+# docs/design/models.md).
+LLAMA_BYTES = 100_000_000
+TRANSFORMERS_BYTES = 550_000_000
+BYTES_PER_TOKEN = 1_000  # of the vocabulary
+
+
+def llama_cpp(config: Mapping[str, Any], weights: int, context: int, slots: int = SLOTS) -> int:
+    """Bytes of a llama.cpp replica; the cache of every slot is taken when it starts.
+
+    Args:
+        config: the model's config.json.
+        weights: bytes of its GGUF.
+        context: tokens of one conversation.
+    """
+    caches = slots * catalog.cache_bytes(config, context)
+    return weights + caches + LLAMA_BYTES + BYTES_PER_TOKEN * int(config["vocab_size"])
+
+
+def transformers(config: Mapping[str, Any], weights: int, context: int) -> int:
+    """Bytes of a transformers replica, which decodes one conversation at a time."""
+    cache = catalog.cache_bytes(config, context)
+    return weights + cache + TRANSFORMERS_BYTES + BYTES_PER_TOKEN * int(config["vocab_size"])
+
+
+def check(model: str, needed: int) -> None:
+    """Raise InsufficientResources where `needed` bytes are more than what is free."""
+    available = machine.available_memory()
+    if needed > available:
+        raise InsufficientResources(
+            f"Serving '{model}' takes about {needed / 1e9:.1f} GB of memory, its conversations "
+            f"included; {available / 1e9:.1f} GB are free.",
+            remedy="Delete another deployment, or choose a smaller model, a smaller "
+            "context_length, or fewer max_concurrent_requests_per_instance.",
+        )
