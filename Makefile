@@ -4,7 +4,7 @@ VENV := .venv
 BIN := $(VENV)/bin
 PIP := $(BIN)/python -m pip --disable-pip-version-check --quiet install -c constraints.txt
 
-.PHONY: help demo test test-fast check format install docs clean bench-journey bench-startup bench-gateway
+.PHONY: help demo test test-fast check format install docs clean bench-journey bench-data bench-startup bench-gateway
 
 help:  ## Show the targets
 	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed 's/:.*##/\t/' | expand -t 14
@@ -52,6 +52,9 @@ docs: $(VENV)/.dev  ## Build the site of the documentation into build/docs
 
 bench-journey: $(VENV)/.run  ## Time the demonstration on an empty home, with its memory
 	@$(BIN)/python benchmarks/journey.py
+
+bench-data: $(VENV)/.run  ## Time reading, tokenising and packing beside datasets.map
+	@$(BIN)/python benchmarks/data.py
 
 bench-startup: $(VENV)/.run  ## Time phoundry --help
 	@$(BIN)/python benchmarks/startup.py
