@@ -51,3 +51,115 @@ def test_an_empty_list_says_what_to_do(shell: Shell) -> None:
     outcome = shell("data", "list")
     assert (outcome.code, outcome.out) == (0, "")
     assert "phoundry data create" in outcome.err
+
+
+def test_what_was_found_is_said(shell: Shell, tmp_path: Path) -> None:
+    file = tmp_path / "faq.csv"
+    file.write_text("frage,antwort\n" + "".join(f"q{n},a{n}\n" for n in range(9)) + "q1,a1\nq,\n")
+    refused = shell("data", "create", "faq", "--path", str(file))
+    assert refused.code == 1
+    assert "--map question=" in refused.err
+    words = ("data", "create", "faq", "--path", str(file), "--map", "question=frage")
+    refused = shell(*words, "answer=antwort")
+    assert "--skip-bad 1" in refused.err
+    made = shell(*words, "answer=antwort", "--skip-bad", "1", "--tags", "a=b")
+    assert made.code == 0, made.err
+    assert "Read as question-answer (csv; question from 'frage', answer from 'antwort')" in made.err
+    assert "11 rows read, 10 kept, 1 bad ones skipped, 1 repeat an earlier one" in made.err
+    assert "faq.csv:12" in made.out
+    quiet = shell(*words, "answer=antwort", "--skip-bad", "1", "-o", "json")
+    assert (quiet.err, quiet.json["version"], quiet.json["tags"]) == ("", "1", {"a": "b"})
+
+
+def test_azures_yaml_names_its_file_from_where_it_is(
+    shell: Shell, chats: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    folder = chats.parent / "deep"
+    folder.mkdir()
+    yaml = folder / "data.yaml"
+    yaml.write_text(
+        "$schema: https://azuremlschemas.azureedge.net/latest/data.schema.json\n"
+        "name: books\nversion: 4\ntype: uri_file\npath: ../faq.jsonl\ndescription: of the desk\n"
+    )
+    made = shell("data", "create", "-f", str(yaml), "--test-size", "0", "-o", "json").json
+    assert (made["name"], made["version"], made["description"]) == ("books", "1", "of the desk")
+    assert (made["source"], made["train"]["rows"]) == (str(chats), 10)
+    assert shell("data", "create", "other", "-f", str(yaml), "-o", "json").json["name"] == "other"
+    yaml.write_text("name: books\npath: x\nskip: 3\n")
+    assert f"{yaml}:3: unknown key 'skip'" in shell("data", "create", "-f", str(yaml)).err
+
+
+@pytest.mark.parametrize(
+    ("words", "said"),
+    [
+        (["faq"], "source is missing"),
+        ([], "name and source are missing"),
+        (["faq", "--source", "nothing.jsonl"], "nothing.jsonl"),
+        (["faq", "--source", "{file}", "--format", "xml"], "format"),
+        (["faq", "--source", "{file}", "--map", "frage=question=x"], "--map"),
+        (["faq", "--source", "{file}", "--test-size", "1"], "test_size"),
+        (["faq", "--source", "{file}", "--split", "train"], "is a file"),
+    ],
+)
+def test_what_cannot_be_created_says_why(
+    shell: Shell, chats: Path, words: list[str], said: str
+) -> None:
+    outcome = shell("data", "create", *(word.replace("{file}", str(chats)) for word in words))
+    assert outcome.code in (1, 2)
+    assert said in outcome.err
+    assert "Traceback" not in outcome.err
+
+
+def test_export_diff_delete(shell: Shell, chats: Path, tmp_path: Path) -> None:
+    shell("data", "create", "faq", "--source", str(chats))
+    chats.write_text(chats.read_text().replace("user 3", "user three"))
+    shell("data", "create", "faq", "--source", str(chats))
+    out = tmp_path / "out.jsonl"
+    assert shell("data", "export", "faq:2", "--split", "train", "--out", str(out)).code == 0
+    assert len(out.read_text().splitlines()) == 8
+    assert shell("data", "export", "faq", "--split", "tset").code == 2
+    diff = shell("data", "diff", "faq:1", "faq:2")
+    assert "faq:1 → faq:2: 1 rows added, 1 removed, 9 kept" in diff.out
+    assert "- user: user 3" in diff.out
+    assert "+ user: user three" in diff.out
+    assert shell("data", "diff", "faq:1", "faq:2", "-o", "json").json["added"] == 1
+    assert shell("data", "delete", "faq:1").code == 2  # nobody there to be asked
+    assert shell("data", "delete", "faq:1", stdin="n\n", terminal=True).code == 1
+    assert shell("data", "delete", "faq:1", "-y", "-o", "json").json == {"deleted": ["faq:1"]}
+    assert shell("data", "show", "faq:1").code == 1
+
+
+def test_pairs_and_tool_calls_are_printed(shell: Shell, tmp_path: Path) -> None:
+    function = {"name": "look_up", "arguments": '{"book": 1}'}
+    calls = [{"id": "1", "type": "function", "function": function}]
+    turns = [
+        {"role": "user", "content": "Is it there?"},
+        {"role": "assistant", "content": "", "tool_calls": calls},
+        {"role": "tool", "content": "yes", "tool_call_id": "1"},
+        {"role": "assistant", "content": "It is.", "weight": 0},
+        {"role": "assistant", "content": "Yes!"},
+    ]
+    file = tmp_path / "tools.jsonl"
+    file.write_text(json.dumps({"messages": turns}) + "\n")
+    assert shell("data", "create", "tools", "--source", str(file), "--test-size", "0").code == 0
+    shown = shell("data", "show", "tools", "--rows", "1").out
+    assert 'assistant calls look_up({"book": 1})' in shown
+    file.write_text('{"prompt": "q", "chosen": "yes", "rejected": "no"}\n')
+    shell("data", "create", "pairs", "--source", str(file), "--test-size", "0")
+    shown = shell("data", "show", "pairs", "--rows", "1").out
+    assert "– chosen –\nassistant: yes\n– rejected –\nassistant: no" in shown
+
+
+def test_marks_of_what_is_learnt(monkeypatch: pytest.MonkeyPatch) -> None:
+    from phoundry.cli.data_tokens import coloured, marked
+    from phoundry.specs.data import Token
+
+    texts = [("a", False), ("b", True), ("\n", True), ("c\x1b[2J", True), ("d", False)]
+    tokens = [Token(id=0, text=text, learnt=learnt) for text, learnt in texts]
+    assert marked(tokens, colour=False) == "a‹b\nc␛[2J›d"
+    coloured_text = marked(tokens, colour=True)
+    assert coloured_text == "a\x1b[1;32mb\x1b[0m\n\x1b[1;32mc␛[2J\x1b[0md"
+    monkeypatch.setenv("FORCE_COLOR", "1")
+    assert coloured()
+    monkeypatch.setenv("NO_COLOR", "1")
+    assert not coloured()

@@ -63,6 +63,7 @@ def create(
     prompt and completion, question and answer, and preference pairs. What was found is said. Every
     bad row is reported with its line; then nothing is kept, unless --skip-bad allows as many.
     """
+    from phoundry.cli.data_rows import print_asset
     from phoundry.cli.progress import displayed
     from phoundry.client import Client
     from phoundry.data import parse_mapping
@@ -92,7 +93,7 @@ def create(
                 show(f"▸ {what}{share}", what)
 
         asset = Client().data.create(**settings, on_progress=tell)
-    out.one(asset)
+    print_asset(out, asset)
     for line in findings(asset):
         out.note(line)
     out.suggest(
@@ -174,6 +175,9 @@ def show(
     model: Annotated[
         str | None, typer.Option("--model", "-m", help="Print them as this model sees them.")
     ] = None,
+    max_seq_length: Annotated[
+        int | None, typer.Option(min=1, help="Tokens a row may have, as for `phoundry train`.")
+    ] = None,
     output: Output = Format.table,
 ) -> None:
     """Show a data asset, with --rows what is in it, with --model as tokens.
@@ -181,7 +185,7 @@ def show(
     Of the tokens those are marked that the model learns to say. A histogram tells how long the
     rows are, and how many are too long.
     """
-    from phoundry.cli.data_rows import print_rows
+    from phoundry.cli.data_rows import print_asset, print_rows
     from phoundry.client import Client
 
     out, client = Printer(output), Client()
@@ -190,14 +194,14 @@ def show(
     if model is not None:
         from phoundry.cli.data_tokens import print_tokens
 
-        print_tokens(client, out, asset, model, part, rows)
+        print_tokens(client, out, asset, model, part, rows, max_seq_length)
         return
     if not rows:
-        out.one(asset)
+        print_asset(out, asset)
         return
     samples = list(client.data.rows(reference, split=part, limit=rows))
     if out.talks:
-        out.one(asset)
+        print_asset(out, asset)
         print_rows(samples)
     else:
         out.value(asset.model_dump(mode="json") | {"rows": samples})

@@ -5,11 +5,24 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
-from phoundry.cli.output import cell
+from phoundry.cli.output import Printer, cell, sheet
 from phoundry.cli.screen import echo
 
 if TYPE_CHECKING:
-    from phoundry.specs.data import DataDiff
+    from phoundry.specs.data import DataAsset, DataDiff
+
+SKIPPED = 5  # of the rows that were left out, so many are printed
+
+
+def print_asset(out: Printer, asset: DataAsset) -> None:
+    """The asset; of the rows that were left out only the first few, unless as JSON or YAML."""
+    fields = asset.model_dump(mode="json")
+    shown = dict(fields)
+    told = [f"{row.where}: {row.reason}" for row in asset.skipped_rows[:SKIPPED]]
+    if asset.skipped > len(told):
+        told.append(f"… and {asset.skipped - len(told):,} more")
+    shown["skipped_rows"] = told
+    out.value(fields, text=None if not out.talks else sheet(shown))
 
 
 def print_rows(rows: Sequence[Mapping[str, Any]]) -> None:

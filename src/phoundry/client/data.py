@@ -9,7 +9,7 @@ from typing import Any, Literal
 
 from phoundry.client.checking import checked
 from phoundry.client.paths import located
-from phoundry.client.sources import Progress, files_of, upload
+from phoundry.client.sources import Progress, files_of, named_source, upload
 from phoundry.client.transport import Transport, segment
 from phoundry.client.waiting import wait_for
 from phoundry.files import atomic_file
@@ -64,7 +64,9 @@ class Data:
         """
         values = {
             "name": name,
-            "source": str(source),
+            "source": named_source(str(source)),
+            "config": config,
+            "split": split,
             "format": format,
             "mapping": dict(mapping or {}),
             "skip_bad": skip_bad,

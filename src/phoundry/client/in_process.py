@@ -52,6 +52,7 @@ class _Call:
         self._app, self._request = app, request
         self._messages: Queue[Any] = Queue(maxsize=AHEAD)
         self._gone = threading.Event()
+        self._error: BaseException | None = None
         # A thread: a loop may already run in this one (a notebook).
         run = contextvars.copy_context().run
         self._thread = threading.Thread(target=run, args=(self._run,), daemon=True)
@@ -68,6 +69,9 @@ class _Call:
             message = self._next()
             more = message.get("more_body", False)
             yield message.get("body", b"")
+        self.end()
+        if self._error is not None:  # a fault of the app, after it had answered that it met one
+            raise self._error
 
     def end(self) -> None:
         """Return once the app is done; it is told that nobody reads on."""
@@ -89,13 +93,15 @@ class _Call:
         try:
             asyncio.run(self._serve())
         except BaseException as error:  # noqa: BLE001 - carried over to the caller's thread
+            self._error = error
             self._hand_over(error)
 
     async def _serve(self) -> None:
         url = self._request.url
         scope = {
             "type": "http",
-            "asgi": {"version": "3.0"},
+            # 2.4: who sends to a caller that has gone gets an OSError.
+            "asgi": {"version": "3.0", "spec_version": "2.4"},
             "http_version": "1.1",
             "method": self._request.method,
             "headers": [(name.lower(), value) for name, value in self._request.headers.raw],
@@ -122,15 +128,17 @@ class _Call:
             return {"type": "http.request", "body": piece or b"", "more_body": body is not None}
 
         async def send(message: Any) -> None:
-            self._hand_over(message)
+            if not self._hand_over(message):
+                raise ConnectionResetError("The caller has gone.")
 
         await self._app(scope, receive, send)
 
-    def _hand_over(self, message: Any) -> None:
-        """Put a message where the caller finds it; it is dropped once the caller has gone."""
+    def _hand_over(self, message: Any) -> bool:
+        """Put a message where the caller finds it. False once the caller has gone."""
         while not self._gone.is_set():
             try:
                 self._messages.put(message, timeout=SOON)
             except Full:
                 continue
-            break
+            return True
+        return False

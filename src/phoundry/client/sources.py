@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 from typing import BinaryIO
@@ -22,10 +23,8 @@ def files_of(
 
     Raises:
         NotFound: neither is there.
-        UsageError: `config` or `split` for what has none.
+        InvalidInput: `config` or `split` for what has none, or one that is not there.
     """
-    if config is None and split is None and (Path(source).expanduser().exists() or "*" in source):
-        return expand(source)
     from phoundry.data import hub
 
     if config is None and split is None and not hub.is_dataset_id(source):
@@ -37,6 +36,16 @@ def files_of(
         cache_dir=cache,
         say=lambda text: tell(text, 0, 0),
     )
+
+
+def named_source(source: str) -> str:
+    """`source` as it is kept: a path or glob made absolute, so that it still means the same."""
+    from phoundry.data import hub
+
+    path = Path(source).expanduser()
+    if path.exists() or not hub.is_dataset_id(source):
+        return os.path.normpath(path.absolute())
+    return source
 
 
 def upload(transport: Transport, files: Sequence[SourceFile], tell: Progress) -> list[DataFile]:

@@ -13,7 +13,7 @@ from sqlalchemy import select
 from sqlalchemy.orm import Session
 
 from phoundry.data import RowReader, SourceFile, open_rows
-from phoundry.errors import Conflict, NotFound
+from phoundry.errors import Conflict, InvalidInput, NotFound
 from phoundry.services import intake, uploads
 from phoundry.services.context import Context, record
 from phoundry.services.rows import find, get, names
@@ -81,6 +81,8 @@ def _add(
         type=reader.type,
         filename=_filename(spec),
         source=spec.source,
+        config=spec.config,
+        split=spec.split,
         sha256=_digest(spec),
         format=reader.format,
         container=reader.container,
@@ -181,6 +183,15 @@ def paths(context: Context, asset: DataAsset, part: Part) -> list[Path]:
     """Where the JSONL of a split is, or of both; none where the asset has no such split."""
     parts = ("train", "test") if part == "all" else (part,)
     return [path for each in parts if (path := split_path(context, asset, each))]
+
+
+def check_chats(asset: DataAsset) -> None:
+    """Raise InvalidInput unless the asset holds conversations."""
+    if asset.type != "chat":
+        raise InvalidInput(
+            f"{asset.name}:{asset.version} holds preference pairs, and conversations are needed.",
+            remedy="Make an asset of conversations: `phoundry data create NAME --source SOURCE`.",
+        )
 
 
 def view(row: DataAssetRow) -> DataAsset:

@@ -13,7 +13,7 @@ from phoundry.specs.data import Change, DataAsset, DataDiff
 
 # What tells how an asset was made.
 COMPARED = (
-    *("type", "source", "filename", "sha256", "format", "container", "mapping"),
+    *("type", "source", "config", "split", "filename", "sha256", "format", "container", "mapping"),
     *("test_size", "seed", "skipped", "duplicates", "description", "tags"),
 )
 
@@ -59,6 +59,18 @@ def diff(context: Context, before: str, after: str, *, limit: int) -> DataDiff:
             found.removed += 1
             _show(found.removed_rows, line, limit)
     return found
+
+
+def shared_rows(context: Context, training: DataAsset, validation: DataAsset) -> int:
+    """How many of the rows that a job validates with are also among those that it trains on.
+
+    It validates with the training split of its validation data: see `reconcile.jobs`.
+    """
+    if training.sha256 == validation.sha256 and training.train == validation.train:
+        return validation.train.rows
+    trained = {line_digest(line) for line in data.lines(context, training, "train")}
+    held = data.lines(context, validation, "train")
+    return sum(line_digest(line) in trained for line in held)
 
 
 def _lines(context: Context, asset: DataAsset) -> Iterator[tuple[bytes, bool]]:

@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
+from bisect import bisect_right
 from collections.abc import Sequence
 from itertools import islice
 from pathlib import Path
 from typing import Any, Protocol
 
-from phoundry.errors import InvalidInput
 from phoundry.files import read_json
 from phoundry.services import bases, data
 from phoundry.services.context import Context
@@ -41,11 +41,7 @@ def report(
     """
     asset = data.show(context, reference)
     found = TokenReport(asset=f"{asset.name}:{asset.version}", model=model, split=part)
-    if asset.type != "chat":
-        raise InvalidInput(
-            f"{found.asset} holds preference pairs; only conversations can be shown as tokens.",
-            remedy=f"`phoundry data show {found.asset} --rows 3` prints the pairs.",
-        )
+    data.check_chats(asset)
     folder = _checkpoint(context, model, fetch=fetch, retry=retry)
     if folder is None:
         found.ready = False
@@ -102,16 +98,28 @@ def _measure(context: Context, paths: list[Path], folder: Path, found: TokenRepo
     found.p50, found.p95 = (int(np.percentile(every, share)) for share in (50, 95))
     found.longest = int(every.max())
     found.too_long = int((every > found.limit).sum())
-    found.buckets = buckets(every.tolist(), found.longest)
+    found.buckets = buckets(every.tolist())
 
 
-def buckets(lengths: Sequence[int], longest: int) -> list[Bucket]:
-    """At most `BUCKETS` of one width, a round number of tokens; every row is in one of them."""
-    width = _round_up(max(1, -(-longest // BUCKETS)))
-    counts = [0] * -(-longest // width)
-    for length in lengths:
-        counts[max(0, length - 1) // width] += 1
-    return [Bucket(tokens=(i + 1) * width, rows=count) for i, count in enumerate(counts)]
+def buckets(lengths: Sequence[int]) -> list[Bucket]:
+    """About `BUCKETS` of one width, a round number of tokens, and one for the rest.
+
+    The width is chosen for 99 % of the rows: one very long row would leave all others in one
+    bucket. Every row is in exactly one.
+    """
+    ordered = sorted(lengths)
+    if not ordered:
+        return []
+    width = _round_up(max(1, -(-ordered[(len(ordered) - 1) * 99 // 100] // BUCKETS)))
+    edges = [width * (i + 1) for i in range(BUCKETS)]
+    edges = [edge for edge in edges if edge - width < ordered[-1]]
+    if ordered[-1] > edges[-1]:
+        edges.append(ordered[-1])
+    places = [bisect_right(ordered, edge) for edge in edges]
+    return [
+        Bucket(tokens=edge, rows=place - before)
+        for edge, place, before in zip(edges, places, [0, *places], strict=False)
+    ]
 
 
 def _round_up(number: int) -> int:

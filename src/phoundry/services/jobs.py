@@ -11,7 +11,7 @@ from sqlalchemy import select
 from phoundry.compute import machine, workers
 from phoundry.errors import Conflict, InvalidInput
 from phoundry.models import catalog
-from phoundry.services import bases, data
+from phoundry.services import bases, data, data_diff
 from phoundry.services.context import Context, history, now, record
 from phoundry.services.rows import find, get
 from phoundry.specs.finetune import FineTuneParameters, Source, resolve
@@ -32,11 +32,7 @@ def create(context: Context, spec: FineTuningJobSpec) -> Job:
         InsufficientResources: the training does not fit this machine's memory.
         Conflict: the name is taken.
     """
-    training_data = data.show(context, spec.training_data)
-    pins = {"training_data": f"{training_data.name}:{training_data.version}"}
-    if spec.validation_data:
-        validation_data = data.show(context, spec.validation_data)
-        pins["validation_data"] = f"{validation_data.name}:{validation_data.version}"
+    pins, data_notices = _pin_data(context, spec)
     with context.begin("models/read") as session:
         bases.check(session, context, spec.model)
         config = bases.config(session, context, spec.model)
@@ -64,7 +60,7 @@ def create(context: Context, spec: FineTuningJobSpec) -> Job:
             spec=pinned.model_dump(mode="json", by_alias=True),
             parameters=parameters.model_dump(mode="json"),
             sources=dict(sources),
-            notices=_notices(spec, sources),
+            notices=[*_notices(spec, sources), *data_notices],
             run_dir=str(context.home.run("job", name)),
         )
         session.add(row)
@@ -160,6 +156,31 @@ def view(row: JobRow) -> Job:
             "tags": spec.get("tags", {}),
         }
     )
+
+
+def _pin_data(context: Context, spec: FineTuningJobSpec) -> tuple[dict[str, str], list[str]]:
+    """The versions that the job's data stand for now, and what is worth saying about them.
+
+    Raises:
+        NotFound: there is no such data.
+        InvalidInput: they are no conversations.
+    """
+    training = data.show(context, spec.training_data)
+    pins = {"training_data": f"{training.name}:{training.version}"}
+    data.check_chats(training)
+    if not spec.validation_data:
+        return pins, []
+    validation = data.show(context, spec.validation_data)
+    pins["validation_data"] = f"{validation.name}:{validation.version}"
+    data.check_chats(validation)
+    shared = data_diff.shared_rows(context, training, validation)
+    if not shared:
+        return pins, []
+    said = (
+        f"{shared:,} of the {validation.train.rows:,} rows of {pins['validation_data']} are also "
+        f"trained on: the validation loss will look better than it is."
+    )
+    return pins, [said]
 
 
 def _estimate(config: dict[str, Any], parameters: FineTuneParameters) -> int:

@@ -41,6 +41,8 @@ class DataSpec(Spec):
     name: AssetName
     files: list[DataFile] = Field(min_length=1, description="Read in this order as one set")
     source: str = Field(default="", description="What the user named: a path, a glob, a hub id …")
+    config: str | None = Field(default=None, description="Configuration of a hub data set")
+    split: str | None = Field(default=None, description="Split of it, as train_sft[:1%]")
     format: DataFormat | None = Field(default=None, description="Detected unless named")
     mapping: dict[str, str] = Field(
         default_factory=dict[str, str], description="Our name of a part to the column that has it"
@@ -73,6 +75,8 @@ class DataAsset(View):
     type: DataType = "chat"
     filename: str
     source: str = ""
+    config: str | None = None
+    split: str | None = None
     sha256: str = Field(
         description="SHA-256 of the source's bytes; of several files, of their SHA-256s in order"
     )

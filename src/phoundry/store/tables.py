@@ -51,6 +51,8 @@ class DataAssetRow(Row, Base):
     type: Mapped[str] = mapped_column(String(32), default="chat")
     filename: Mapped[str] = mapped_column(Text)
     source: Mapped[str] = mapped_column(Text, default="")
+    config: Mapped[str | None] = mapped_column(Text)
+    split: Mapped[str | None] = mapped_column(Text)
     sha256: Mapped[str] = mapped_column(String(64))
     format: Mapped[str] = mapped_column(String(32), default="messages")
     container: Mapped[str] = mapped_column(String(32), default="jsonl")

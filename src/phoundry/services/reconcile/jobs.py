@@ -87,6 +87,7 @@ def _start(session: Session, context: Context, row: JobRow, checkpoint: Path) ->
         "validation_path": str(validation) if validation else None,
         "parameters": row.parameters,
         "sources": row.sources,
+        "cache_dir": str(context.home.cache),
     }
     pid = workers.start(Path(row.run_dir), "phoundry.training", spec)
     row.status, row.started_at, row.stopping_since = "Running", row.started_at or now(), None

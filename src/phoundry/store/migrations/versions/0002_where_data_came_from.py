@@ -23,12 +23,16 @@ COLUMNS = (
     ("duplicates", sa.Integer(), "0"),
     ("notices", sa.JSON(), "[]"),
 )
+# Of data sets of the hub alone.
+OPTIONAL = ("config", "split")
 
 
 def upgrade() -> None:
     with op.batch_alter_table("data_assets") as batch:
         for name, kind, before in COLUMNS:
             batch.add_column(sa.Column(name, kind, nullable=False, server_default=before))
+        for name in OPTIONAL:
+            batch.add_column(sa.Column(name, sa.Text(), nullable=True))
     assets = sa.table(
         "data_assets",
         sa.column("id", sa.Integer()),
@@ -47,5 +51,5 @@ def upgrade() -> None:
 
 def downgrade() -> None:
     with op.batch_alter_table("data_assets") as batch:
-        for name, _, _ in reversed(COLUMNS):
+        for name in (*OPTIONAL, *(name for name, _, _ in COLUMNS)):
             batch.drop_column(name)
