@@ -7,15 +7,15 @@ from typing import TYPE_CHECKING, Any
 from phoundry.version import __version__
 
 if TYPE_CHECKING:
-    from phoundry.client import Client
+    from phoundry.client import AsyncClient, Client
 
-__all__ = ["Client", "__version__"]
+__all__ = ["AsyncClient", "Client", "__version__"]
 
 
 def __getattr__(name: str) -> Any:
-    # `import phoundry` stays instant: the client is loaded when it is first asked for.
-    if name == "Client":
-        from phoundry.client import Client
+    # `import phoundry` stays instant: a client is loaded when it is first asked for.
+    if name in ("AsyncClient", "Client"):
+        from phoundry import client
 
-        return Client
+        return getattr(client, name)
     raise AttributeError(f"module 'phoundry' has no attribute '{name}'")

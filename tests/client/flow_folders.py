@@ -45,6 +45,21 @@ def echo(question: str, history: list) -> str:
     return f"{len(history)}: {question}"
 """
 
+SLEEPING_TOOL = """
+import os
+import time
+from pathlib import Path
+
+from promptflow.core import tool
+
+@tool
+def echo(question: str, history: list) -> str:
+    if question == "sleep":
+        Path(__file__).with_name("pid").write_text(str(os.getpid()))
+        time.sleep(60)
+    return f"awake: {question}"
+"""
+
 
 def asking_flow(folder: Path) -> Path:
     """A flow whose tool takes a connection that the file does not name."""
@@ -54,6 +69,11 @@ def asking_flow(folder: Path) -> Path:
 def echo_flow(folder: Path) -> Path:
     """A chat flow that needs no connection: it answers `TURN: question`."""
     return _write(folder, ECHO, "echo.py", ECHO_TOOL)
+
+
+def sleeping_flow(folder: Path) -> Path:
+    """As `echo_flow`, but asked to `sleep` it writes its process id to `pid` and sleeps."""
+    return _write(folder, ECHO, "echo.py", SLEEPING_TOOL)
 
 
 def _write(folder: Path, flow: str, name: str, tool: str) -> Path:

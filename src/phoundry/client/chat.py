@@ -18,6 +18,7 @@ if TYPE_CHECKING:
 CONNECT_SECONDS = 5.0
 # A first token may wait for a long prompt on a slow machine; the gateway's own limit is 180 s.
 READ_SECONDS = 200.0
+TIMEOUT = httpx.Timeout(READ_SECONDS, connect=CONNECT_SECONDS)
 
 
 @dataclass(frozen=True, slots=True)
@@ -39,28 +40,38 @@ class EndpointChat:
             Unauthenticated, NotFound, Unavailable, …: what the gateway answered.
             ModelError: the model failed in the middle of its answer.
         """
-        body = {"model": self.model, "messages": list(messages), "stream": True, **parameters}
-        headers = {"Authorization": f"Bearer {self.key}"}
-        timeout = httpx.Timeout(READ_SECONDS, connect=CONNECT_SECONDS)
-        url = f"{self.base_url.rstrip('/')}/chat/completions"
         try:
             with (
-                httpx.Client(timeout=timeout, trust_env=False) as http,
-                http.stream("POST", url, json=body, headers=headers) as response,
+                httpx.Client(timeout=TIMEOUT, trust_env=False) as http,
+                http.stream("POST", **self.request(messages, parameters)) as response,
             ):
                 if not response.is_success:
                     response.read()
                     raise error_of(response.status_code, response.text)
                 yield from answer_pieces(response.iter_lines())
-        except httpx.ConnectError:
-            raise Unavailable(
-                f"No gateway answers at {self.base_url}.", remedy="Start it with `phoundry up`."
-            ) from None
         except httpx.TransportError as error:
-            raise Unavailable(
-                f"The answer of '{self.model}' broke off ({type(error).__name__}).",
-                remedy="See `phoundry deployment logs`.",
-            ) from None
+            raise self.failure(error) from None
+
+    def request(
+        self, messages: Sequence[Mapping[str, str]], parameters: Mapping[str, Any]
+    ) -> dict[str, Any]:
+        """Address, headers and body of the request, as httpx takes them."""
+        return {
+            "url": f"{self.base_url.rstrip('/')}/chat/completions",
+            "headers": {"Authorization": f"Bearer {self.key}"},
+            "json": {"model": self.model, "messages": list(messages), "stream": True, **parameters},
+        }
+
+    def failure(self, error: httpx.TransportError) -> Unavailable:
+        """What a broken connection means here."""
+        if isinstance(error, httpx.ConnectError):
+            return Unavailable(
+                f"No gateway answers at {self.base_url}.", remedy="Start it with `phoundry up`."
+            )
+        return Unavailable(
+            f"The answer of '{self.model}' broke off ({type(error).__name__}).",
+            remedy="See `phoundry deployment logs`.",
+        )
 
 
 def answer_pieces(lines: Iterable[str]) -> Iterator[str]:
@@ -69,24 +80,43 @@ def answer_pieces(lines: Iterable[str]) -> Iterator[str]:
     Raises:
         ModelError: an error event, or a stream that ends without saying that it is done.
     """
-    done = False
+    answer = Answer()
     for line in lines:
+        if text := answer.take(line):
+            yield text
+        if answer.over:
+            break
+    answer.end()
+
+
+class Answer:
+    """An answer that comes line by line. `over` once nothing more can come."""
+
+    def __init__(self) -> None:
+        self.over = False
+        self._done = False
+
+    def take(self, line: str) -> str | None:
+        """The text in a line of the event stream. Raises ModelError for an error event."""
         if not line.startswith("data:"):
-            continue
+            return None
         content = line.removeprefix("data:").strip()
         if content == "[DONE]":
-            done = True
-            break
+            self.over = self._done = True
+            return None
         event: Any = json.loads(content)
         if error := event.get("error"):
             message: Any = cast("dict[str, Any]", error).get("message", error)
             raise ModelError(f"The model failed while it answered: {message}")
         for choice in event.get("choices", [])[:1]:
-            done = done or choice.get("finish_reason") is not None
-            if text := choice.get("delta", {}).get("content"):
-                yield text
-    if not done:
-        raise ModelError("The answer broke off before its end.")
+            self._done = self._done or choice.get("finish_reason") is not None
+            return choice.get("delta", {}).get("content")
+        return None
+
+    def end(self) -> None:
+        """Raises ModelError where the stream has not said that it is done."""
+        if not self._done:
+            raise ModelError("The answer broke off before its end.")
 
 
 def open_chat(endpoints: Endpoints, name: str) -> EndpointChat:

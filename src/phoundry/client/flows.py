@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 from phoundry.client.connections import Connections
 from phoundry.client.transport import Transport
+from phoundry.client.waiting import on_stop
 from phoundry.specs.flow import FlowResult, FlowSettings
 
 if TYPE_CHECKING:
@@ -65,7 +66,7 @@ class Flows:
         from phoundry.flows import load_flow
 
         flow = load_flow(path, variant=variant)
-        with self._session(flow, timeout) as session:
+        with self._session(flow, timeout) as session, on_stop(session.close):
             result = session.run(inputs, overrides=overrides, variant=variant)
             self.keep_connections(session)
         return result

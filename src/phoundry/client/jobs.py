@@ -6,7 +6,7 @@ from collections.abc import Callable, Iterator, Sequence
 
 from phoundry.client.paths import located
 from phoundry.client.transport import Transport, segment
-from phoundry.client.waiting import LONGEST, stopped, wait_for
+from phoundry.client.waiting import LONGEST, pause, stopped, wait_for
 from phoundry.specs.job import FINISHED, FineTuningJobSpec, Job, LogChunk
 
 
@@ -73,8 +73,6 @@ def follow_log(
     Raises:
         Unavailable: the control plane has ended.
     """
-    import time
-
     offset = 0
     while True:
         chunk = read(offset)
@@ -86,4 +84,4 @@ def follow_log(
         elif not alive():
             raise stopped(what)
         else:
-            time.sleep(LONGEST / 2)
+            pause(LONGEST / 2)

@@ -5,6 +5,7 @@ from __future__ import annotations
 import time
 from typing import TYPE_CHECKING
 
+from phoundry.client.waiting import pause
 from phoundry.errors import Unavailable
 
 if TYPE_CHECKING:
@@ -29,7 +30,7 @@ def wait_until_back(client: Client, seconds: float = BACK_SECONDS) -> bool:
                     break
                 if time.monotonic() > deadline:
                     return False
-                time.sleep(PAUSE)
+                pause(PAUSE)
     return True
 
 

@@ -2,14 +2,62 @@
 
 from __future__ import annotations
 
+import threading
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Generator
+from contextlib import contextmanager
+from contextvars import ContextVar
 from typing import TypeVar
 
 from phoundry.errors import Unavailable
 
 T = TypeVar("T")
 SHORTEST, LONGEST = 0.1, 1.0  # seconds between two looks
+
+
+class Stop(threading.Event):
+    """Set once nobody waits any more for a call (see `client.aio`)."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.actions = list[Callable[[], None]]()
+
+    def set(self) -> None:
+        super().set()
+        for action in list(self.actions):
+            action()
+
+
+# Of the call that runs in this context.
+STOP: ContextVar[Stop | None] = ContextVar("stop", default=None)
+
+
+class Abandoned(BaseException):
+    """Ends a call that nobody waits for any more. Like KeyboardInterrupt it is no error that a
+    program handles, and it never leaves the thread of the call."""
+
+
+@contextmanager
+def on_stop(action: Callable[[], None]) -> Generator[None]:
+    """Calls `action`, from another thread, if nobody waits any more for what is done inside."""
+    stop = STOP.get()
+    if stop is None:
+        yield
+        return
+    stop.actions.append(action)
+    try:
+        yield
+    finally:
+        stop.actions.remove(action)
+
+
+def pause(seconds: float) -> None:
+    """Sleep. Raises Abandoned as soon as nobody waits for this call any more."""
+    stop = STOP.get()
+    if stop is None:
+        time.sleep(seconds)
+    elif stop.wait(seconds):
+        raise Abandoned
 
 
 def wait_for(
@@ -28,7 +76,7 @@ def wait_for(
     Raises:
         Unavailable: `timeout` seconds have passed, or nobody is there.
     """
-    begun, pause = time.monotonic(), SHORTEST
+    begun, between = time.monotonic(), SHORTEST
     last: T | None = None
     while True:
         current = look()
@@ -44,8 +92,8 @@ def wait_for(
             )
         if not alive():
             raise stopped(what)
-        time.sleep(pause)
-        pause = min(LONGEST, pause * 1.5)
+        pause(between)
+        between = min(LONGEST, between * 1.5)
 
 
 def stopped(what: str) -> Unavailable:

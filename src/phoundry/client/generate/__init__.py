@@ -1,0 +1,1 @@
+"""`python -m phoundry.client.generate`: the asynchronous nouns, from the synchronous ones."""
