@@ -76,7 +76,8 @@ def test_help_lists_every_parameter_with_its_range(shell: Shell) -> None:
     text = shell("train", "--help").out
     for name in FineTuneParameters.model_fields:
         assert f"\n    {name} = " in text
-    assert "lora_dropout = 0.0  (≥ 0, < 1)" in text
+    share = "Share of the adapters' input that is dropped in training"
+    assert f"lora_dropout = 0.0  (≥ 0, < 1; {share})" in text
 
 
 def test_create_from_a_file(shell: Shell, api: FakeApi, tmp_path: Path) -> None:
@@ -100,7 +101,7 @@ def test_faults_of_a_file_come_with_their_lines(shell: Shell, tmp_path: Path) ->
     file.write_text("type: finetuning\nmodel: m\ntraning_data: faq\n")
     outcome = shell("job", "create", "-f", str(file), "-o", "json")
     assert outcome.code == 1
-    assert {fault["where"] for fault in outcome.error["faults"]} == {str(file), f"{file}:3"}
+    assert {fault["where"] for fault in outcome.error["faults"]} == {f"{file}:1", f"{file}:3"}
 
 
 def test_overrides_go_where_they_belong() -> None:
