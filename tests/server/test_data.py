@@ -34,9 +34,17 @@ def test_a_creation_ends_when_its_caller_goes(home: Home, monkeypatch: pytest.Mo
     app = create_app(home, token="t")
     body = json.dumps(SPEC).encode()
     scope = {
-        **{"type": "http", "asgi": {"version": "3.0"}, "http_version": "1.1", "method": "POST"},
-        **{"scheme": "http", "path": "/api/data", "raw_path": b"/api/data", "query_string": b""},
-        **{"server": ("127.0.0.1", 80), "client": ("127.0.0.1", 1), "root_path": ""},
+        "type": "http",
+        "asgi": {"version": "3.0"},
+        "http_version": "1.1",
+        "method": "POST",
+        "scheme": "http",
+        "path": "/api/data",
+        "raw_path": b"/api/data",
+        "query_string": b"",
+        "server": ("127.0.0.1", 80),
+        "client": ("127.0.0.1", 1),
+        "root_path": "",
         "headers": [
             (b"host", b"127.0.0.1"),
             (b"authorization", b"Bearer t"),
