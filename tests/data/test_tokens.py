@@ -130,13 +130,13 @@ def test_everything_the_tokens_depend_on_is_in_the_key(
 @pytest.mark.parametrize(
     ("name", "damage"),
     [
-        ("ids.bin", lambda held: held[:-2]),
-        ("ids.bin", lambda held: held[:40] + bytes([held[40] ^ 1]) + held[41:]),
-        ("mask.bin", lambda held: b""),
-        ("lengths.bin", lambda held: held[::-1]),
+        ("ids.raw", lambda held: held[:-2]),
+        ("ids.raw", lambda held: held[:40] + bytes([held[40] ^ 1]) + held[41:]),
+        ("mask.raw", lambda held: b""),
+        ("lengths.raw", lambda held: held[::-1]),
         ("meta.json", lambda held: held[:-5]),
         ("meta.json", lambda held: b"{}"),
-        ("supervised.bin", None),
+        ("supervised.raw", None),
     ],
 )
 def test_a_damaged_cache_is_said_and_made_again(

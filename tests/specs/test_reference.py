@@ -17,4 +17,4 @@ def test_every_key_of_every_file_is_listed() -> None:
     page = reference()
     for kind in PAGES.values():
         for name, field in kind.model_fields.items():
-            assert f"| `{field.alias or name}` |" in page
+            assert f"| `{field.serialization_alias or name}` |" in page

@@ -1,9 +1,9 @@
 """Examples on disk, mapped into memory.
 
-    ids.bin         the ids of all examples, end to end; 2 or 4 bytes each
-    mask.bin        a bit a token, each example's beginning with a byte of its own
-    lengths.bin     tokens of each example, 4 bytes
-    supervised.bin  tokens of each example that are learnt, 4 bytes
+    ids.raw         the ids of all examples, end to end; 2 or 4 bytes each
+    mask.raw        a bit a token, each example's beginning with a byte of its own
+    lengths.raw     tokens of each example, 4 bytes
+    supervised.raw  tokens of each example that are learnt, 4 bytes
     meta.json       counts, and the size and SHA-256 of each of these files
 
 Numbers are little-endian.
@@ -25,7 +25,7 @@ from phoundry.data.tokenise import MOST_FAULTS, Batch
 from phoundry.data.tokenizer import Example
 from phoundry.files import read_json, sha256_file, write_json
 
-_FILES = ("ids.bin", "mask.bin", "lengths.bin", "supervised.bin")
+_FILES = ("ids.raw", "mask.raw", "lengths.raw", "supervised.raw")
 _COUNTS = ("rows", "truncated", "dropped")
 
 
@@ -42,16 +42,16 @@ class TokenSet(Sequence[Example]):
     """
 
     def __init__(self, folder: Path, meta: dict[str, Any]) -> None:
-        self.lengths: NDArray[np.int32] = _mapped(folder / "lengths.bin", "<i4")
-        self.supervised: NDArray[np.int32] = _mapped(folder / "supervised.bin", "<i4")
+        self.lengths: NDArray[np.int32] = _mapped(folder / "lengths.raw", "<i4")
+        self.supervised: NDArray[np.int32] = _mapped(folder / "supervised.raw", "<i4")
         self.rows: int = meta["rows"]
         self.truncated: int = meta["truncated"]
         self.dropped: int = meta["dropped"]
         self.tokens: int = meta["tokens"]
         self.notices: list[str] = meta["notices"]
         self._fingerprint: str = meta["fingerprint"]
-        self._ids = _mapped(folder / "ids.bin", meta["dtype"])
-        self._mask = _mapped(folder / "mask.bin", "u1")
+        self._ids = _mapped(folder / "ids.raw", meta["dtype"])
+        self._mask = _mapped(folder / "mask.raw", "u1")
         self._starts = _starts(self.lengths)
         self._mask_starts = _starts((self.lengths + 7) // 8)
 

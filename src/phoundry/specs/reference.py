@@ -10,17 +10,24 @@ from pydantic import BaseModel
 
 from phoundry.specs.connection import ConnectionSpec
 from phoundry.specs.deployment import DeploymentSpec
+from phoundry.specs.documents import DataDocument, ModelDocument
 from phoundry.specs.endpoint import EndpointSpec
 from phoundry.specs.finetune import FineTuneParameters
 from phoundry.specs.job import FineTuningJobSpec
+from phoundry.specs.project import Project
 
 PAGES: dict[str, type[BaseModel]] = {
-    "Fine-tuning job": FineTuningJobSpec,
+    "Project": Project,
     "Training parameters": FineTuneParameters,
+    "Data asset": DataDocument,
+    "Fine-tuning job": FineTuningJobSpec,
+    "Model": ModelDocument,
     "Endpoint": EndpointSpec,
     "Deployment": DeploymentSpec,
     "Connection": ConnectionSpec,
 }
+# Not spelt out again within another file.
+_PAGED = {kind.__name__ for kind in PAGES.values()}
 INTRODUCTION = """# Files
 
 Written by `python -m phoundry.specs.reference > docs/reference/files.md`; a test compares.
@@ -59,10 +66,20 @@ def _rows(schema: Mapping[str, Any], definitions: Mapping[str, Any], prefix: str
     for name, found in schema.get("properties", {}).items():
         default = "required" if name in required else _default(found.get("default"))
         cells = [f"`{prefix}{name}`", _type(found, definitions), default]
-        cells.append(str(found.get("description", "")).replace("|", "\\|").replace("\n", " "))
+        cells.append(_meaning(found, definitions).replace("|", "\\|").replace("\n", " "))
         yield f"| {' | '.join(cells)} |"
-        if inner := _object(found, definitions):
+        inner = _object(found, definitions)
+        if inner and inner.get("title") not in _PAGED:
             yield from _rows(inner, definitions, f"{prefix}{name}.")
+
+
+def _meaning(schema: Mapping[str, Any], definitions: Mapping[str, Any]) -> str:
+    """What the key is for; of an object with a section of its own, where that is."""
+    inner = _object(schema, definitions) or {}
+    for title, kind in PAGES.items():
+        if inner.get("title") == kind.__name__:
+            return f"See *{title}*"
+    return str(schema.get("description", ""))
 
 
 def _object(schema: Mapping[str, Any], definitions: Mapping[str, Any]) -> Mapping[str, Any] | None:
