@@ -131,7 +131,7 @@ def _guess(opened: Opened, format: DataFormat | None, given: dict[str, str]) -> 
     settled = settle(given, columns, name)
     guess, rivals = detect.best(head, settled, format)
     if guess is None:
-        raise _unmapped(name, columns, format)
+        raise _unmapped(name, head, settled, format)
     notices: list[str] = []
     if rivals and format is None:
         others = " and ".join(sorted(rivals))
@@ -142,22 +142,41 @@ def _guess(opened: Opened, format: DataFormat | None, given: dict[str, str]) -> 
     return _Guess(*guess, notices)
 
 
-def _unmapped(name: str, columns: list[str], format: DataFormat | None) -> InvalidInput:
-    what = f"the format {format}" if format else "a conversation"
+def _unmapped(
+    name: str,
+    head: Sequence[Mapping[str, Any]],
+    given: Mapping[str, str],
+    format: DataFormat | None,
+) -> InvalidInput:
+    what = f"columns of {f'the format {format}' if format else 'a conversation'} were"
     parts = {"preference": ("chosen", "rejected"), "messages": ("messages",)}
     needed = parts.get(format or "", ("question", "answer"))
     if format == "sharegpt":
         needed = ("messages",)
+    missing = [part for part in needed if part not in given]
+    if missing != list(needed):
+        what = f"column of the part {' or '.join(missing)} was" if missing else what
+    columns = list(dict.fromkeys(column for row in head for column in row))
     # Their own columns make the command one that can be copied, if not always the right one.
-    places = columns if len(columns) >= len(needed) else ["COLUMN"] * len(needed)
+    places = iter(_wordiest(head, [c for c in columns if c not in given.values()], len(missing)))
+    mapping = {part: given.get(part) or next(places, "COLUMN") for part in needed}
     example = " ".join(
-        f"--map {shlex.quote(f'{part}={printable(column)}')}"
-        for part, column in zip(needed, places, strict=False)
+        f"--map {shlex.quote(f'{part}={printable(column)}')}" for part, column in mapping.items()
     )
     return InvalidInput(
-        f"{name}: no columns of {what} were found among {listed(columns)}.",
+        f"{name}: no {what} found among {listed(columns)}.",
         remedy=f"Say which column is which, such as: {example}",
     )
+
+
+def _wordiest(head: Sequence[Mapping[str, Any]], columns: list[str], most: int) -> list[str]:
+    """The columns with the most letters in these rows, in their own order: numbers have none."""
+
+    def letters(column: str) -> int:
+        return sum(map(str.isalpha, "".join(str(row.get(column, "")) for row in head)))
+
+    wordy = sorted(columns, key=letters, reverse=True)[:most]
+    return [column for column in columns if column in wordy]
 
 
 def _same(what: str, known: list[tuple[str, str]]) -> None:
