@@ -8,7 +8,8 @@ from urllib.parse import unquote
 
 import pytest
 
-from phoundry.data import check_messages
+from phoundry.data import RefusedRow, check_messages, expand, open_rows, row_digest
+from phoundry.errors import InvalidInput
 from phoundry.flows import load_flow
 from phoundry.flows.connections import wanted_connections
 from phoundry.specs import yaml
@@ -48,7 +49,7 @@ def test_relative_links_resolve(document: Path) -> None:
 def test_every_example_is_known() -> None:
     there = {path.name for path in EXAMPLES.iterdir()}
     known = {"library.jsonl", "job.yaml", "endpoint.yaml", "deployment.yaml", "connection.yaml"}
-    known |= {"phoundry.yaml"}
+    known |= {"phoundry.yaml", "library.csv"}
     assert there == known | {"flow-python"}
 
 
@@ -84,6 +85,16 @@ def test_the_data_is_good() -> None:
     assert len(check_messages(EXAMPLES / "library.jsonl").rows) == 25
 
 
+def test_the_table_needs_a_mapping_and_repeats_a_row() -> None:
+    files = expand(str(EXAMPLES / "library.csv"))
+    with pytest.raises(InvalidInput, match="no columns of a conversation"):
+        open_rows(files)
+    reader = open_rows(files, mapping={"question": "asked", "answer": "told"})
+    rows = [row for row in reader if not isinstance(row, RefusedRow)]
+    assert len(rows) == 5
+    assert len({row_digest(row) for row in rows}) == 4
+
+
 def test_documents_are_taken_apart(tmp_path: Path) -> None:
     path = tmp_path / "a.md"
     path.write_text(
@@ -93,4 +104,5 @@ def test_documents_are_taken_apart(tmp_path: Path) -> None:
     assert (shell.kind, shell.text, shell.section, shell.line) == ("sh", "ls\n", "A", 3)
     assert list(console.exchanges()) == [("a", "b\nc"), ("d", "")]
     assert matches("…", "anything")
+    assert matches("b", "▸ Passing\nb")
     assert not matches("b", "b\nc")

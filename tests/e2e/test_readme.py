@@ -60,7 +60,9 @@ def test_every_command_of_the_readme_works(tmp_path: Path) -> None:
 
 def _check_answers(said: dict[str, str]) -> None:
     """The tuned model knows what it was taught; both dialects of the endpoint answer."""
-    told = next(text for line, text in said.items() if line.startswith("phoundry chat library --m"))
+    told = next(
+        text for line, text in said.items() if line.startswith("phoundry chat reading-guide --m")
+    )
     assert "12 books" in told
     curls = [text for line, text in said.items() if line.startswith("curl")]
     assert '"output":' in curls[0]
