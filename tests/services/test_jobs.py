@@ -7,7 +7,6 @@ import pytest
 from phoundry.errors import Conflict, InsufficientResources, InvalidInput, NotFound
 from phoundry.services import jobs
 from phoundry.services.context import Context
-from phoundry.services.reconcile import deployments as reconcile
 from phoundry.services.reconcile import jobs as reconcile_jobs
 from phoundry.specs.job import FineTuningJobSpec, Job
 from tests.support.assets import make_asset
@@ -102,16 +101,6 @@ def test_a_growing_log_is_cut_at_a_lines_end(tmp_path: Path) -> None:
     rest = jobs.read_log(path, first.offset, finished=True)
     assert (rest.text, rest.finished) == ("two", True)
     assert jobs.read_log(tmp_path / "none", 0, finished=False).text == ""
-
-
-def test_a_deployment_larger_than_the_memory_fails_with_the_figures(
-    context: Context, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    gguf = tmp_path / "model.gguf"
-    gguf.write_bytes(b"0" * 4_000_000)
-    monkeypatch.setenv("PHOUNDRY_MEMORY_LIMIT", "1000000")
-    with pytest.raises(InsufficientResources, match=r"0\.0 GB are free"):
-        reconcile.check_memory("big", tmp_path, {"gguf_path": str(gguf)})
 
 
 def test_a_line_longer_than_a_chunk_does_not_stop_a_reader(tmp_path: Path) -> None:

@@ -50,7 +50,8 @@ def _job(context: Context, spec: dict[str, Any], again: bool) -> Outcome:
         raise _failure(job.error, f"Job '{job.name}' is {job.status}.")
     steps = f"step {job.progress.step}/{job.progress.max_steps}" if job.progress.max_steps else ""
     done = job.status == "Completed"
-    return Outcome(kind="job", name=job.name, done=done, message=steps or job.status)
+    waits = job.preparation.words() if job.preparation else ""
+    return Outcome(kind="job", name=job.name, done=done, message=waits or steps or job.status)
 
 
 def _model(context: Context, spec: dict[str, Any], again: bool) -> Outcome:
@@ -69,7 +70,9 @@ def _model(context: Context, spec: dict[str, Any], again: bool) -> Outcome:
     name = f"{model.name}:{model.version}"
     if model.status == "Failed":
         raise _failure(model.error, f"Model '{name}' could not be registered.")
-    return Outcome(kind="model", name=name, done=model.status == "Ready", message=model.status)
+    waits = model.preparation.words() if model.preparation else ""
+    done = model.status == "Ready"
+    return Outcome(kind="model", name=name, done=done, message=waits or model.status)
 
 
 def _version(context: Context, wanted: ModelDocument) -> Model | None:
@@ -110,7 +113,8 @@ def _deployment(context: Context, spec: dict[str, Any], again: bool) -> Outcome:
     if found.provisioning_state == "Failed":
         raise _failure(found.error, f"Deployment '{endpoint}/{name}' failed.")
     done = found.provisioning_state == "Succeeded"
-    message = f"{found.traffic} % of the traffic" if done else found.provisioning_state
+    waits = found.preparation.words() if found.preparation else found.provisioning_state
+    message = f"{found.traffic} % of the traffic" if done else waits
     return Outcome(kind="deployment", name=f"{endpoint}/{name}", done=done, message=message)
 
 

@@ -59,6 +59,8 @@ def document_of(asset: DataAsset) -> Mapping:
         DataDocument(
             name=asset.name,
             path=asset.source or asset.filename,  # pyright: ignore[reportCallIssue]
+            config=asset.config,
+            split=asset.split,
             mapping=asset.mapping,
             skip_bad=asset.skipped,
             test_size=asset.test_size,

@@ -37,8 +37,16 @@ def plan_data(context: Context, declared: Declared, planned: Planned) -> None:
     reading = Reading(wanted.format, wanted.mapping, wanted.skip_bad, wanted.test_size, wanted.seed)
     found = asset_of(context, wanted.name, reading, declared.facts)
     if found is None and declared.facts and declared.facts.sha256 is None:
-        named = [each for each in data.listing(context) if each.name == wanted.name]
-        found = next((each for each in named if each.source == wanted.source), None)
+        # A data set of the hub is known by what was asked for; its files are not fetched to plan.
+        asked = (wanted.name, wanted.source, wanted.config, wanted.split)
+        found = next(
+            (
+                each
+                for each in data.listing(context)
+                if (each.name, each.source, each.config, each.split) == asked
+            ),
+            None,
+        )
     data_item(context, planned, wanted.name, found, reading, declared.facts)
 
 

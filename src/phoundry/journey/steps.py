@@ -78,7 +78,8 @@ def register(context: Context, spec: JourneySpec) -> Progress:
     model = _model(context, spec)
     if model.status == "Failed":
         raise _error(model.error, f"Model '{spec.name}' could not be registered.")
-    return Progress(model.status == "Ready", f"{model.name}:{model.version}", model.uri or "")
+    said = model.uri or (model.preparation.message if model.preparation else "")
+    return Progress(model.status == "Ready", f"{model.name}:{model.version}", said)
 
 
 def make_endpoint(context: Context, spec: JourneySpec) -> Progress:
@@ -106,6 +107,8 @@ def deploy(context: Context, spec: JourneySpec) -> Progress:
         if item.provisioning_state == "Failed":
             raise _error(item.error, f"Deployment '{item.name}' failed.")
     served = ", ".join(f"{item.name} {item.traffic} %" for item in found)
+    # Its sentences, not its bytes: a message is written to the journey's row.
+    served = next((item.preparation.message for item in found if item.preparation), served)
     ready = all(item.provisioning_state == "Succeeded" for item in found)
     return Progress(ready, f"{spec.endpoint}/{found[0].name}", served)
 
