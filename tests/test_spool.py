@@ -37,3 +37,15 @@ def test_a_torn_line_loses_only_itself(tmp_path_factory: pytest.TempPathFactory,
     kinds = [event["kind"] for event in [*taken, *later]]
     assert kinds in (["next"], ["torn", "next"])
     assert offset == path.stat().st_size
+
+
+def test_the_newest_event_is_found_at_the_end_of_a_long_file(tmp_path: Path) -> None:
+    spool = Spool(tmp_path / "events.jsonl")
+    assert spool.latest("progress") == {}
+    for step in range(100):
+        spool.append("progress", step=step, said="ü" * 30)
+    spool.append("notice", message="between")
+    assert spool.latest("progress", within=500)["step"] == 99
+    assert spool.latest("notice", within=500)["message"] == "between"
+    assert spool.latest("progress", within=20) == {}  # only a part of a line
+    assert spool.latest("progress", since=spool.latest("notice")["time"] + 1) == {}

@@ -44,6 +44,22 @@ class Spool:
         events = [event for line in whole.split(b"\n") if (event := _event(line))]
         return events, offset + len(whole)
 
+    def latest(self, kind: str, *, since: float = 0.0, within: int = 1 << 14) -> dict[str, Any]:
+        """The newest event of `kind` among the last `within` bytes, no older than `since`; or {}.
+
+        For whoever only wants to show where a worker is: costs the same however long the file is.
+        """
+        try:
+            size = self.path.stat().st_size
+        except FileNotFoundError:
+            return {}
+        # The first line of the stretch may be a part of one; `_event` passes over that.
+        events, _ = self.read(max(0, size - within))
+        for event in reversed(events):
+            if event["kind"] == kind and event.get("time", 0.0) >= since:
+                return event
+        return {}
+
 
 def _event(line: bytes) -> dict[str, Any] | None:
     """The event of a line, or None where a kill or a full disk left only a part of one."""

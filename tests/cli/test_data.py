@@ -150,8 +150,8 @@ def test_pairs_and_tool_calls_are_printed(shell: Shell, tmp_path: Path) -> None:
     assert "– chosen –\nassistant: yes\n– rejected –\nassistant: no" in shown
 
 
-def test_marks_of_what_is_learnt(monkeypatch: pytest.MonkeyPatch) -> None:
-    from phoundry.cli.data_tokens import coloured, marked
+def test_marks_of_what_is_learnt() -> None:
+    from phoundry.cli.data_tokens import marked
     from phoundry.specs.data import Token
 
     texts = [("a", False), ("b", True), ("\n", True), ("c\x1b[2J", True), ("d", False)]
@@ -159,7 +159,3 @@ def test_marks_of_what_is_learnt(monkeypatch: pytest.MonkeyPatch) -> None:
     assert marked(tokens, colour=False) == "a‹b\nc␛[2J›d"
     coloured_text = marked(tokens, colour=True)
     assert coloured_text == "a\x1b[1;32mb\x1b[0m\n\x1b[1;32mc␛[2J\x1b[0md"
-    monkeypatch.setenv("FORCE_COLOR", "1")
-    assert coloured()
-    monkeypatch.setenv("NO_COLOR", "1")
-    assert not coloured()

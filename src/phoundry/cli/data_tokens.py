@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 import sys
 from collections.abc import Iterable
 from typing import TYPE_CHECKING
@@ -12,6 +11,7 @@ import typer
 from phoundry.cli.output import Printer
 from phoundry.cli.progress import displayed
 from phoundry.cli.screen import echo, visible
+from phoundry.settings import Settings
 
 if TYPE_CHECKING:
     from phoundry.client import Client
@@ -33,6 +33,12 @@ def print_tokens(
 ) -> None:
     """The first `rows` rows of a split as tokens, then the numbers about all of them."""
     reference = f"{asset.name}:{asset.version}"
+
+    def fetching(report: TokenReport) -> None:
+        if not report.ready:
+            how_far = report.preparation.words() if report.preparation else ""
+            show(f"▸ Fetching {model}" + (f": {how_far}" if how_far else ""), "fetching")
+
     with displayed(out) as show:
         show(f"▸ Rendering {reference} for {model}", "rendering")
         found = client.data.tokens(
@@ -41,12 +47,12 @@ def print_tokens(
             split=split,
             limit=rows,
             max_tokens=max_tokens,
-            on_wait=lambda: show(f"▸ Fetching {model}", "fetching"),
+            on_wait=fetching,
         )
     if not out.talks:
         out.one(found)
         return
-    colour = coloured()
+    colour = Settings().coloured(terminal=sys.stdout.isatty())
     for number, tokens in enumerate(found.examples, start=1):
         echo(f"\nRow {number}: {len(tokens):,} tokens, {sum(t.learnt for t in tokens):,} learnt")
         # Colours are ours and must pass; what the tokens say is made harmless before.
@@ -57,15 +63,6 @@ def print_tokens(
     echo("\n".join(summary(found)))
     for notice in found.notices:
         out.note(f"Note: {notice}")
-
-
-def coloured() -> bool:
-    """Whether standard output takes colours and the user does not refuse them."""
-    if os.environ.get("NO_COLOR"):
-        return False
-    if os.environ.get("FORCE_COLOR"):
-        return True
-    return sys.stdout.isatty() and os.environ.get("TERM") != "dumb"
 
 
 def marked(tokens: Iterable[Token], *, colour: bool) -> str:

@@ -15,6 +15,7 @@ from phoundry.cli.screen import echo
 from phoundry.errors import ModelError, UsageError, from_dict
 
 if TYPE_CHECKING:
+    from phoundry.client import Client
     from phoundry.specs.deployment import Deployment
 
 app = noun("Deployments: a model behind an endpoint.")
@@ -77,8 +78,7 @@ def create(
     deployment = client.deployments.create(spec)
     where, what = deployment.endpoint_name, deployment.name
     if not no_wait:
-        out.note(f"Deploying {deployment.model} as {where}/{what} …")
-        deployment = client.deployments.wait(where, what)
+        deployment = _wait(client, out, deployment)
     _check(deployment)
     if all_traffic:
         others = dict.fromkeys(client.endpoints.show(where).traffic, 0)
@@ -88,6 +88,18 @@ def create(
     for notice in deployment.notices:
         out.note(f"Note: {notice}")
     out.suggest(f"phoundry chat {where}", f"phoundry endpoint keys {where}")
+
+
+def _wait(client: Client, out: Printer, begun: Deployment) -> Deployment:
+    """The deployment once it answers or has failed; meanwhile tell how far its model has come."""
+    from phoundry.cli.progress import displayed, prepared
+
+    where, what = begun.endpoint_name, begun.name
+    out.note(f"Deploying {begun.model} as {where}/{what} …")
+    with displayed(out) as show:
+        return client.deployments.wait(
+            where, what, lambda found: show(prepared("Deploying", found.preparation), "deploying")
+        )
 
 
 def _check(deployment: Deployment) -> None:
@@ -226,8 +238,7 @@ def retry(
     out, client = Printer(output), Client()
     deployment = client.deployments.retry(where, what)
     if not no_wait:
-        out.note(f"Deploying {deployment.model} as {where}/{what} …")
-        deployment = client.deployments.wait(where, what)
+        deployment = _wait(client, out, deployment)
     _check(deployment)
     out.one(deployment)
 

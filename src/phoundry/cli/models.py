@@ -37,6 +37,7 @@ def register(
 
     The same job, or the same content, makes no second version.
     """
+    from phoundry.cli.progress import displayed, prepared
     from phoundry.client import Client
 
     if (job is None) == (path is None):
@@ -49,7 +50,11 @@ def register(
     reference = f"{model.name}:{model.version}"
     if not no_wait:
         out.note(f"Registering {reference} …")
-        model = models.wait(reference)
+        with displayed(out) as show:
+            model = models.wait(
+                reference,
+                lambda model: show(prepared("Registering", model.preparation), "registering"),
+            )
         reference = f"{model.name}:{model.version}"
     if model.status == "Failed":
         raise from_dict(model.error) if model.error else ModelError(f"{reference} failed.")

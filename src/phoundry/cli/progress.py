@@ -17,6 +17,7 @@ from phoundry.settings import Settings
 
 if TYPE_CHECKING:
     from phoundry.client import Client
+    from phoundry.specs.base import Preparation
     from phoundry.specs.job import Job, Progress
     from phoundry.specs.journey import Journey, Step
 
@@ -28,7 +29,14 @@ Show = Callable[[str, str | None], None]
 
 def job_detail(job: Job) -> str:
     """Where a job is, in one line."""
+    if job.preparation:
+        return job.preparation.words()
     return progress_detail(job.progress) if job.progress.max_steps else ""
+
+
+def prepared(doing: str, preparation: Preparation | None) -> str:
+    """`Deploying: Converting to GGUF Q8_0`"""
+    return f"{doing}: {preparation.words()}" if preparation else doing
 
 
 def progress_detail(progress: Progress) -> str:

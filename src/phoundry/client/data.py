@@ -132,7 +132,7 @@ class Data:
         split: Split = "train",
         limit: int = 3,
         max_tokens: int | None = None,
-        on_wait: Callable[[], None] | None = None,
+        on_wait: Callable[[TokenReport], None] | None = None,
     ) -> TokenReport:
         """The rows of a split as `model` sees them, the first `limit` of them token by token.
 
@@ -140,7 +140,7 @@ class Data:
 
         Args:
             max_tokens: what a row may have, if less than the model takes.
-            on_wait: called once if the model's files must be waited for.
+            on_wait: while the model's files are waited for, sees how far they have come.
 
         Raises:
             InvalidInput: a row that the model's template cannot render, or preference pairs.
@@ -167,12 +167,11 @@ class Data:
         found = ask()
         if found.ready:
             return found
-        if on_wait:
-            on_wait()
         ask(fetch=True, retry=True)
         return wait_for(
             lambda: ask(fetch=True),
             lambda report: report.ready,
+            on_change=on_wait,
             alive=self._transport.running,
             what=f"The model '{model}'",
         )

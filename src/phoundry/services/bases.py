@@ -10,12 +10,13 @@ from typing import Any
 from sqlalchemy import select
 from sqlalchemy.orm import Session
 
-from phoundry.errors import Conflict, NotFound, from_dict
+from phoundry.errors import Conflict, NotFound, PhoundryError, from_dict
 from phoundry.files import read_json
 from phoundry.models import catalog
 from phoundry.services import tasks
 from phoundry.services.context import Context
 from phoundry.services.rows import find, names
+from phoundry.specs.base import Preparation
 from phoundry.specs.names import split_version
 from phoundry.store.tables import ModelRow
 
@@ -100,6 +101,19 @@ def made(session: Session, context: Context, reference: str) -> Path | None:
         return folder if folder and folder.is_dir() else None
     _, folder = _place(context, _source(session, context, reference))
     return folder if (folder / "source.json").exists() else None
+
+
+def preparation(session: Session, context: Context, reference: str) -> Preparation | None:
+    """How far the model has come that somebody waits for, or None where nothing is under way."""
+    row = registered(session, context, reference)
+    if row is not None:
+        folder = Path(row.checkpoint_dir) if row.checkpoint_dir else None
+        return tasks.preparation(session, context, conversion_key(folder)) if folder else None
+    try:
+        key, folder = _place(context, _source(session, context, reference))
+    except PhoundryError:
+        return None  # a folder of the user's that is gone since: whoever needs it says so
+    return tasks.preparation(session, context, key, conversion_key(folder))
 
 
 def retry(session: Session, context: Context, reference: str) -> None:

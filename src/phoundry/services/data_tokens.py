@@ -11,6 +11,7 @@ from typing import Any, Protocol
 from phoundry.files import read_json
 from phoundry.services import bases, data
 from phoundry.services.context import Context
+from phoundry.specs.base import Preparation
 from phoundry.specs.data import Bucket, DataAsset, Token, TokenReport
 
 WHOLE = 2**31 - 1  # no row is longer, so none is cut
@@ -45,6 +46,7 @@ def report(
     folder = _checkpoint(context, model, fetch=fetch, retry=retry)
     if folder is None:
         found.ready = False
+        found.preparation = _preparation(context, model)
         return found
     found.limit, found.limit_of = _limit(folder, max_tokens)
     paths = data.paths(context, asset, part)
@@ -62,6 +64,11 @@ def _checkpoint(context: Context, model: str, *, fetch: bool, retry: bool) -> Pa
         if retry:
             bases.retry(session, context, model)
         return bases.checkpoint(session, context, model)
+
+
+def _preparation(context: Context, model: str) -> Preparation | None:
+    with context.begin("models/read") as session:
+        return bases.preparation(session, context, model)
 
 
 def _limit(folder: Path, max_tokens: int | None) -> tuple[int, str]:

@@ -161,11 +161,15 @@ def view(session: Session, context: Context, row: DeploymentRow) -> Deployment:
     worker = workers.inspect(Path(row.run_dir))
     pid = worker.pid if worker.running else None
     ready = worker.ready or {}
+    waits = row.replica == "waiting" and row.state != "Deleting"
     return Deployment.model_validate(
         {
             **row.spec,
             "defaults": defaults.of(row),
             "provisioning_state": row.state,
+            "preparation": bases.preparation(session, context, row.spec["model"])
+            if waits
+            else None,
             "traffic": endpoint.traffic.get(row.name, 0) if endpoint else 0,
             "pid": pid,
             "port": ready.get("port") if pid else None,

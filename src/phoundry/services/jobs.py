@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import Any
 
 from sqlalchemy import select
+from sqlalchemy.orm import Session
 
 from phoundry.compute import machine, workers
 from phoundry.errors import Conflict, InvalidInput
@@ -72,13 +73,14 @@ def create(context: Context, spec: FineTuningJobSpec) -> Job:
 def listing(context: Context) -> list[Job]:
     with context.begin("jobs/read") as session:
         query = select(JobRow).filter_by(workspace=context.workspace)
-        return [view(row) for row in session.scalars(query.order_by(JobRow.id.desc()))]
+        rows = session.scalars(query.order_by(JobRow.id.desc())).all()
+        return [_watched(session, context, row) for row in rows]
 
 
 def show(context: Context, name: str) -> Job:
     with context.begin("jobs/read") as session:
         row = get(session, context, JobRow, name, noun="job", remedy=_REMEDY)
-        job = view(row)
+        job = _watched(session, context, row)
         job.events = history(session, context, f"job/{name}")
         return job
 
@@ -156,6 +158,14 @@ def view(row: JobRow) -> Job:
             "tags": spec.get("tags", {}),
         }
     )
+
+
+def _watched(session: Session, context: Context, row: JobRow) -> Job:
+    """As `view`, with how far the base model has come that the job waits for."""
+    job = view(row)
+    if row.status == "Preparing":
+        job.preparation = bases.preparation(session, context, row.spec["model"])
+    return job
 
 
 def _pin_data(context: Context, spec: FineTuningJobSpec) -> tuple[dict[str, str], list[str]]:

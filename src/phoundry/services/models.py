@@ -11,7 +11,7 @@ from sqlalchemy.orm import Session
 
 from phoundry.errors import Conflict, InvalidInput, NotFound
 from phoundry.models import elsewhere
-from phoundry.services import bases
+from phoundry.services import bases, tasks
 from phoundry.services.context import Context, record
 from phoundry.services.rows import find, get, names
 from phoundry.specs.model import Model, ModelSpec
@@ -121,7 +121,7 @@ def of_job(context: Context, name: str, job: str) -> Model | None:
     """The version of `name` that was made, or is being made, from `job`."""
     with context.begin("models/read") as session:
         row = find(session, context, ModelRow, name, job=job)
-        return view(row) if row else None
+        return _watched(session, context, row) if row else None
 
 
 def run_dir(context: Context, row: ModelRow) -> Path:
@@ -133,7 +133,8 @@ def listing(context: Context) -> list[Model]:
     """Every version of every model, newest first."""
     with context.begin("models/read") as session:
         query = select(ModelRow).filter_by(workspace=context.workspace)
-        return [view(row) for row in session.scalars(query.order_by(ModelRow.id.desc()))]
+        rows = session.scalars(query.order_by(ModelRow.id.desc())).all()
+        return [_watched(session, context, row) for row in rows]
 
 
 def show(context: Context, reference: str) -> Model:
@@ -141,7 +142,8 @@ def show(context: Context, reference: str) -> Model:
     name, version = split_version(reference)
     with context.begin("models/read") as session:
         if version is None:
-            return view(get(session, context, ModelRow, name, noun="model", remedy=_REMEDY))
+            row = get(session, context, ModelRow, name, noun="model", remedy=_REMEDY)
+            return _watched(session, context, row)
         row = bases.registered(session, context, reference)
         if row is None:
             if same := _found_again(session, context, name, version):
@@ -149,7 +151,19 @@ def show(context: Context, reference: str) -> Model:
             if name in names(session, context, ModelRow):
                 raise NotFound(f"Model '{name}' has no version '{version}'.", remedy=_REMEDY)
             return view(get(session, context, ModelRow, name, noun="model", remedy=_REMEDY))
-        return view(row)
+        return _watched(session, context, row)
+
+
+def _watched(session: Session, context: Context, row: ModelRow) -> Model:
+    """As `view`, with what is being done to register it."""
+    model = view(row)
+    if row.status != "Registering":
+        return model
+    if row.updated_at is not None:  # its worker was started
+        model.preparation = tasks.latest(run_dir(context, row))
+    elif row.base_model:
+        model.preparation = bases.preparation(session, context, row.base_model)
+    return model
 
 
 def view(row: ModelRow) -> Model:

@@ -15,6 +15,8 @@ from sqlalchemy.orm import Session
 from phoundry.compute import workers
 from phoundry.errors import PhoundryError, WorkerFailed
 from phoundry.services.context import Context
+from phoundry.specs.base import Preparation
+from phoundry.spool import Spool
 from phoundry.store.tables import TaskRow
 
 
@@ -59,6 +61,29 @@ def refresh(session: Session, context: Context, row: TaskRow) -> None:
 
 def fail(session: Session, context: Context, row: TaskRow, error: PhoundryError) -> None:
     row.state, row.error = "failed", error.to_dict()
+
+
+def preparation(session: Session, context: Context, *keys: str) -> Preparation | None:
+    """Where those of these tasks that run are, as the one asked for last says."""
+    query = select(TaskRow).filter_by(workspace=context.workspace, state="running")
+    rows = session.scalars(query.where(TaskRow.key.in_(keys)).order_by(TaskRow.id.desc()))
+    return next((found for row in rows if (found := latest(Path(row.run_dir)))), None)
+
+
+def latest(run_dir: Path) -> Preparation | None:
+    """Where the worker of `run_dir` is, from the end of its events.
+
+    Read when somebody looks, and kept nowhere: a download tells its bytes twice a second.
+    """
+    try:
+        # Written at each start; what an earlier worker told has no say any more.
+        since = (run_dir / "spec.json").stat().st_mtime
+    except FileNotFoundError:
+        return None
+    event = Spool(run_dir / "events.jsonl").latest("progress", since=since)
+    if "file" in event:
+        return Preparation.model_validate({"message": f"Downloading {event['file']}", **event})
+    return Preparation(message=str(event["message"]).rstrip(".")) if "message" in event else None
 
 
 def retry(session: Session, context: Context, prefix: str) -> None:

@@ -23,6 +23,22 @@ def now() -> datetime:
     return datetime.now(UTC)
 
 
+class Preparation(View):
+    """What is being done before something can begin: a download, a conversion."""
+
+    message: str = Field(description="`Downloading model.safetensors`, `Merging`")
+    file: str | None = Field(default=None, description="The file that is being downloaded")
+    bytes: int | None = Field(default=None, description="That are here, of all its files together")
+    total: int | None = Field(default=None, description="Bytes of all files of the download")
+
+    def words(self) -> str:
+        """`Downloading model.safetensors 120 of 270 MB`"""
+        if self.bytes is None or not self.total:
+            return self.message
+        unit, name = (1_000_000, "MB") if self.total >= 1_000_000 else (1_000, "kB")
+        return f"{self.message} {self.bytes // unit:,} of {-(-self.total // unit):,} {name}"
+
+
 class Event(View):
     """One entry of a resource's history."""
 

@@ -7,7 +7,7 @@ from typing import Any, Literal, get_args
 
 from pydantic import Field
 
-from phoundry.specs.base import Spec, View
+from phoundry.specs.base import Preparation, Spec, View
 from phoundry.specs.names import AssetName
 
 # What a row of the source looks like (docs/design/data.md).
@@ -146,6 +146,9 @@ class TokenReport(View):
     model: str
     split: str
     ready: bool = True
+    preparation: Preparation | None = Field(
+        default=None, description="Until it is ready: how far the model's files have come"
+    )
     limit: int = Field(default=0, description="Tokens that a row may have")
     limit_of: str = Field(default="", description="Who says so: the model, or the user")
     rows: int = 0

@@ -7,7 +7,7 @@ from typing import Annotated, Any, Literal
 
 from pydantic import Field
 
-from phoundry.specs.base import Event, Spec, View
+from phoundry.specs.base import Event, Preparation, Spec, View
 from phoundry.specs.names import EndpointName
 
 DeploymentStatus = Literal["Creating", "Succeeded", "Failed", "Deleting"]
@@ -71,6 +71,9 @@ class Deployment(View):
     model: str
     engine: EngineName
     provisioning_state: DeploymentStatus
+    preparation: Preparation | None = Field(
+        default=None, description="While no replica is started: how far its model has come"
+    )
     traffic: int = 0
     context_length: int | None = None
     defaults: GenerationDefaults = Field(default_factory=GenerationDefaults)

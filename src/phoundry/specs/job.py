@@ -7,7 +7,7 @@ from typing import Annotated, Any, Literal, cast
 
 from pydantic import AliasChoices, BeforeValidator, Field
 
-from phoundry.specs.base import Event, Spec, View
+from phoundry.specs.base import Event, Preparation, Spec, View
 from phoundry.specs.names import AssetName
 
 # Azure ML's words.
@@ -86,6 +86,9 @@ class Job(View):
     validation_data: str | None = None
     parameters: dict[str, Any] = Field(default_factory=dict[str, Any])
     sources: dict[str, str] = Field(default_factory=dict[str, str])
+    preparation: Preparation | None = Field(
+        default=None, description="While it is Preparing: how far its base model has come"
+    )
     progress: Progress = Field(default_factory=Progress)
     metrics: dict[str, float] = Field(default_factory=dict[str, float])
     error: dict[str, Any] | None = None

@@ -7,7 +7,7 @@ from typing import Any, Literal, Self
 
 from pydantic import Field, model_validator
 
-from phoundry.specs.base import Spec, View
+from phoundry.specs.base import Preparation, Spec, View
 from phoundry.specs.names import AssetName
 
 ModelStatus = Literal["Registering", "Ready", "Failed"]
@@ -48,6 +48,9 @@ class Model(View):
     version: str
     type: str = "mlflow_model"
     status: ModelStatus
+    preparation: Preparation | None = Field(
+        default=None, description="While it is Registering: what is being done"
+    )
     job: str | None = None
     path: str | None = Field(default=None, description="Where it was, if it was trained elsewhere")
     base_model: str | None = None

@@ -113,7 +113,7 @@ class AsyncData:
         split: Split = "train",
         limit: int = 3,
         max_tokens: int | None = None,
-        on_wait: Callable[[], Awaitable[None] | None] | None = None,
+        on_wait: Callable[[TokenReport], Awaitable[None] | None] | None = None,
     ) -> TokenReport:
         """The rows of a split as `model` sees them, the first `limit` of them token by token.
 
@@ -121,7 +121,7 @@ class AsyncData:
 
         Args:
             max_tokens: what a row may have, if less than the model takes.
-            on_wait: called once if the model's files must be waited for.
+            on_wait: while the model's files are waited for, sees how far they have come.
 
         Raises:
             InvalidInput: a row that the model's template cannot render, or preference pairs.
