@@ -43,7 +43,7 @@ def start(context: Context, spec: JourneySpec, steps: list[Step]) -> Journey:
 def under_way(name: str) -> Conflict:
     return Conflict(
         f"The journey '{name}' is under way, and with other settings.",
-        remedy="Wait until it has ended (what began it follows it when it is called again), or end "
+        remedy="Wait until it has ended (the command without the change follows it), or end "
         f"its job (`phoundry job list`, `phoundry job cancel {name}-…`); then try again.",
     )
 
