@@ -19,6 +19,7 @@ from phoundry.specs.deployment import DeploymentSpec
 from phoundry.specs.endpoint import EndpointSpec
 from phoundry.specs.finetune import resolve
 from phoundry.specs.job import FineTuningJobSpec
+from phoundry.specs.project import Project
 from tests.docs.documents import ROOT, blocks, matches
 
 EXAMPLES = ROOT / "examples"
@@ -49,7 +50,7 @@ def test_relative_links_resolve(document: Path) -> None:
 def test_every_example_is_known() -> None:
     there = {path.name for path in EXAMPLES.iterdir()}
     known = {"library.jsonl", "job.yaml", "endpoint.yaml", "deployment.yaml", "connection.yaml"}
-    known |= {"phoundry.yaml", "library.csv"}
+    known |= {"phoundry.yaml", "library.csv", "journey.ipynb"}
     assert there == known | {"flow-python"}
 
 
@@ -93,6 +94,21 @@ def test_the_table_needs_a_mapping_and_repeats_a_row() -> None:
     rows = [row for row in reader if not isinstance(row, RefusedRow)]
     assert len(rows) == 5
     assert len({row_digest(row) for row in rows}) == 4
+
+
+def test_projects_that_are_shown_are_projects(tmp_path: Path) -> None:
+    """The README's is the example's, written shorter."""
+    shown: dict[Path, Project] = {}
+    for document in DOCUMENTS:
+        for text in re.findall(r"^```yaml\n(.*?)^```", document.read_text(), re.M | re.S):
+            (tmp_path / "shown.yaml").write_text(text)
+            shown[document] = yaml.load(tmp_path / "shown.yaml", Project)
+    told = shown[ROOT / "README.md"].model_dump(mode="json", exclude_unset=True)
+    example = yaml.load(EXAMPLES / "phoundry.yaml", Project)
+    described = example.model_dump(mode="json", exclude_unset=True)
+    del described["endpoint"]["description"]
+    assert told == described
+    assert ROOT / "docs" / "how-to" / "apply.md" in shown
 
 
 def test_documents_are_taken_apart(tmp_path: Path) -> None:
