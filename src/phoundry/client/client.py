@@ -9,6 +9,7 @@ from phoundry.client.transport import connect
 from phoundry.settings import Home
 
 if TYPE_CHECKING:
+    from collections.abc import Sequence
     from pathlib import Path
 
     from phoundry.client.apply import Apply
@@ -22,7 +23,7 @@ if TYPE_CHECKING:
     from phoundry.client.journeys import Journeys
     from phoundry.client.models import Models
     from phoundry.server.launch import ServerInfo
-    from phoundry.specs.care import Pruning
+    from phoundry.specs.care import Check, Pruning
     from phoundry.specs.status import Status
 
 STOP_SECONDS = 60.0
@@ -125,6 +126,15 @@ class Client:
         from phoundry.specs.status import Status
 
         return self.transport.one(Status, "GET", "/api/status")
+
+    def doctor(self, *, offline: bool = False) -> Sequence[Check]:
+        """Whether everything needed is there on this machine, with a remedy where it is not.
+
+        `offline`: ask nothing beyond this machine. Nothing is started or changed.
+        """
+        from phoundry.services.doctor import examine
+
+        return examine(self.home, offline=offline)
 
     def prune_plan(self, *, everything: bool = False) -> Pruning:
         """What `prune` would remove now. `everything`: also what can be made again."""

@@ -19,10 +19,11 @@ from phoundry.client.client import Client
 from phoundry.settings import Home
 
 if TYPE_CHECKING:
+    from collections.abc import Sequence
     from pathlib import Path
 
     from phoundry.server.launch import ServerInfo
-    from phoundry.specs.care import Pruning
+    from phoundry.specs.care import Check, Pruning
     from phoundry.specs.status import Status
 
 
@@ -77,6 +78,13 @@ class AsyncClient:
     async def status(self) -> Status:
         """What runs on this home, and where."""
         return await self._runner.call(lambda client: client.status())
+
+    async def doctor(self, *, offline: bool = False) -> Sequence[Check]:
+        """Whether everything needed is there on this machine, with a remedy where it is not.
+
+        `offline`: ask nothing beyond this machine. Nothing is started or changed.
+        """
+        return await self._runner.call(lambda client: client.doctor(offline=offline))
 
     async def prune_plan(self, *, everything: bool = False) -> Pruning:
         """What `prune` would remove now. `everything`: also what can be made again."""
