@@ -11,7 +11,9 @@ from typing import Any
 import pytest
 
 from phoundry.errors import Forbidden, InvalidInput, NotFound, Unavailable
+from phoundry.models.checkpoints import read_config
 from phoundry.models.hub_facts import look
+from phoundry.models.snapshots import hub_folder
 from tests.models.conftest import Maker
 from tests.support import hub
 
@@ -102,7 +104,14 @@ def test_an_unknown_model(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> No
 @pytest.mark.parametrize(
     ("change", "said"),
     [
-        ({"auto_map": {"AutoModel": "x.Y"}}, "Python of its own"),
+        (
+            {"auto_map": {"AutoModel": "x.Y"}},
+            "wants to run its own Python code. config.json: 'auto_map'",
+        ),
+        (
+            {"quantization_config": {"quant_method": "gptq"}},
+            "weights in someone/tiny are quantised (gptq)",
+        ),
         ({"model_type": "bert"}, "'bert' is not supported"),
     ],
 )
@@ -120,6 +129,30 @@ def test_what_cannot_be_used_is_told(
         view = look("someone/tiny", tmp_path / "cache").view
     assert not view.usable
     assert said in (view.obstacle or "")
+
+
+def test_code_of_its_own_is_judged_as_when_it_is_fetched(
+    checkpoint: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Left out for a model of the catalog, wherever it is named; a refusal for all others."""
+    ours = "Qwen/Qwen3-0.6B"
+    (checkpoint / "generation_config.json").write_text('{"auto_map": {"X": "x.Y"}}')
+    config = json.loads((checkpoint / "config.json").read_text())
+    (checkpoint / "config.json").write_text(json.dumps(config | {"auto_map": {"X": "x.Y"}}))
+    repos = {ours: Carded(checkpoint), "someone/tiny": Carded(checkpoint)}
+    with hub.serve(repos) as served:
+        hub.point(monkeypatch, served.address, tmp_path)
+        view = look(ours, tmp_path / "cache").view
+        assert view.usable
+        assert view.notes == ["It names code of its own; that is left out, qwen3-0.6b needs none."]
+        assert "auto_map" not in read_config(hub_folder(ours, tmp_path / "models", print))
+        config.pop("auto_map", None)
+        (checkpoint / "config.json").write_text(json.dumps(config))
+        refused = look("someone/tiny", tmp_path / "cache").view.obstacle or ""
+        assert "generation_config.json: 'auto_map'" in refused
+        with pytest.raises(InvalidInput, match="generation_config"):
+            hub_folder("someone/tiny", tmp_path / "models", print)
+        assert all(ours in each.path for each in served.fetched("model.safetensors"))
 
 
 def test_pickles_alone_are_told(

@@ -34,8 +34,10 @@ WANTED = (
 PICKLES = (".bin", ".pt", ".pth", ".pkl", ".pickle", ".ckpt", ".joblib", ".npy")
 
 
-def read_config(folder: Path) -> dict[str, Any]:
+def read_config(folder: Path, *, coded: bool = False) -> dict[str, Any]:
     """config.json of a checkpoint, with what transformers takes for keys that it leaves out.
+
+    `coded`: it may name code of its own, for whoever takes that out before it is used.
 
     Raises:
         InvalidInput: not there, not an object, asks for code of its own, or of an architecture that
@@ -44,7 +46,8 @@ def read_config(folder: Path) -> dict[str, Any]:
     config = _json(folder / "config.json")
     if not config:
         raise InvalidInput(f"{folder} holds no config.json.")
-    refuse_code(folder)
+    if not coded:
+        refuse_code(folder)
     kind = architecture(str(config.get("model_type")))
     if quantized := config.get("quantization_config"):
         raise InvalidInput(

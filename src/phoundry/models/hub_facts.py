@@ -13,10 +13,12 @@ from phoundry.hub.kinds import MODEL
 from phoundry.hub.listing import Listing, list_files, patiently
 from phoundry.hub.place import address
 from phoundry.hub.trouble import explained
-from phoundry.models import describe
-from phoundry.models.snapshots import refuse
+from phoundry.models import catalog, describe
+from phoundry.models.snapshots import check_config, refuse
 
-_SMALL = frozenset({"config.json", "tokenizer_config.json", "chat_template.jinja"})
+_SMALL = frozenset(
+    {"config.json", "tokenizer_config.json", "generation_config.json", "chat_template.jinja"}
+)
 _FACTS = "facts.json"  # what the hub itself told, beside the small files
 
 
@@ -53,9 +55,9 @@ def look(hub_id: str, cache_dir: Path) -> describe.Described:
         )
     known = cast("dict[str, Any]", config)
     facts = cast("dict[str, Any]", read_json(folder / _FACTS) or {})
-    refused = str(facts.pop("refused", "") or "")
-    if "auto_map" in known:
-        refused = refused or "Its config.json wants to run Python of its own (auto_map)."
+    refused = str(facts.pop("refused", "") or "") or _refusal(hub_id, folder)
+    if "auto_map" in known and (entry := catalog.find(hub_id)):
+        notes.append(f"It names code of its own; that is left out, {entry.name} needs none.")
     described = describe.of_config(
         hub_id,
         known,
@@ -68,6 +70,16 @@ def look(hub_id: str, cache_dir: Path) -> describe.Described:
     if refused and described.view.usable:
         described.view.usable, described.view.obstacle = False, refused
     return described
+
+
+def _refusal(hub_id: str, folder: Path) -> str:
+    """Why the model would be refused for its configs when it is fetched; empty if it would not."""
+    try:
+        check_config(hub_id, folder)
+    except InvalidInput as error:
+        faults = "; ".join(f"{Path(fault.where).name}: {fault.reason}" for fault in error.faults)
+        return f"{error.message} {faults}".strip().replace(str(folder), hub_id)
+    return ""
 
 
 def _bring(hub_id: str, folder: Path) -> None:

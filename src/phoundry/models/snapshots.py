@@ -19,7 +19,6 @@ from phoundry.hub.kinds import MODEL
 from phoundry.hub.listing import HubFile, Listing, list_files
 from phoundry.hub.place import user_cache
 from phoundry.models import catalog
-from phoundry.models.architectures import architecture
 from phoundry.models.checkpoints import PICKLES, WANTED, copy_checkpoint, read_config
 from phoundry.models.tensors import INDEX, SINGLE, weight_files
 
@@ -49,7 +48,7 @@ def hub_folder(hub_id: str, cache_dir: Path, say: Say, report: Report | None = N
     _drop_others(folder)
     small = [file for file in listing.files if file.path in _SMALL]
     download(listing, small, folder, say=say)
-    _check_config(hub_id, folder)
+    check_config(hub_id, folder)
     weights = _weights(listing, folder)
     say(f"Downloading {hub_id} ({trouble.size(sum(file.size for file in weights))}).")
     download(listing, weights, folder, say=say, report=report or spoken(say))
@@ -61,11 +60,12 @@ def refuse(listing: Listing) -> None:
     """Raise InvalidInput where the names of a repository's files tell that it cannot be used."""
     names = [file.path for file in listing.files if "/" not in file.path]
     if SINGLE in names or INDEX in names:
-        if "config.json" in names:
+        lacking = [name for name in ("config.json", "tokenizer.json") if name not in names]
+        if not lacking:
             return
         raise InvalidInput(
-            f"The hub's '{listing.hub_id}' has weights but no config.json.",
-            remedy="Choose a model in Hugging Face's format.",
+            f"The hub's '{listing.hub_id}' has weights but no {' and no '.join(lacking)}.",
+            remedy="Choose a model in Hugging Face's format. Nothing was downloaded.",
         )
     found = [name for name in names if name.lower().endswith(PICKLES)]
     if found:
@@ -110,13 +110,12 @@ def _weights(listing: Listing, folder: Path) -> list[HubFile]:
     return [file for file in found if file is not None]
 
 
-def _check_config(hub_id: str, folder: Path) -> None:
-    """Refuse what its configs tell cannot be used, before the weights are fetched."""
-    config: Any = read_json(folder / "config.json")
-    if catalog.find(hub_id) and isinstance(config, dict):
-        architecture(str(config.get("model_type")))  # pyright: ignore[reportUnknownArgumentType]
-    else:
-        read_config(folder)
+def check_config(hub_id: str, folder: Path) -> None:
+    """Raise InvalidInput where the configs in `folder` tell that the model cannot be used.
+
+    Asked before the weights are fetched, and by whoever only looks at the model.
+    """
+    read_config(folder, coded=catalog.find(hub_id) is not None)
 
 
 def _settle_code(hub_id: str, folder: Path, say: Say) -> None:
