@@ -26,4 +26,4 @@ html_static_path: list[str] = []
 
 autodoc_typehints = "description"
 autodoc_member_order = "bysource"
-autodoc_class_signature = "separated"
+autodoc_class_signature = "mixed"

@@ -30,7 +30,7 @@ STOP_SECONDS = 60.0
 
 
 class Client:
-    """Everything the command line does, from Python.
+    """Everything the command line does, from Python::
 
         from phoundry import Client
         client = Client()

@@ -28,7 +28,7 @@ if TYPE_CHECKING:
 
 
 class AsyncClient:
-    """`Client` to await: the same nouns, verbs, views and errors.
+    """`Client` to await: the same nouns, verbs, views and errors::
 
         async with AsyncClient() as client:
             await client.data.create("faq", "faq.jsonl")
