@@ -296,6 +296,28 @@ def test_a_base_model_that_was_removed_is_made_again(
     assert fleet.modules().count("models.materialize") == 2
 
 
+def test_the_transformers_engine_is_told_which_weights_were_recorded(
+    context: Context, endpoint: str, fleet: FakeWorkers
+) -> None:
+    deployments.create(
+        context,
+        DeploymentSpec(name="blue", endpoint_name="faq-bot", model=MODEL, engine="transformers"),
+    )
+    tick(context)
+    folder = Path(fleet.starts[-1].spec["checkpoint_dir"])
+    fleet.work()
+    (folder / "model.safetensors").write_bytes(b"weights")
+    (folder / "source.json").write_text('{"sha256": "abc"}')
+    tick(context, 2)
+    replica = fleet.starts[-1].spec
+    assert (replica["engine"], replica["checkpoint_dir"]) == ("transformers", str(folder))
+    assert (replica["weights"], replica["sha256"]) == (["model.safetensors"], "abc")
+    fleet.end(fleet.one("replica"), "failed")  # as an engine that finds others ends
+    tick(context)
+    found = deployments.show(context, "faq-bot", "blue")
+    assert found.error == {"code": "ModelError", "message": "It failed.", "remedy": "Mend."}
+
+
 def test_what_waits_for_a_task_goes_on_after_down_and_up(
     context: Context, endpoint: str, fleet: FakeWorkers
 ) -> None:

@@ -4,9 +4,10 @@ from __future__ import annotations
 
 import asyncio
 import json
+import shutil
 from collections.abc import Callable
 from contextlib import aclosing
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -23,6 +24,7 @@ from transformers import (
 
 from phoundry.errors import InvalidInput, ModelError, NotFound
 from phoundry.models.convert import convert
+from phoundry.models.tensors import sha256_weights
 from phoundry.serving.engines.base import Delta, Engine, EngineSpec, SamplingParams
 from phoundry.serving.engines.registry import open_engine
 from tests.serving.conftest import chat
@@ -197,6 +199,33 @@ def test_a_checkpoint_with_code_of_its_own_is_refused(tmp_path: Path) -> None:
     (tmp_path / "config.json").write_text('{"auto_map": {"AutoModel": "evil.Model"}}')
     spec = EngineSpec(64, 1, 1, frozenset(), checkpoint_dir=tmp_path, tokenizer_dir=tmp_path)
     with pytest.raises(ModelError, match="auto_map"):
+        open_engine("transformers", spec)
+
+
+def test_weights_that_changed_since_they_were_recorded_are_not_served(
+    tiny: Tiny, tmp_path: Path
+) -> None:
+    assert tiny.spec.checkpoint_dir
+    folder = tmp_path / "copy"
+    shutil.copytree(tiny.spec.checkpoint_dir, folder)
+    recorded = sha256_weights(folder)
+    spec = replace(
+        tiny.spec, checkpoint_dir=folder, weights=("model.safetensors",), sha256=recorded
+    )
+
+    async def answer(engine: Engine) -> list[Delta]:
+        return await _collect(engine, tiny.prompt, SamplingParams(max_tokens=1))
+
+    assert _with("transformers", spec, answer)
+    with (folder / "model.safetensors").open("r+b") as file:
+        file.seek(-9, 2)  # a weight, near the end
+        byte = file.read(1)[0]
+        file.seek(-9, 2)
+        file.write(bytes([byte ^ 1]))
+    with pytest.raises(ModelError, match=rf"have changed.*not {recorded[:12]}.*Do not serve"):
+        open_engine("transformers", spec)
+    (folder / "model.safetensors").unlink()
+    with pytest.raises(ModelError, match="cannot be read"):
         open_engine("transformers", spec)
 
 

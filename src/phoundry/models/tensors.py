@@ -17,7 +17,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from phoundry.errors import InvalidInput
-from phoundry.files import read_json
+from phoundry.files import read_json, sha256_files
 
 if TYPE_CHECKING:
     import numpy as np
@@ -154,12 +154,7 @@ def weight_files(folder: Path) -> list[Path]:
 
 def sha256_weights(folder: Path) -> str:
     """SHA-256 over the weight files of a folder, in the order of their names."""
-    digest = hashlib.sha256()
-    for path in weight_files(folder):
-        with path.open("rb") as file:
-            while chunk := file.read(1 << 20):
-                digest.update(chunk)
-    return digest.hexdigest()
+    return sha256_files(weight_files(folder))
 
 
 @dataclass(frozen=True, slots=True)

@@ -13,6 +13,7 @@ from sqlalchemy.orm import Session
 from phoundry.compute import machine, workers
 from phoundry.errors import PhoundryError, from_dict
 from phoundry.files import read_json
+from phoundry.models.tensors import weight_files
 from phoundry.services import bases, defaults, deployments, serving_memory, tasks
 from phoundry.services.context import Context, now, record
 from phoundry.services.reconcile.isolation import each
@@ -57,8 +58,9 @@ def _start(session: Session, context: Context, row: DeploymentRow) -> None:
     checkpoint = bases.checkpoint(session, context, row.spec["model"])
     if checkpoint is None:
         return
-    files: dict[str, Any] = {"checkpoint_dir": str(checkpoint)}
-    if row.spec["engine"] == "llama.cpp":
+    if row.spec["engine"] == "transformers":
+        files: dict[str, Any] = _checkpoint(session, context, checkpoint)
+    else:
         gguf = _converted(session, context, checkpoint)
         if gguf is None:
             return
@@ -84,6 +86,15 @@ def _start(session: Session, context: Context, row: DeploymentRow) -> None:
     pid = workers.start(Path(row.run_dir), "phoundry.serving.replica", spec)
     row.replica = "starting"
     _note(session, context, row, "starting", f"Replica in process {pid}.")
+
+
+def _checkpoint(session: Session, context: Context, folder: Path) -> dict[str, Any]:
+    """What the engine loads, and by what it knows that nothing has changed since."""
+    return {
+        "checkpoint_dir": str(folder),
+        "weights": [path.name for path in weight_files(folder)],
+        "sha256": bases.recorded_sha256(session, context, folder),
+    }
 
 
 def _watch(session: Session, context: Context, row: DeploymentRow) -> None:

@@ -50,7 +50,11 @@ class Delta:
 
 @dataclass(frozen=True, slots=True)
 class EngineSpec:
-    """What an engine is opened with. `options` are the engine's own."""
+    """What an engine is opened with. `options` are the engine's own.
+
+    `weights`, `sha256`: the names of a checkpoint's weight files, and the SHA-256 that their bytes,
+    one file after the other, had when they were recorded; None where that is not known.
+    """
 
     context_length: int
     slots: int
@@ -59,6 +63,8 @@ class EngineSpec:
     gguf_path: Path | None = None
     checkpoint_dir: Path | None = None
     tokenizer_dir: Path | None = None
+    weights: tuple[str, ...] = ()
+    sha256: str | None = None
     options: Mapping[str, Any] = field(default_factory=dict[str, Any])
 
 

@@ -19,7 +19,7 @@ from tokenizers.decoders import DecodeStream
 from transformers import AutoModelForCausalLM, DynamicCache
 
 from phoundry.errors import InvalidInput, ModelError
-from phoundry.files import read_json
+from phoundry.files import read_json, sha256_files
 from phoundry.serving.engines.base import Delta, EngineSpec, SamplingParams
 from phoundry.serving.engines.sampling import choose
 
@@ -33,6 +33,7 @@ class TransformersEngine:
         self.context_length = spec.context_length
         self.slots = 1
         self._end = spec.end_token_ids
+        _check_unchanged(spec.checkpoint_dir, spec.weights, spec.sha256)
         torch.set_num_threads(spec.threads)
         self._model: Any = _load(spec.checkpoint_dir, str(spec.options.get("dtype", "auto")))
         self._tokenizer = Tokenizer.from_file(str(spec.tokenizer_dir / "tokenizer.json"))
@@ -110,6 +111,26 @@ class TransformersEngine:
             piece = text.step(self._tokenizer, token) or ""
             last = count == params.max_tokens
             emit(Delta(piece, count, (token,), "length" if last else None))
+
+
+def _check_unchanged(folder: Path, weights: tuple[str, ...], sha256: str | None) -> None:
+    """Raise ModelError unless the weights are those that were recorded.
+
+    Reads them once, which brings them into memory for `_load`.
+    """
+    if sha256 is None:
+        return
+    try:
+        found = sha256_files(folder / name for name in weights)
+    except OSError as error:
+        raise ModelError(f"The weights in {folder} cannot be read: {error}.") from None
+    if found != sha256:
+        raise ModelError(
+            f"The weights in {folder} have changed since they were recorded: SHA-256 "
+            f"{found[:12]}…, not {sha256[:12]}….",
+            remedy="Do not serve them. Put the files back from a copy, or remove the folder and "
+            "let Phoundry make it again (of a registered model: train or register it again).",
+        )
 
 
 def _load(folder: Path, dtype: str) -> Any:

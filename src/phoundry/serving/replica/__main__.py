@@ -6,6 +6,7 @@ spec.json:
     engine           "llama.cpp", "transformers"; "fake" in tests
     gguf_path        for llama.cpp
     checkpoint_dir   for transformers
+    weights, sha256  its weight files and the SHA-256 that they must have (optional)
     tokenizer_dir    folder with tokenizer.json and chat_template.jinja
     model_name       what answers call themselves when the request names no model
     context_length   tokens of one conversation, the answer included
@@ -53,6 +54,8 @@ def replica(spec: dict[str, Any], run_dir: Path, spool: Spool) -> dict[str, Any]
         end_token_ids=frozenset(tokenizer.end_token_ids),
         gguf_path=_path(spec, "gguf_path"),
         checkpoint_dir=_path(spec, "checkpoint_dir"),
+        weights=tuple(spec.get("weights") or ()),
+        sha256=spec.get("sha256"),
         tokenizer_dir=tokenizer_dir,
         options=spec.get("options") or {},
     )
