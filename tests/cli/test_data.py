@@ -36,6 +36,16 @@ def test_create_list_show(shell: Shell, chats: Path) -> None:
     assert shown.out.count("role: assistant") == 2
 
 
+def test_pairs_are_not_offered_for_training(shell: Shell, tmp_path: Path) -> None:
+    file = tmp_path / "pairs.jsonl"
+    rows = [{"prompt": f"{n}?", "chosen": f"{n}.", "rejected": "No."} for n in range(4)]
+    file.write_text("\n".join(json.dumps(row) for row in rows))
+    made = shell("data", "create", "pairs", "--source", str(file))
+    assert "no training on them yet" in made.err
+    assert "Next: phoundry data show pairs:1 --rows 3" in made.err
+    assert "phoundry train" not in made.err
+
+
 def test_every_bad_row_is_reported_and_nothing_is_kept(shell: Shell, chats: Path) -> None:
     lines = chats.read_text().splitlines()
     lines[2], lines[6] = '{"messages": []}', "no json"

@@ -96,9 +96,14 @@ def create(
     print_asset(out, asset)
     for line in findings(asset):
         out.note(line)
+    reference = f"{asset.name}:{asset.version}"
+    if asset.type == "preference":
+        out.note("Preference pairs are kept; there is no training on them yet.")
+        out.suggest(f"phoundry data show {reference} --rows 3")
+        return
     out.suggest(
-        f"phoundry train smollm2-135m-instruct {asset.name}:{asset.version}",
-        f"phoundry data show {asset.name}:{asset.version} --rows 3 --model smollm2-135m-instruct",
+        f"phoundry train smollm2-135m-instruct {reference}",
+        f"phoundry data show {reference} --rows 3 --model smollm2-135m-instruct",
     )
 
 
