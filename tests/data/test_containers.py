@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from hypothesis import given
+from hypothesis import example, given
 from hypothesis import strategies as st
 
 from phoundry.data import SourceFile
@@ -176,6 +176,7 @@ values = st.recursive(
 
 @steady
 @given(st.lists(values, max_size=6), st.integers(1, 40), st.sampled_from([None, 1]), st.booleans())
+@example([0.0, 1e-7, -2.5e300], 1, None, False)
 def test_a_window_of_any_size_reads_the_same(
     tmp_path: Path, rows: list[Any], chunk: int, indent: int | None, ascii_only: bool
 ) -> None:

@@ -28,6 +28,7 @@ ROW_KEYS = frozenset(
 _CLOSED: tuple[type[Any], ...] = (dict, list, str)
 _CHUNK = 1024 * 1024
 _SPACE = re.compile(r"[ \t\r\n]*")
+_NUMBER_REST = re.compile(r"(?:\.|[eE][+-]?)?")
 _LIST_OF_OBJECTS = re.compile(r"\[[ \t\r\n]*([^ \t\r\n])")
 # The longest thing that a window's end can cut so that it looks wrong: `-Infinity`, `\ud83d\ude00`.
 _CUT_MARGIN = 16
@@ -149,8 +150,9 @@ class _Text:
                 raise self.broken("nested too deeply") from None
             except ValueError as error:  # a number of thousands of digits
                 raise self.broken(str(error)) from None
-            # A number at the window's end may have more digits.
-            if end < len(self._window) or isinstance(value, _CLOSED) or not self._fill():
+            # A number at the window's end may go on: `1` with digits, `1.` or `1e` with a part.
+            whole = isinstance(value, _CLOSED) or not _NUMBER_REST.fullmatch(self._window, end)
+            if whole or not self._fill():
                 self._advance(end)
                 return value
 
