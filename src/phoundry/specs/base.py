@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 from datetime import UTC, datetime
+from html import escape
+from typing import cast
 
 from pydantic import BaseModel, ConfigDict, Field
 
@@ -17,6 +19,29 @@ class View(BaseModel):
     """Something a user is shown."""
 
     model_config = ConfigDict(extra="ignore")
+
+    def _repr_html_(self) -> str:
+        """A table, as a notebook shows it: what is set, and nothing that the repr hides."""
+        fields = type(self).model_fields.items()
+        shown = [(name, getattr(self, name)) for name, field in fields if field.repr]
+        rows = [
+            f"<tr><th style='text-align:left'>{escape(name)}</th>"
+            f"<td style='text-align:left'>{_cell(value)}</td></tr>"
+            for name, value in shown
+            if value not in (None, "", [], {})
+        ]
+        return f"<table>{''.join(rows)}</table>"
+
+
+def _cell(value: object) -> str:
+    if isinstance(value, View):
+        return value._repr_html_()  # pyright: ignore[reportPrivateUsage] - our own class
+    if isinstance(value, list | tuple):
+        return "<br>".join(_cell(each) for each in cast("list[object]", value))
+    if isinstance(value, dict):
+        pairs = cast("dict[object, object]", value).items()
+        return "<br>".join(f"{escape(str(key))} = {escape(str(each))}" for key, each in pairs)
+    return escape(str(value))
 
 
 def now() -> datetime:

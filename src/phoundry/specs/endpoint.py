@@ -44,10 +44,10 @@ class TrafficUpdate(Spec):
 
 
 class EndpointKeys(View):
-    """Azure's reply to `listKeys`."""
+    """Azure's reply to `listKeys`. No repr shows a key: notebooks and logs keep what is shown."""
 
-    primaryKey: str  # noqa: N815 - the wire name
-    secondaryKey: str  # noqa: N815
+    primaryKey: str = Field(repr=False)  # noqa: N815 - the wire name
+    secondaryKey: str = Field(repr=False)  # noqa: N815
 
 
 class Endpoint(View):
