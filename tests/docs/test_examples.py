@@ -12,6 +12,7 @@ from pathlib import Path
 import pytest
 
 from tests.docs.documents import ROOT, Block, Desk, blocks, matches
+from tests.docs.ollama import ollama_store
 from tests.e2e.conftest import new_site
 
 pytestmark = [pytest.mark.slow, pytest.mark.xdist_group("docs")]
@@ -24,6 +25,9 @@ GUIDES = (
     "prompt-flow-folder",
     "traffic",
     "azure-ml-yaml",
+    "from-azure-ml",
+    "from-ollama",
+    "python",
     "apply",
     "mlflow",
     "hub-model",
@@ -41,6 +45,7 @@ def desk(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Desk]:
     folder.mkdir()
     made = Desk(folder, site)
     try:
+        made.run(f"export OLLAMA_MODELS={ollama_store(site.home.parent)}")
         for block in blocks(TUTORIAL):
             if block.section != LAST:
                 execute(made, TUTORIAL, block)
