@@ -69,6 +69,15 @@ def test_outputs_are_said_to_register_nothing(context: Context, faq: str) -> Non
     assert "phoundry model register" in job.notices[0]
 
 
+def test_adapters_that_are_asked_to_stay_apart(context: Context, faq: str) -> None:
+    apart = {"apply_lora": "true", "merge_lora_weights": "false"}
+    (said,) = create(context, hyperparameters=apart).notices
+    assert "output/adapter" in said
+    assert "registered version is merged all the same" in said
+    assert create(context, hyperparameters={"apply_lora": "true"}).notices == []
+    assert create(context, hyperparameters={"merge_lora_weights": "false"}).notices == []
+
+
 def test_a_queued_job_is_cancelled_at_once_and_can_be_resumed(context: Context, faq: str) -> None:
     create(context, name="one")
     assert jobs.cancel(context, "one").status == "Canceled"

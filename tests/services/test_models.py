@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -36,7 +37,7 @@ def adapter(folder: Path, base: str | None) -> Path:
     return folder
 
 
-def register(context: Context, path: Path, name: str = "mine", **more: str) -> Model:
+def register(context: Context, path: Path, name: str = "mine", **more: Any) -> Model:
     return models.register(context, ModelSpec(name=name, path=str(path), **more))
 
 
@@ -181,3 +182,26 @@ def test_a_killed_worker_says_how_to_go_on(
 def test_a_spec_names_one_origin(values: dict[str, str], message: str) -> None:
     with pytest.raises(ValueError, match=message):
         ModelSpec(name="mine", **values)
+
+
+def test_a_base_of_another_revision_is_not_taken_for_the_newest(
+    context: Context, fleet: FakeWorkers, tmp_path: Path
+) -> None:
+    def trained_on(revision: str | None, name: str, base: str = MODEL) -> Path:
+        made = adapter(tmp_path / name, base)
+        settings = json.loads((made / "adapter_config.json").read_text())
+        (made / "adapter_config.json").write_text(json.dumps(settings | {"revision": revision}))
+        return made
+
+    with pytest.raises(
+        InvalidInput, match=rf"(?s)revision 'v2' of '{MODEL}'.*--revision v2.*--base"
+    ):
+        register(context, trained_on("v2", "other"))
+    assert not models.listing(context)
+    for revision in ("main", None, ""):
+        name = f"at-{revision or 'none' if revision is not None else 'null'}"
+        assert register(context, trained_on(revision, name), name).base_model == MODEL
+    mine = register(context, tmp_path / "other", "mine", base=MODEL)  # the user has chosen
+    assert mine.base_model == MODEL
+    folder = str(checkpoint(tmp_path / "base"))
+    assert register(context, trained_on("v2", "local", folder), "local").base_model == folder

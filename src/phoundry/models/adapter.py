@@ -56,7 +56,7 @@ _HARMLESS = frozenset(
         "qalora_group_size",
         "r",
         "rank_pattern",
-        "revision",
+        "revision",  # of the base: whoever fetches that looks at it
         "runtime_config",
         "target_modules",
         "task_type",

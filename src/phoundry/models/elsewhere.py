@@ -48,11 +48,15 @@ _TOKENIZER = (
 
 @dataclass(frozen=True, slots=True)
 class Found:
-    """What is at `path`. `base`: the base model that an adapter names itself, if it does."""
+    """What is at `path`. `base`, `revision`: what an adapter itself says of its base model.
+
+    `revision` is None for the hub's newest commit of `main`, the one that is fetched here.
+    """
 
     kind: Kind
     path: Path
     base: str | None = None
+    revision: str | None = None
 
 
 def look_at(path: Path) -> Found:
@@ -109,8 +113,11 @@ def _adapter(path: Path) -> Found:
             remedy="Put the one that you mean into a folder of its own and name that.",
         )
     refuse_code(path)
-    base = lora.read_settings(path).get("base_model_name_or_path")
-    return Found("adapter", path, str(base) if base else None)
+    settings = lora.read_settings(path)
+    base, revision = settings.get("base_model_name_or_path"), settings.get("revision")
+    if not revision or revision == "main" or (base and Path(str(base)).is_dir()):
+        revision = None  # a folder has none
+    return Found("adapter", path, str(base) if base else None, revision)
 
 
 def _hint(path: Path) -> str:

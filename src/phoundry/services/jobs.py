@@ -15,7 +15,7 @@ from phoundry.models import catalog
 from phoundry.services import bases, data, data_diff
 from phoundry.services.context import Context, history, now, record
 from phoundry.services.rows import find, get
-from phoundry.specs.finetune import FineTuneParameters, Source, resolve
+from phoundry.specs.finetune import FineTuneParameters, resolve
 from phoundry.specs.job import FINISHED, FineTuningJobSpec, Job, LogChunk
 from phoundry.store.tables import JobRow
 from phoundry.training.estimate import ModelShape, check_memory, estimate_memory
@@ -61,7 +61,7 @@ def create(context: Context, spec: FineTuningJobSpec) -> Job:
             spec=pinned.model_dump(mode="json", by_alias=True),
             parameters=parameters.model_dump(mode="json"),
             sources=dict(sources),
-            notices=[*_notices(spec, sources), *data_notices],
+            notices=[*_notices(spec, parameters), *data_notices],
             run_dir=str(context.home.run("job", name)),
         )
         session.add(row)
@@ -205,12 +205,17 @@ def _estimate(config: dict[str, Any], parameters: FineTuneParameters) -> int:
     return estimate_memory(shape, parameters, row_tokens=row_tokens)
 
 
-def _notices(spec: FineTuningJobSpec, sources: dict[str, Source]) -> list[Any]:
+def _notices(spec: FineTuningJobSpec, parameters: FineTuneParameters) -> list[Any]:
     where = spec.compute or ", ".join(map(str, spec.resources.get("instance_types", [])))
     said = [f"compute '{where}' is recorded; the job runs on this machine."] if where else []
     if spec.outputs:
         remedy = "once the job is completed, run `phoundry model register NAME --job JOB`."
         said.append(f"outputs are recorded, and nothing is registered by them; {remedy}")
+    if parameters.apply_lora and not parameters.merge_lora_weights:
+        said.append(
+            "merge_lora_weights is false: the adapter stays by itself in output/adapter of the "
+            "job's folder; a registered version is merged all the same."
+        )
     return said
 
 

@@ -94,6 +94,13 @@ def _of_path(
                 remedy="Leave --base out.",
             )
         return {"job": None, "base_model": None}
+    if found.revision and not spec.base:
+        raise InvalidInput(
+            f"The adapter was trained on the revision '{found.revision}' of '{found.base}'; only "
+            "a model's newest one is fetched here.",
+            remedy=f"Download that revision (`hf download {found.base} --revision "
+            f"{found.revision} --local-dir FOLDER`) and name it: --base FOLDER.",
+        )
     base = spec.base or (found.base and (elsewhere.recorded_base(found.base) or found.base))
     if not base:
         raise InvalidInput(
