@@ -16,10 +16,13 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
+from phoundry.data.hub_cards import check_cards, outside
 from phoundry.data.hub_files import CARDS, Repository
 from phoundry.errors import InvalidInput, nearest
 
 _ARCHIVES = (".zip", ".tar", ".tar.gz", ".tgz", ".7z", ".rar")
+# Readers of `datasets` for rows; its others decode pictures, sounds and arrays.
+_READERS = ("parquet", "json", "csv", "arrow", "text")
 
 
 @dataclass(slots=True)
@@ -58,12 +61,13 @@ def make_plan(repository: Repository, config: str | None, split: str | None) -> 
     view = Path(tempfile.mkdtemp(prefix="phoundry-data-"))
     try:
         folder = _empty_copy(repository, view / repository.name.rpartition("/")[2])
+        check_cards(repository.name, folder)
         builder = _builder(repository, folder, config, view / "cache")
         found: dict[str, list[str]] = builder.config.data_files or {}
         files = {str(name): list(paths) for name, paths in found.items()}
         chosen = _split(split, sorted(files), f"configuration '{builder.config.name}'")
         bases = split_names(chosen, sorted(files))
-        names = [str(Path(path).relative_to(folder)) for base in bases for path in files[base]]
+        names = [_own(repository, folder, path) for base in bases for path in files[base]]
         yield Plan(
             repository.name,
             str(builder.config.name),
@@ -118,6 +122,14 @@ def split_names(spec: str, known: Sequence[str]) -> list[str]:
     return list(dict.fromkeys(names))
 
 
+def _own(repository: Repository, folder: Path, path: str) -> str:
+    """The name of the repository's file that `path` stands for."""
+    name = path.removeprefix(f"{folder}/")
+    if name not in repository.names:
+        raise outside(repository.name, name)
+    return name
+
+
 def _split(split: str | None, known: Sequence[str], where: str) -> str:
     if split is not None:
         return split
@@ -167,7 +179,10 @@ def _builder(repository: Repository, folder: Path, config: str | None, cache: Pa
             raise _no_config(repository.name, config, known)
         if config is None and len(known) > 1 and "default" not in known:
             raise _no_config(repository.name, None, known)
-        return load_dataset_builder(str(folder), config, cache_dir=str(cache))
+        builder = load_dataset_builder(str(folder), config, cache_dir=str(cache))
+        if builder.name not in _READERS:
+            raise ValueError(f"its files are of the kind '{builder.name}'")
+        return builder
     except InvalidInput:
         raise
     except (DatasetsError, FileNotFoundError, ValueError, TypeError) as error:
@@ -200,9 +215,10 @@ def _unreadable(repository: Repository, folder: Path, error: Exception) -> Inval
             f"The data set '{repository.name}' is packed in archives ({archives[0]}).",
             remedy="Unpack them, and name the folder.",
         )
-    reason = str(error).replace(f"{folder}/", "").replace(str(folder), repository.name)
+    text = str(error).replace(f"{folder}/", "").replace(str(folder), repository.name)
+    reason = " ".join(text.split())[:300]
     return InvalidInput(
-        f"The data set '{repository.name}' cannot be read: {reason.splitlines()[0]}",
+        f"The data set '{repository.name}' cannot be read: {reason}.",
         remedy="Data sets are files of Parquet, JSON, CSV or Arrow. It holds: "
         f"{', '.join(repository.names[:10])}.",
     )
@@ -213,7 +229,7 @@ def _is_plain(builder: Any, names: Sequence[str]) -> bool:
     config, kinds = builder.config, {name.lower().split(".", 1)[-1] for name in names}
     if len(kinds) > 1:
         return False
-    match str(builder.name) if hasattr(builder, "name") else "":
+    match str(builder.name):
         case "parquet":
             return not config.columns and not config.filters
         case "json":

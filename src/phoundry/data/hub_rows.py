@@ -64,7 +64,11 @@ def _rows(plan: Plan) -> Iterator[dict[str, Any]]:
 def _split(plan: Plan, name: str) -> Iterator[dict[str, Any]]:
     if plan.saved is not None:
         return iter(plan.saved[name])
-    return iter(plan.builder.as_streaming_dataset(split=name))
+    rows = plan.builder.as_streaming_dataset(split=name)
+    if rows.features is None:  # and so no column that is to be decoded
+        return iter(rows)
+    # Not decoded: a picture or sound may be named by an address, which would be asked.
+    return iter(rows.decode(False))
 
 
 def _count(plan: Plan, name: str) -> int:

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import os
 from pathlib import Path
+from urllib.parse import urlsplit, urlunsplit
 
 _YES = ("1", "on", "yes", "true")
 
@@ -17,6 +18,18 @@ def address() -> str:
     from huggingface_hub import constants
 
     return (os.environ.get("HF_ENDPOINT") or str(constants.ENDPOINT)).rstrip("/")
+
+
+def shown_address() -> str:
+    """`address`, for people: without the user and password that may stand in it."""
+    whole = address()
+    try:
+        parts = urlsplit(whole)
+    except ValueError:
+        return "what HF_ENDPOINT says, which is no address,"
+    if "@" not in parts.netloc:
+        return whole
+    return urlunsplit(parts._replace(netloc=parts.netloc.rpartition("@")[2]))
 
 
 def offline() -> bool:

@@ -7,10 +7,17 @@ from collections.abc import Generator
 from contextlib import contextmanager
 from pathlib import Path
 
-from phoundry.errors import Forbidden, InsufficientResources, NotFound, PhoundryError, Unavailable
+from phoundry.errors import (
+    Forbidden,
+    InsufficientResources,
+    InvalidInput,
+    NotFound,
+    PhoundryError,
+    Unavailable,
+)
 from phoundry.hub import cache
 from phoundry.hub.kinds import Kind
-from phoundry.hub.place import address, user_cache
+from phoundry.hub.place import shown_address, user_cache
 
 _FULL = (errno.ENOSPC, errno.EDQUOT)
 
@@ -41,10 +48,26 @@ def explained(hub_id: str, kind: Kind) -> Generator[None]:
         raise unreachable(hub_id, kind, status) from error
 
 
+def check_token() -> None:
+    """Raise InvalidInput where the token cannot be one: sent, it would stand in errors of others.
+
+    The token itself is not said.
+    """
+    from huggingface_hub import get_token
+
+    token = get_token() or ""
+    if not all("!" <= character <= "~" for character in token):
+        raise InvalidInput(
+            "The token of Hugging Face has characters that no token has (a space, an accent, or "
+            "what cannot be seen).",
+            remedy="Copy it again into HF_TOKEN, or run `hf auth login`.",
+        )
+
+
 def gated(hub_id: str, kind: Kind) -> PhoundryError:
     from huggingface_hub import get_token
 
-    page = f"{address()}/{kind.prefix}{hub_id}"
+    page = f"{shown_address()}/{kind.prefix}{hub_id}"
     if get_token():
         return Forbidden(
             f"The {kind.noun} '{hub_id}' is gated, and the account of HF_TOKEN is not let in.",
@@ -61,7 +84,7 @@ def unknown(hub_id: str, kind: Kind) -> PhoundryError:
 
     private = "HF_TOKEN has no access to it" if get_token() else "it is private: then set HF_TOKEN"
     return NotFound(
-        f"The hub at {address()} has no {kind.noun} '{hub_id}'.",
+        f"The hub at {shown_address()} has no {kind.noun} '{hub_id}'.",
         remedy=f"Check the spelling (OWNER/NAME); or {private}.",
     )
 
@@ -75,7 +98,8 @@ def offline(hub_id: str, kind: Kind) -> PhoundryError:
 
 def unreachable(hub_id: str, kind: Kind, reason: str) -> PhoundryError:
     return Unavailable(
-        f"The hub at {address()} cannot be reached for the {kind.noun} '{hub_id}': it {reason}.",
+        f"The hub at {shown_address()} cannot be reached for the {kind.noun} '{hub_id}': "
+        f"it {reason}.",
         remedy="Check the network and HF_ENDPOINT, or name a local folder. "
         f"{_cached(kind)}{kind.hint}",
     )
