@@ -14,7 +14,7 @@ from hypothesis import given
 from phoundry.data import ChatMessage, ChatTokenizer
 from phoundry.models.convert import convert
 from tests.data.chats import chats, steady, without_control_text
-from tests.models.conftest import build
+from tests.support.checkpoints import build
 
 Tokenize = Callable[[str], list[int]]
 

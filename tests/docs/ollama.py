@@ -7,7 +7,7 @@ import json
 from pathlib import Path
 
 from phoundry.models.convert import convert
-from tests.models.conftest import build
+from tests.support.checkpoints import build
 
 
 def ollama_store(folder: Path) -> Path:

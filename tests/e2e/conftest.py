@@ -14,7 +14,7 @@ from typing import Any
 
 import pytest
 
-from tests.models.conftest import build
+from tests.support.checkpoints import build
 
 FACTS = {"red": "apples", "green": "pears", "blue": "plums", "gold": "corn"}
 

@@ -18,8 +18,9 @@ from phoundry.files import read_json, write_json
 from phoundry.models.convert import convert, task
 from phoundry.models.gguf_file import GGUFFile
 from phoundry.spool import Spool
-from tests.models.conftest import LONG, Maker
+from tests.models.conftest import Maker
 from tests.models.llama import Llama
+from tests.support.checkpoints import LONG
 
 LLAMA3 = {
     "rope_parameters": {

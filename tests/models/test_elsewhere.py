@@ -18,7 +18,8 @@ from phoundry.models.adapter import CONFIG, WEIGHTS
 from phoundry.models.convert import convert
 from phoundry.models.elsewhere import Found, identity, look_at
 from phoundry.models.tensors import SINGLE, sha256_weights
-from tests.models.conftest import Maker, write_adapter
+from tests.models.conftest import Maker
+from tests.support.checkpoints import write_adapter
 
 Said = list[str]
 

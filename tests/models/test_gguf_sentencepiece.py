@@ -17,9 +17,9 @@ from phoundry.models.convert import convert
 from phoundry.models.from_gguf import write_checkpoint
 from phoundry.models.gguf_file import GGUFFile
 from phoundry.models.gguf_tokenizer import tokenizer_json
-from tests.models.conftest import build
 from tests.models.llama import Llama
 from tests.models.sentencepiece import give_sentencepiece
+from tests.support.checkpoints import build
 
 TEXTS = (
     "Who founded Microsoft?",

@@ -21,7 +21,8 @@ from phoundry.models.catalog import PackageFile
 from phoundry.models.convert import convert
 from phoundry.models.materialize import materialize
 from phoundry.models.tensors import SINGLE, sha256_weights
-from tests.models.conftest import LONG, Maker
+from tests.models.conftest import Maker
+from tests.support.checkpoints import LONG
 from tests.support.hub import Repo, serve
 
 IDS = torch.tensor([[5, 77, 130, 41, 200, 9, 310, 66]])

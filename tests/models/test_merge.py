@@ -14,7 +14,8 @@ from phoundry.models.adapter import CONFIG, WEIGHTS, read_adapter
 from phoundry.models.merge import merge
 from phoundry.models.merge_check import check_merge
 from phoundry.models.tensors import SINGLE, sha256_weights
-from tests.models.conftest import Maker, write_adapter
+from tests.models.conftest import Maker
+from tests.support.checkpoints import write_adapter
 
 IDS = torch.tensor([[5, 77, 130, 41, 200, 9, 310, 66]])
 VARIANTS: dict[str, dict[str, Any]] = {
