@@ -180,6 +180,13 @@ def test_a_folder_and_a_file(tmp_path: Path, monkeypatch) -> None:
     assert resolve("mine").location == str(tmp_path / "mine")
     (tmp_path / "model.gguf").write_bytes(b"GGUF")
     assert resolve("./model.gguf").kind == "gguf"
+    # As stores that go by content hash keep one, and a link to it.
+    blob = tmp_path / "sha256-abc"
+    blob.write_bytes(b"GGUF")
+    (tmp_path / "link.gguf").symlink_to(blob)
+    for name in ("./sha256-abc", "./link.gguf"):
+        assert resolve(name).kind == "gguf"
+        assert resolve(name).location == str(blob.resolve())
     (tmp_path / "notes.txt").write_text("")
     with pytest.raises(InvalidInput, match=r"not a \.gguf"):
         resolve("notes.txt")

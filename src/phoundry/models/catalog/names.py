@@ -184,15 +184,23 @@ def _local(name: str, path: Path) -> ModelSource:
         )
     absolute = path.resolve()
     if absolute.is_file():
-        if absolute.suffix.lower() != ".gguf":
+        if not _is_gguf(path):
             raise InvalidInput(
                 f"'{name}' is a file, but not a .gguf one.",
                 remedy="Name a Hugging Face folder (with config.json) or a .gguf file.",
             )
-        return ModelSource("gguf", absolute.stem, str(absolute))
+        return ModelSource("gguf", path.stem, str(absolute))
     if not (absolute / "config.json").is_file():
         raise InvalidInput(
             f"The folder '{name}' holds no config.json.",
             remedy="Name a Hugging Face checkpoint folder or a .gguf file.",
         )
     return ModelSource("folder", absolute.name, str(absolute))
+
+
+def _is_gguf(path: Path) -> bool:
+    """By its name or its first bytes: stores that go by content hash name files by no ending."""
+    if path.suffix.lower() == ".gguf":
+        return True
+    with path.open("rb") as file:
+        return file.read(4) == b"GGUF"
