@@ -92,14 +92,21 @@ def test_lengths_change_what_it_needs(shell: Shell) -> None:
     assert "takes from 1 to 40,960 tokens" in refused.err
 
 
-def test_a_model_that_cannot_be_used_says_why(shell: Shell) -> None:
+def test_a_model_that_cannot_be_used_says_why(
+    shell: Shell, free_ports: tuple[int, int], monkeypatch: pytest.MonkeyPatch
+) -> None:
     done = shell("model", "show", "gemma3:4b")
     assert done.code == 0
     assert "not usable" in done.out
     assert "mixes text with images" in done.out
     assert "train" not in done.err
-    refused = shell("deployment", "create", "blue", "--endpoint", "none", "--model", "gemma3:4b")
-    assert refused.code == 1
+    monkeypatch.setenv("PHOUNDRY_PORT", str(free_ports[0]))
+    monkeypatch.setenv("PHOUNDRY_GATEWAY_PORT", str(free_ports[1]))
+    try:
+        asked = ("--endpoint", "none", "--model", "gemma3:4b")
+        assert shell("deployment", "create", "blue", *asked).code == 1
+    finally:
+        shell("down")
 
 
 @pytest.mark.parametrize(

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import shutil
 import signal
 import stat
 import subprocess
@@ -107,6 +108,15 @@ def test_a_killed_gateway_comes_back(home: Home, started: ServerInfo) -> None:
 
     until(back)
     assert httpx.get(f"{started.gateway_url}/healthz").status_code == 200
+
+
+def test_it_ends_with_its_gateway_when_the_home_is_deleted(home: Home, started: ServerInfo) -> None:
+    control_plane = psutil.Process(started.pid)
+    children = control_plane.children()
+    assert children
+    shutil.rmtree(home.root)
+    _, alive = psutil.wait_procs([control_plane, *children], timeout=30)
+    assert not alive
 
 
 def test_a_port_in_use_is_said_by_the_starting_command(

@@ -21,6 +21,7 @@ from phoundry.compute import machine, workers
 from phoundry.errors import Conflict, UsageError
 from phoundry.files import PRIVATE, write_json
 from phoundry.journey import journeys
+from phoundry.server.abandoned import abandoned, end_children
 from phoundry.server.app import create_app
 from phoundry.services import addresses, routing, status
 from phoundry.services.context import Context, open_context
@@ -88,7 +89,9 @@ class ControlPlane:
             routing.publish(context)
             gateway.tick(context, self.host, self.gateway_port)
             gateway.wait(context)
-            loop = threading.Thread(target=self._loop, name="reconciler", daemon=True)
+            loop = threading.Thread(
+                target=self._loop, args=[server], name="reconciler", daemon=True
+            )
             loop.start()
             self._announce(app.state.token, address)
             if on_ready:
@@ -98,7 +101,9 @@ class ControlPlane:
             self._wake.set()
             loop.join(timeout=10)
             self.home.server_file.unlink(missing_ok=True)
-            if self.stop_workers:
+            if abandoned(self.home):
+                end_children()
+            elif self.stop_workers:
                 stop_everything(context)
             context.database.close()
 
@@ -133,11 +138,15 @@ class ControlPlane:
         }
         write_json(self.home.server_file, record, mode=PRIVATE)
 
-    def _loop(self) -> None:
+    def _loop(self, server: uvicorn.Server) -> None:
         assert self._context is not None  # noqa: S101 - set before the thread starts
         housekeeping = time.monotonic()
         while not self._stopping.is_set():
             self._wake.clear()
+            if abandoned(self.home):
+                log.warning("%s is gone; this control plane ends", self.home.root)
+                server.should_exit = True
+                return
             pause = TICK_SECONDS
             try:
                 if not tick(self._context, self.host, self.gateway_port):
