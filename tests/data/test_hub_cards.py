@@ -4,16 +4,13 @@ from __future__ import annotations
 
 import json
 from pathlib import Path
-from typing import TYPE_CHECKING, cast
+from typing import Any, cast
 
 import pytest
 
 from phoundry.data.hub import fetch_dataset
 from phoundry.errors import InvalidInput
 from tests.support.hub import Hub, Repo, point, serve
-
-if TYPE_CHECKING:
-    import pyarrow as pa
 
 ROW = json.dumps({"prompt": "a", "completion": "b"}) + "\n"
 
@@ -110,8 +107,8 @@ def test_what_a_column_names_is_not_opened(tmp_path: Path, monkeypatch: pytest.M
         )
         (tmp_path / "seen").mkdir()
         # (`to_parquet` itself would ask the address)
-        plain = cast("pa.Table", table.data.table)
-        pq.write_table(plain, tmp_path / "seen" / "train.parquet")
+        writer, plain = cast("Any", pq), cast("Any", table).data.table
+        writer.write_table(plain, tmp_path / "seen" / "train.parquet")
         (tmp_path / "seen" / "README.md").write_text("---\nconfigs: []\n---\n")
         [file] = fetch_dataset(
             str(tmp_path / "seen"), split="train[:1]", cache_dir=tmp_path / "cache"

@@ -51,6 +51,14 @@ def test_a_damaged_file_is_never_used_in_part() -> None:
         refusals.check(100, "faq.jsonl.gz")
 
 
+def test_what_a_cut_file_lacks_cannot_be_allowed() -> None:
+    refusals = Refusals(allowed=10)
+    add(refusals, 1, "file cut")
+    with pytest.raises(InvalidInput, match="nobody knows how many rows are missing") as caught:
+        refusals.check(100, "faq.jsonl.gz")
+    assert "--skip-bad" not in str(caught.value)
+
+
 def test_an_empty_source_is_said_to_be_empty() -> None:
     with pytest.raises(InvalidInput, match=r"^faq\.jsonl is empty"):
         Refusals().check(0, "faq.jsonl")

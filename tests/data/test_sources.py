@@ -92,3 +92,11 @@ def test_of_two_parts_the_one_that_is_a_column_is_the_column() -> None:
     assert settle(mapping, ["question", "answer"], "x") == {"input": "question"}
     assert settle(mapping, ["input", "answer"], "x") == {"question": "input"}
     assert settle({"prompt": "question"}, ["prompt"], "x") == {"question": "prompt"}
+
+
+@pytest.mark.parametrize("address", ["https://example.com/faq.jsonl", "s3://box/faq*.jsonl"])
+def test_an_address_is_not_taken_for_a_missing_file(address: str) -> None:
+    with pytest.raises(InvalidInput, match="is an address, and no address is fetched") as caught:
+        expand(address)
+    assert address in caught.value.message
+    assert "Download it" in str(caught.value.remedy)

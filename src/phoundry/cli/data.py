@@ -139,7 +139,8 @@ def findings(asset: DataAsset) -> list[str]:
     kept = asset.train.rows + (asset.test.rows if asset.test else 0)
     counts = [f"{asset.rows_read:,} rows read", f"{kept:,} kept"]
     if asset.skipped:
-        counts.append(f"{asset.skipped:,} bad ones skipped")
+        bad = "bad one" if asset.skipped == 1 else "bad ones"
+        counts.append(f"{asset.skipped:,} {bad} skipped")
     if asset.duplicates:
         counts.append(f"{asset.duplicates:,} repeat an earlier one and stay on its side")
     return [*lines, ", ".join(counts) + "."]

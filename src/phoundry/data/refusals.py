@@ -10,6 +10,8 @@ from phoundry.errors import Fault, InvalidInput
 
 # Every bad row is counted; so many are kept with their line.
 MAX_FAULTS = 10_000
+# Of these one "row" stands for all that comes after it, and nobody knows how many that are.
+_UNREADABLE = ("file damaged", "file cut")
 EXAMPLE = '{"messages": [{"role": "user", "content": "…"}, {"role": "assistant", "content": "…"}]}'
 
 
@@ -47,7 +49,7 @@ class Refusals:
                 f"{name} is empty: it holds no conversation.",
                 remedy=f"Put one conversation on each line: {EXAMPLE}",
             )
-        damaged = self.counts["file damaged"]
+        damaged = any(self.counts[kind] for kind in _UNREADABLE)
         if accepted and not damaged and self.total <= (self.allowed or 0):
             return
         raise InvalidInput(
@@ -61,6 +63,11 @@ class Refusals:
     def _remedy(self, accepted: int) -> str:
         if self.counts["file damaged"]:
             return "Copy or download the file again: a damaged one is never used in part."
+        if self.counts["file cut"]:
+            return (
+                "Copy or download the file again, or mend where it breaks off: nobody knows how"
+                " many rows are missing, so it is never used in part."
+            )
         if not accepted:
             if self.counts["not JSON"]:
                 return "This does not look like JSONL: each line must be a JSON object of its own."

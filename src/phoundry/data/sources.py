@@ -45,6 +45,8 @@ def expand(source: str) -> list[SourceFile]:
             f"{path} is neither a file nor a folder.",
             remedy="Write what it gives into a file first: a source is read more than once.",
         )
+    if "://" in source:
+        raise _address(source)
     if not glob.has_magic(source):
         raise _missing(path)
     found = sorted(Path(name) for name in glob.glob(str(path), recursive=True))  # noqa: PTH207 - takes absolute patterns
@@ -97,6 +99,13 @@ def _fixed_part(pattern: str) -> str:
     parts = Path(pattern).parts
     fixed = [part for i, part in enumerate(parts) if not any(map(glob.has_magic, parts[: i + 1]))]
     return str(Path(*fixed)) if fixed else "."
+
+
+def _address(source: str) -> InvalidInput:
+    return InvalidInput(
+        f"'{source}' is an address, and no address is fetched.",
+        remedy="Download it and name the file. A data set of the hub is named OWNER/NAME.",
+    )
 
 
 def _missing(path: Path) -> NotFound:
