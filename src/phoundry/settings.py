@@ -16,6 +16,7 @@ from phoundry.errors import UsageError
 
 DEFAULT_PORT = 7410
 DEFAULT_GATEWAY_PORT = 7411
+_YES = ("1", "on", "yes", "true")  # as `huggingface_hub` has it
 LONGEST_FOLDER = 200  # characters; file systems take 255, and a name may have as many
 
 # Who holds the token may do everything: it is for commands, and no child process needs it.
@@ -58,6 +59,7 @@ VARIABLES = (
     Variable("HF_ENDPOINT", "the hub, or a mirror of it", "https://huggingface.co"),
     Variable("HF_TOKEN", "token for gated models and data", "what `hf auth login` kept", True),
     Variable("HF_HOME", "where the hub's own tools keep what they fetched", "~/.cache/huggingface"),
+    Variable("HF_HUB_CACHE", "where of that what was downloaded is", "hub in HF_HOME"),
     Variable("HF_HUB_OFFLINE", "1: ask no hub, use what is cached", "0"),
     Variable("NO_COLOR", "anything: no colours", "colours on a terminal"),
     Variable("FORCE_COLOR", "anything: colours also where there is no terminal", "not set"),
@@ -118,6 +120,30 @@ class Settings:
                 remedy="Set it to a whole number, such as 4000000000, or unset it.",
             )
         return int(text)
+
+    @property
+    def hub_endpoint(self) -> str | None:
+        """Address of the hub that the user named, without a slash at its end, or None."""
+        return (self.environ.get("HF_ENDPOINT") or "").rstrip("/") or None
+
+    @property
+    def hub_offline(self) -> bool:
+        """Whether no hub may be asked."""
+        return self.environ.get("HF_HUB_OFFLINE", "").lower() in _YES
+
+    @property
+    def hub_token_given(self) -> bool:
+        """Whether the environment has a token. The token itself is for `huggingface_hub` alone."""
+        return bool(self.environ.get("HF_TOKEN"))
+
+    @property
+    def hub_cache(self) -> Path | None:
+        """Where the hub's own tools keep what they fetched, if the user says so."""
+        if chosen := self.environ.get("HF_HUB_CACHE"):
+            return Path(chosen).expanduser()
+        if home := self.environ.get("HF_HOME"):
+            return Path(home).expanduser() / "hub"
+        return None
 
     def lively(self, *, terminal: bool) -> bool:
         """Whether lines may be written over: on a terminal that can (not TERM=dumb)."""

@@ -2,5 +2,5 @@
 
 Models and data sets both come through here. Where the hub is (`HF_ENDPOINT`), who asks
 (`HF_TOKEN`), where the user's own cache is (`HF_HOME`) and whether the network may be used
-(`HF_HUB_OFFLINE`) is what the package `huggingface_hub` makes of the environment.
+(`HF_HUB_OFFLINE`) is read as the package `huggingface_hub` reads it, each time it is asked for.
 """

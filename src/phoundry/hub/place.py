@@ -6,23 +6,26 @@ that a notebook can set a variable and go on.
 
 from __future__ import annotations
 
-import os
 from pathlib import Path
 from urllib.parse import urlsplit, urlunsplit
 
-_YES = ("1", "on", "yes", "true")
+from phoundry.settings import Settings
 
 
 def address() -> str:
     """`HF_ENDPOINT`, or the hub itself."""
     from huggingface_hub import constants
 
-    return (os.environ.get("HF_ENDPOINT") or str(constants.ENDPOINT)).rstrip("/")
+    return Settings().hub_endpoint or str(constants.ENDPOINT).rstrip("/")
 
 
 def shown_address() -> str:
-    """`address`, for people: without the user and password that may stand in it."""
-    whole = address()
+    """`address`, for people."""
+    return without_password(address())
+
+
+def without_password(whole: str) -> str:
+    """An address of a hub without the user and password that may stand in it."""
     try:
         parts = urlsplit(whole)
     except ValueError:
@@ -34,15 +37,11 @@ def shown_address() -> str:
 
 def offline() -> bool:
     """Whether `HF_HUB_OFFLINE` forbids to use the network."""
-    return os.environ.get("HF_HUB_OFFLINE", "").lower() in _YES
+    return Settings().hub_offline
 
 
 def user_cache() -> Path:
     """The user's own cache of downloads: `HF_HUB_CACHE`, or `hub` in `HF_HOME`."""
     from huggingface_hub import constants
 
-    if chosen := os.environ.get("HF_HUB_CACHE"):
-        return Path(chosen).expanduser()
-    if home := os.environ.get("HF_HOME"):
-        return Path(home).expanduser() / "hub"
-    return Path(constants.HF_HUB_CACHE).expanduser()
+    return Settings().hub_cache or Path(constants.HF_HUB_CACHE).expanduser()

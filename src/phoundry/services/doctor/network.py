@@ -6,11 +6,12 @@ import email.utils
 import time
 from collections.abc import Iterator
 from typing import Any
-from urllib.parse import urlsplit, urlunsplit
+from urllib.parse import urlsplit
 
 from phoundry.compute import machine, workers
 from phoundry.errors import UsageError
 from phoundry.files import read_json
+from phoundry.hub.place import without_password
 from phoundry.services import addresses
 from phoundry.services.doctor.findings import Place, fail, ok, warn
 from phoundry.settings import DEFAULT_GATEWAY_PORT, DEFAULT_PORT, Home
@@ -84,14 +85,14 @@ def _port(host: str, name: str, fixed: int | None, default: int, ours: int | Non
 def hub(place: Place) -> Iterator[Check]:
     import httpx
 
-    environ = place.settings.environ
-    address = environ.get("HF_ENDPOINT") or HUB
-    shown = _without_password(address)
-    token = "with" if environ.get("HF_TOKEN") else "without"
+    settings = place.settings
+    address = settings.hub_endpoint or HUB
+    shown = without_password(address)
+    token = "with" if settings.hub_token_given else "without"
     if place.offline:
         yield ok("hub", f"{shown} was not asked (--offline)")
         return
-    if environ.get("HF_HUB_OFFLINE", "").upper() in ("1", "ON", "YES", "TRUE"):
+    if settings.hub_offline:
         yield ok("hub", "is not asked (HF_HUB_OFFLINE): only what is cached can be used")
         return
     remedy = (
@@ -119,13 +120,3 @@ def _skew(date: str | None) -> Iterator[Check]:
     if parsed and abs(parsed.timestamp() - time.time()) > SKEW_SECONDS:
         minutes = (time.time() - parsed.timestamp()) / 60
         yield warn("clock", f"{minutes:+,.0f} minutes from the hub's", "Set this machine's clock.")
-
-
-def _without_password(address: str) -> str:
-    try:
-        parts = urlsplit(address)
-    except ValueError:
-        return "what HF_ENDPOINT says, which is no address,"
-    if "@" not in parts.netloc:
-        return address
-    return urlunsplit(parts._replace(netloc=parts.netloc.rpartition("@")[2]))
