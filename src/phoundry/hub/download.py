@@ -27,6 +27,7 @@ Say = Callable[[str], None]
 Report = Callable[[str, int, int], None]
 
 _PARTS = ".parts"
+LOCK = ".lock"  # among the parts; held by the process that downloads
 _RESERVE = 200_000_000  # bytes of the disk that are left to others
 _WORTH_SAYING = 10_000_000  # bytes
 _PAUSE = 0.5  # seconds between two reports
@@ -189,7 +190,7 @@ def _inside(folder: Path, path: str) -> None:
 
 @contextmanager
 def _alone(folder: Path) -> Generator[None]:
-    handle = os.open(folder / _PARTS / ".lock", os.O_RDWR | os.O_CREAT, 0o600)
+    handle = os.open(folder / _PARTS / LOCK, os.O_RDWR | os.O_CREAT, 0o600)
     try:
         fcntl.flock(handle, fcntl.LOCK_EX)
         yield

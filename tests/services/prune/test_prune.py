@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import fcntl
 import json
 import os
 import sqlite3
@@ -12,6 +13,7 @@ from pathlib import Path
 import pytest
 
 from phoundry.errors import Forbidden
+from phoundry.hub.download import LOCK
 from phoundry.services import data, endpoints, jobs, models, prune
 from phoundry.services.context import NOBODY, Context, now, open_context, record
 from phoundry.services.prune import histories, leftovers
@@ -28,6 +30,7 @@ from tests.services.test_reconcile import (
     registered,
     state,
     tick,
+    train,
     trained,
     training,
 )
@@ -171,6 +174,50 @@ def test_caches_go_only_when_asked_for(context: Context, age: Age) -> None:
     age()
     assert prune.plan(context).items == []
     assert kinds(prune.prune(context, everything=True)) == ["download", "tokens"]
+
+
+def test_every_cache_is_known_and_goes_thing_by_thing(context: Context, age: Age) -> None:
+    cache = context.home.cache
+    things = {
+        put(cache / "hub" / "owner--model" / "0123" / "config.json").parent.parent,
+        put(cache / "hub-facts" / "owner--model" / "facts.json").parent,
+        put(cache / "datasets" / "hub" / "owner--data" / "a.parquet").parent,
+        put(cache / "datasets" / "hub" / "owner--other" / "a.parquet").parent,
+        put(cache / "datasets" / "rows" / "abc.jsonl"),
+        put(cache / "tokens" / "abc" / "ids.bin").parent,
+        put(cache / "packages" / "a.gguf"),
+        put(cache / "benchmarks" / "run.json"),
+    }
+    age()
+    found = prune.plan(context, everything=True).items
+    assert {Path(each.path or "") for each in found} == things
+    assert all(each.again for each in found)
+
+
+def test_what_a_command_downloads_stays(context: Context, age: Age) -> None:
+    """It works without a task, and a slow line may bring nothing for an hour."""
+    cache = context.home.cache / "datasets" / "hub"
+    busy, idle = (put(cache / name / "a.parquet").parent for name in ("o--busy", "o--idle"))
+    for folder in (busy, idle):
+        put(folder / ".parts" / LOCK, b"")
+    age()
+    with (busy / ".parts" / LOCK).open("r+b") as held:
+        fcntl.flock(held, fcntl.LOCK_EX)
+        prune.prune(context, everything=True)
+        assert (busy.exists(), idle.exists()) == (True, False)
+    prune.prune(context, everything=True)
+    assert not busy.exists()
+
+
+def test_the_tokens_of_a_running_job_stay(
+    context: Context, faq: str, fleet: FakeWorkers, age: Age
+) -> None:
+    tokens = put(context.home.cache / "tokens" / "abc" / "ids.bin")
+    put(context.home.cache / "packages" / "a.gguf")
+    train(context)
+    age()
+    prune.prune(context, everything=True)
+    assert tokens.exists()
 
 
 def test_what_killed_processes_left(context: Context, age: Age) -> None:

@@ -6,7 +6,9 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
+from phoundry.compute import workers
 from phoundry.files import read_json
+from phoundry.hub.download import LOCK
 from phoundry.services import bases
 from phoundry.services.prune.leftovers import FRESH, age, item
 from phoundry.services.prune.uses import Uses
@@ -51,13 +53,27 @@ def tokens(home: Home, uses: Uses) -> Iterator[Prunable]:
 
 
 def downloads(home: Home, uses: Uses) -> Iterator[Prunable]:
-    """All that stands in the cache beside those, such as packages, data sets, facts of the hub."""
+    """All that stands in the cache beside those, such as packages, models and facts of the hub."""
     for folder in _inside(home.cache):
         if folder.name in ("gguf", "tokens", "uploads"):
             continue
-        for path in _inside(folder) if folder.is_dir() else [folder]:
-            if not uses.has(path) and not uses.fetching and age(path) > FRESH:
+        for path in _downloaded(folder):
+            if not (uses.has(path) or uses.fetching or _held(path)) and age(path) > FRESH:
                 yield item("download", path.name[:40], path, "fetched again on demand", again=True)
+
+
+def _downloaded(folder: Path) -> list[Path]:
+    """What of a folder of the cache goes or stays by itself: data sets stand one level deeper."""
+    if not folder.is_dir():
+        return [folder]
+    if folder.name == "datasets":
+        return [path for kind in _inside(folder) for path in _downloaded(kind)]
+    return _inside(folder)
+
+
+def _held(path: Path) -> bool:
+    """Whether a process downloads into it: a command does so without the control plane's word."""
+    return path.is_dir() and any(workers.lock_held(lock) for lock in path.rglob(LOCK))
 
 
 def _inside(folder: Path) -> list[Path]:

@@ -41,7 +41,8 @@ def uploads(home: Home) -> Iterator[Prunable]:
 
 def working(home: Home) -> Iterator[Prunable]:
     """Folders in which a process that is gone was making something."""
-    for place in (home.checkpoints, home.cache, *_folders(home.cache), home.mlflow / "artifacts"):
+    caches = [home.cache, *_folders(home.cache), *_folders(home.cache / "datasets")]
+    for place in (home.checkpoints, *caches, home.mlflow / "artifacts"):
         for path in place.glob(".*") if place.is_dir() else ():
             found = _WORKING.fullmatch(path.name)
             if found and not workers.exists(int(found[1])) and _age(path) > FRESH:
