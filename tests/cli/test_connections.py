@@ -6,9 +6,9 @@ from pathlib import Path
 
 import pytest
 
-from phoundry.specs.connection_file import read_connection
 from phoundry.client import Client
 from phoundry.errors import InvalidInput
+from phoundry.specs.connection_file import read_connection
 from tests.cli.conftest import Outcome, Shell
 
 CANARY = "canary-secret-value"

@@ -48,7 +48,8 @@ def test_places(rows: int, test_size: float, seed: int) -> set[int]:
     tested = math.ceil(rows * test_size)
     if tested >= rows:
         raise InvalidInput(
-            f"{rows} row(s) with a test size of {test_size} leave none to train on.",
+            f"{rows} row(s) with a test size of {test_size} leave none to train on "
+            "(rows that repeat others count once).",
             remedy="Add rows, or choose a test size of 0.",
         )
     ranked = sorted(range(rows), key=lambda place: _rank(seed, place))
