@@ -58,6 +58,7 @@ def test_a_gated_model(hub: Hub, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
         fetch("someone/gated", tmp_path / "out")
     assert page in str(refused.value.remedy)
     assert "set HF_TOKEN" in str(refused.value.remedy)
+    assert "after `phoundry down`" in str(refused.value.remedy)
     monkeypatch.setenv("HF_TOKEN", "hf_canary_of_somebody_else")
     with pytest.raises(Forbidden, match="the account of HF_TOKEN is not let in") as refused:
         fetch("someone/gated", tmp_path / "out")

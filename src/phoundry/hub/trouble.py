@@ -19,6 +19,8 @@ from phoundry.hub import cache
 from phoundry.hub.kinds import Kind
 from phoundry.hub.place import shown_address, user_cache
 
+# The control plane does the fetching of models, with the environment that it was started in.
+_RESTART = "A Phoundry that runs already knows of it after `phoundry down`."
 _FULL = (errno.ENOSPC, errno.EDQUOT)
 
 
@@ -75,24 +77,28 @@ def gated(hub_id: str, kind: Kind) -> PhoundryError:
         )
     return Forbidden(
         f"The {kind.noun} '{hub_id}' is gated: its terms must be accepted first.",
-        remedy=f"Accept them at {page}, make a token with read access there, and set HF_TOKEN.",
+        remedy=f"Accept them at {page}, make a token with read access there, and set HF_TOKEN "
+        f"or run `hf auth login`. {_RESTART}",
     )
 
 
 def unknown(hub_id: str, kind: Kind) -> PhoundryError:
     from huggingface_hub import get_token
 
-    private = "HF_TOKEN has no access to it" if get_token() else "it is private: then set HF_TOKEN"
+    private = "HF_TOKEN has no access to it."
+    if not get_token():
+        private = f"it is private: then set HF_TOKEN. {_RESTART}"
     return NotFound(
         f"The hub at {shown_address()} has no {kind.noun} '{hub_id}'.",
-        remedy=f"Check the spelling (OWNER/NAME); or {private}.",
+        remedy=f"Check the spelling (OWNER/NAME); or {private}",
     )
 
 
 def offline(hub_id: str, kind: Kind) -> PhoundryError:
     return Unavailable(
         f"The {kind.noun} '{hub_id}' is not on this machine, and HF_HUB_OFFLINE is set.",
-        remedy=f"{_cached(kind)} Unset HF_HUB_OFFLINE, or name a local folder.{kind.hint}",
+        remedy=f"{_cached(kind)} Unset HF_HUB_OFFLINE, or name a local folder.{kind.hint} "
+        f"{_RESTART}",
     )
 
 
