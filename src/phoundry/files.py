@@ -134,3 +134,15 @@ def sha256_files(paths: Iterable[Path]) -> str:
         with path.open("rb") as file:
             hashlib.file_digest(file, lambda: digest)
     return digest.hexdigest()
+
+
+def in_words(count: float) -> str:
+    """`512 bytes`, `1.4 MB`, `12 GB`: decimal units, as disks are sold."""
+    value, units = float(count), ["bytes", "kB", "MB", "GB", "TB"]
+    while value >= 1000 and len(units) > 1:
+        value, units = value / 1000, units[1:]
+    return (
+        f"{value:,.0f} {units[0]}"
+        if value >= 10 or units[0] == "bytes"
+        else f"{value:.1f} {units[0]}"
+    )

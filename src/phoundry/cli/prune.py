@@ -10,6 +10,7 @@ from phoundry.cli.arguments import confirm
 from phoundry.cli.commands import alone
 from phoundry.cli.output import Format, Output, Printer, table
 from phoundry.cli.screen import echo
+from phoundry.files import in_words
 
 if TYPE_CHECKING:
     from phoundry.specs.care import Prunable, Pruning
@@ -44,10 +45,10 @@ def prune(
     if not yes:
         for line in _lines(found.items):
             echo(line, err=True)
-    confirm(f"Remove this, {size(found.bytes)}?", yes=yes)
+    confirm(f"Remove this, {in_words(found.bytes)}?", yes=yes)
     done = client.prune(everything=everything)
     _show(out, done)
-    out.note(f"{size(done.bytes)} are free again.")
+    out.note(f"{in_words(done.bytes)} are free again.")
     for notice in done.notices:
         out.note(f"Note: {notice}")
 
@@ -59,23 +60,12 @@ def _show(out: Printer, found: Pruning) -> None:
         for line in _lines(found.items):
             echo(line)
         if not found.removed:
-            echo(f"{size(found.bytes)} in all; nothing was removed (--dry-run).")
+            echo(f"{in_words(found.bytes)} in all; nothing was removed (--dry-run).")
 
 
 def _lines(items: list[Prunable]) -> list[str]:
     rows = [
-        [each.kind, each.name, size(each.bytes), each.why + (" (made again)" * each.again)]
+        [each.kind, each.name, in_words(each.bytes), each.why + (" (made again)" * each.again)]
         for each in sorted(items, key=lambda each: -each.bytes)
     ]
     return table(["what", "name", "frees", "why"], rows).splitlines()
-
-
-def size(count: float) -> str:
-    """`512 bytes`, `1.4 MB`."""
-    for unit in ("bytes", "kB", "MB"):
-        if count < 1000:
-            return (
-                f"{count:,.0f} {unit}" if unit == "bytes" or count >= 10 else f"{count:.1f} {unit}"
-            )
-        count /= 1000
-    return f"{count:,.1f} GB"

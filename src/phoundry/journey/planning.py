@@ -7,7 +7,8 @@ from dataclasses import dataclass, field
 from typing import Any, TypeVar
 
 from phoundry.errors import Fault, InvalidInput, NotFound
-from phoundry.services import data, space
+from phoundry.files import in_words
+from phoundry.services import data
 from phoundry.services.context import Context
 from phoundry.specs.data import DataAsset
 from phoundry.specs.names import split_version
@@ -114,7 +115,7 @@ def data_item(
         return planned.add("data", f"{name}:{found.version}", "nothing", reason="the same content")
     newest = there(lambda: data.show(context, name))
     if newest is None:
-        size = f"{space.size(facts.bytes)} of " if facts and facts.sha256 else ""
+        size = f"{in_words(facts.bytes)} of " if facts and facts.sha256 else ""
         reason = f"from {size}{facts.filename}" if facts else ""
         return planned.add("data", f"{name}:1", "create", reason=reason)
     changes = changes_between(

@@ -9,6 +9,7 @@ from contextlib import contextmanager
 from pathlib import Path
 
 from phoundry.errors import InsufficientResources
+from phoundry.files import in_words
 
 _FULL = (errno.ENOSPC, errno.EDQUOT)
 
@@ -30,9 +31,9 @@ def room_for(what: str, folder: Path, needed: int) -> Generator[None]:
 
 def disk_full(what: str, folder: Path, needed: int) -> InsufficientResources:
     """The error that says that `what` does not fit on the disk of `folder`."""
-    needs = f"{what} needs about {size(needed)}" if needed else f"{what} does not fit"
+    needs = f"{what} needs about {in_words(needed)}" if needed else f"{what} does not fit"
     return InsufficientResources(
-        f"The disk that holds {folder} is full: {needs}, and {size(free(folder))} are free.",
+        f"The disk that holds {folder} is full: {needs}, and {in_words(free(folder))} are free.",
         remedy="Free some space (`phoundry prune` helps), or set PHOUNDRY_HOME to a larger disk. "
         "Nothing was kept of it.",
     )
@@ -43,15 +44,3 @@ def free(folder: Path) -> int:
     while not folder.exists():
         folder = folder.parent
     return shutil.disk_usage(folder).free
-
-
-def size(count: int) -> str:
-    """`512 bytes`, `1.4 MB`, `12 GB`: decimal units, as disks are sold."""
-    value, units = float(count), ["bytes", "kB", "MB", "GB", "TB"]
-    while value >= 1000 and len(units) > 1:
-        value, units = value / 1000, units[1:]
-    return (
-        f"{value:,.0f} {units[0]}"
-        if value >= 10 or units[0] == "bytes"
-        else f"{value:.1f} {units[0]}"
-    )
