@@ -38,3 +38,16 @@ def test_a_file_is_taken_in_under_its_hash(tmp_path: Path, content: bytes) -> No
         assert digest == hashlib.sha256(content).hexdigest()
         assert blobs.path(digest).read_bytes() == content
     assert digest == blobs.put(content)
+
+
+@pytest.mark.parametrize("from_file", [False, True])
+def test_a_blob_that_was_damaged_is_mended_by_the_same_content(
+    tmp_path: Path, from_file: bool
+) -> None:
+    blobs = Blobs(tmp_path / "blobs")
+    digest = blobs.put(b"conversations")
+    blobs.path(digest).write_bytes(b"c0nversations")
+    (tmp_path / "source").write_bytes(b"conversations")
+    again = blobs.put_file(tmp_path / "source") if from_file else blobs.put(b"conversations")
+    assert again == digest
+    assert blobs.path(digest).read_bytes() == b"conversations"

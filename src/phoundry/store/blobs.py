@@ -20,7 +20,7 @@ class Blobs:
         """Keep `content`; returns its hexadecimal SHA-256."""
         digest = hashlib.sha256(content).hexdigest()
         path = self._path(digest)
-        if not path.exists():
+        if not _whole(path, digest):
             write_atomic(path, content)
         return digest
 
@@ -31,7 +31,7 @@ class Blobs:
         """
         digest = sha256_file(source)
         path = self._path(digest)
-        if path.exists():
+        if _whole(path, digest):
             # Younger than any sweep of blobs that nobody refers to yet.
             path.touch()
             source.unlink()
@@ -56,3 +56,8 @@ class Blobs:
         if not re.fullmatch(r"[0-9a-f]{64}", digest):
             raise NotFound(f"'{digest}' is not a SHA-256.")
         return self.root / digest[:2] / digest
+
+
+def _whole(path: Path, digest: str) -> bool:
+    """Whether the blob is there and undamaged: one that the disk has spoilt is written anew."""
+    return path.exists() and sha256_file(path) == digest
