@@ -7,7 +7,7 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from phoundry.errors import NotFound
+from phoundry.errors import Conflict, NotFound
 from phoundry.store.blobs import Blobs
 
 
@@ -51,3 +51,12 @@ def test_a_blob_that_was_damaged_is_mended_by_the_same_content(
     again = blobs.put_file(tmp_path / "source") if from_file else blobs.put(b"conversations")
     assert again == digest
     assert blobs.path(digest).read_bytes() == b"conversations"
+
+
+def test_a_damaged_blob_is_never_handed_out_as_whole(tmp_path: Path) -> None:
+    blobs = Blobs(tmp_path)
+    digest = blobs.put(b"conversations")
+    assert blobs.intact(digest) == blobs.path(digest)
+    blobs.path(digest).write_bytes(b"c0nversations")
+    with pytest.raises(Conflict, match=r"has changed in .*Create the data asset again"):
+        blobs.intact(digest)

@@ -174,9 +174,13 @@ def delete(context: Context, reference: str) -> list[str]:
 
 
 def split_path(context: Context, asset: DataAsset, part: str) -> Path | None:
-    """Where a split's JSONL is, or None where the asset has no such split."""
+    """Where a split's JSONL is, or None where the asset has no such split.
+
+    Raises:
+        NotFound, Conflict: its bytes are missing, or no longer what they were.
+    """
     chosen = asset.train if part == "train" else asset.test
-    return context.blobs.path(chosen.sha256) if chosen else None
+    return context.blobs.intact(chosen.sha256) if chosen else None
 
 
 def paths(context: Context, asset: DataAsset, part: Part) -> list[Path]:

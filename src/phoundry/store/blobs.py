@@ -6,7 +6,7 @@ import hashlib
 import re
 from pathlib import Path
 
-from phoundry.errors import NotFound
+from phoundry.errors import Conflict, NotFound
 from phoundry.files import sha256_file, sync_file, sync_folder, write_atomic
 
 
@@ -49,6 +49,21 @@ class Blobs:
             raise NotFound(
                 f"The data with SHA-256 {digest[:12]}… is missing from {self.root}.",
                 remedy="Create the data asset again from its source.",
+            )
+        return path
+
+    def intact(self, digest: str) -> Path:
+        """`path`, once its bytes were found to be what they were: a disk may spoil them.
+
+        Raises:
+            NotFound: they are missing.
+            Conflict: they have changed.
+        """
+        path = self.path(digest)
+        if not _whole(path, digest):
+            raise Conflict(
+                f"The data with SHA-256 {digest[:12]}… has changed in {path}.",
+                remedy="Create the data asset again from its source: that mends it.",
             )
         return path
 
