@@ -75,7 +75,7 @@ def test_what_was_found_is_said(shell: Shell, tmp_path: Path) -> None:
     made = shell(*words, "answer=antwort", "--skip-bad", "1", "--tags", "a=b")
     assert made.code == 0, made.err
     assert "Read as question-answer (csv; question from 'frage', answer from 'antwort')" in made.err
-    assert "11 rows read, 10 kept, 1 bad ones skipped, 1 repeat an earlier one" in made.err
+    assert "11 rows read, 10 kept, 1 bad one skipped, 1 repeat an earlier one" in made.err
     assert "faq.csv:12" in made.out
     quiet = shell(*words, "answer=antwort", "--skip-bad", "1", "-o", "json")
     assert (quiet.err, quiet.json["version"], quiet.json["tags"]) == ("", "1", {"a": "b"})

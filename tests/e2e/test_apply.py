@@ -24,13 +24,31 @@ pytestmark = [pytest.mark.slow, pytest.mark.xdist_group("apply")]
 LONG = ("train", "register", "deploy")  # the others are over within a tick
 
 
-@pytest.fixture(scope="module")
-def place(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Site]:
-    made = new_site(tmp_path_factory.mktemp("apply"))
+@pytest.fixture
+def fresh(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Site]:
+    """Where nothing was applied yet."""
+    made = new_site(tmp_path_factory.mktemp("fresh"))
     try:
         yield made
     finally:
         made.run("down")
+
+
+@pytest.fixture(scope="module")
+def applied(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Site]:
+    made = new_site(tmp_path_factory.mktemp("apply"))
+    try:
+        made.ok("apply", "-f", str(write(made)), "-y")
+        yield made
+    finally:
+        made.run("down")
+
+
+@pytest.fixture
+def place(applied: Site) -> Site:
+    """Where the file as it was at first is applied, whatever a test before has changed."""
+    applied.ok("apply", "-f", str(write(applied)), "-y")
+    return applied
 
 
 def write(site: Site, **changes: str) -> Path:
@@ -83,7 +101,8 @@ def walk_until(site: Site, client: Client, command: subprocess.Popen[bytes], don
     raise AssertionError(f"it does not end: {look(client)}")
 
 
-def test_killed_at_every_step_and_repeated_it_arrives_once(place: Site) -> None:
+def test_killed_at_every_step_and_repeated_it_arrives_once(fresh: Site) -> None:
+    place = fresh
     file = write(place)
     client = Client(place.home)
     killed: set[str] = set()
@@ -119,7 +138,9 @@ def test_changed_defaults_are_in_force_without_a_restart(place: Site) -> None:
     assert after["pid"] == before["pid"]
 
 
-def test_the_plan_of_a_change_counts_tokens_and_tells_the_time(place: Site) -> None:
+def test_changed_parameters_are_planned_and_deployed_beside_the_live_one(fresh: Site) -> None:
+    place = fresh
+    place.ok("apply", "-f", str(write(place)), "-y")
     file = write(place, epochs="3")
     plan = json.loads(place.ok("apply", "-f", str(file), "--dry-run", "-o", "json"))
     found = {item["kind"]: item for item in plan["items"]}
@@ -134,10 +155,11 @@ def test_the_plan_of_a_change_counts_tokens_and_tells_the_time(place: Site) -> N
     assert job["name"] in forecast["basis"]
     assert found["deployment"]["name"] == "colours/tuned-2"
     assert len(place.json("job", "list")) == 1
+    _apply_beside_the_live_one(place, file)
 
 
-def test_changed_parameters_deploy_beside_the_live_one(place: Site) -> None:
-    done = place.run("apply", "-f", str(write(place, epochs="3")), "-y")
+def _apply_beside_the_live_one(place: Site, file: Path) -> None:
+    done = place.run("apply", "-f", str(file), "-y")
     assert done.returncode == 0, done.stderr
     assert "phoundry endpoint update colours --traffic tuned-2=100" in done.stderr
     assert place.json("endpoint", "show", "colours")["traffic"] == {"tuned-1": 100}

@@ -187,6 +187,8 @@ def _appears(path: Path) -> int:
 
 def test_an_interrupted_run_leaves_no_process(make_flow: MakeFlow) -> None:
     """Ctrl-C reaches the parent alone; it ends the child and goes on up."""
+    # A shell without job control starts what it puts into the background with SIGINT ignored.
+    before = signal.signal(signal.SIGINT, signal.default_int_handler)
     main = threading.main_thread().ident
     assert main is not None
     folder = one_tool(make_flow, "open('pid', 'w').write(str(os.getpid()))\ntime.sleep(600)")
@@ -195,8 +197,11 @@ def test_an_interrupted_run_leaves_no_process(make_flow: MakeFlow) -> None:
             target=lambda: (_appears(folder / "pid"), signal.pthread_kill(main, signal.SIGINT))
         )
         watcher.start()
-        with pytest.raises(KeyboardInterrupt):
-            session.run({})
+        try:
+            with pytest.raises(KeyboardInterrupt):
+                session.run({})
+        finally:
+            signal.signal(signal.SIGINT, before)
         watcher.join()
         assert not psutil.pid_exists(int((folder / "pid").read_text()))
 

@@ -75,7 +75,8 @@ def test_adapters_that_are_asked_to_stay_apart(context: Context, faq: str) -> No
     assert "output/adapter" in said
     assert "registered version is merged all the same" in said
     assert create(context, hyperparameters={"apply_lora": "true"}).notices == []
-    assert create(context, hyperparameters={"merge_lora_weights": "false"}).notices == []
+    whole = {"apply_lora": "false", "merge_lora_weights": "false"}
+    assert create(context, hyperparameters=whole).notices == []
 
 
 def test_a_queued_job_is_cancelled_at_once_and_can_be_resumed(context: Context, faq: str) -> None:
