@@ -168,7 +168,9 @@ class Pruned(RuleBasedStateMachine):
         for job in jobs.listing(self.context):
             folder = self.context.home.run("job", job.name)
             if job.status in ("Failed", "Canceled", "Running"):
-                told = read_json(folder / "spec.json")
+                # A worker that has only just started has not written its file in this fleet.
+                held = self.fleet.running.get(folder)
+                told = held.spec if held else read_json(folder / "spec.json")
                 assert (folder / "checkpoints" / "step-1" / "x").exists()
                 assert Path(told["train_path"]).exists()
             elif job.status == "Completed":
