@@ -26,7 +26,7 @@ import traceback
 from collections.abc import Callable
 from pathlib import Path
 from types import FrameType
-from typing import Any
+from typing import Any, Literal
 
 from phoundry.errors import Cancelled, Conflict, PhoundryError, WorkerFailed
 from phoundry.files import read_json, write_json
@@ -88,6 +88,20 @@ def claim(run_dir: Path) -> None:
     os.ftruncate(handle, 0)
     os.pwrite(handle, json.dumps(record).encode(), 0)
     write_json(run_dir / "process.json", record)
+
+
+StopReason = Literal["cancel", "pause"]
+
+
+def ask_to_stop(run_dir: Path, reason: StopReason) -> None:
+    """Say why the worker is about to be signalled. It reads this when the signal comes."""
+    write_json(run_dir / "stop.json", {"reason": reason})
+
+
+def stop_reason(run_dir: Path) -> StopReason:
+    """Why a worker was told to stop; a signal that nobody explained is a pause."""
+    asked = read_json(run_dir / "stop.json") or {}
+    return "cancel" if asked.get("reason") == "cancel" else "pause"
 
 
 def main(task: Task) -> None:

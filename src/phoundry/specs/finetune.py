@@ -14,7 +14,7 @@ from pydantic import Field, ValidationError, model_validator
 from phoundry.errors import Fault, InvalidInput, nearest
 from phoundry.specs.base import Spec
 
-Source = Literal["user", "model", "machine", "default"]
+Source = Literal["user", "model", "machine", "measured", "default"]
 
 
 class FineTuneParameters(Spec):
@@ -67,6 +67,10 @@ class FineTuneParameters(Spec):
     adam_epsilon: float = Field(
         default=1e-8, gt=0, description="Added to the denominator of a step"
     )
+    auto_find_batch_size: bool = Field(
+        default=False,
+        description="Let the plan halve the batch, and double the accumulation, until it fits",
+    )
     gradient_accumulation_steps: int = Field(
         default=1, gt=0, description="Forward passes in an optimizer step"
     )
@@ -82,12 +86,53 @@ class FineTuneParameters(Spec):
     )
     max_grad_norm: float = Field(default=1.0, ge=0, description="0: no clipping")
     max_seq_length: int = Field(default=-1, ge=-1, description="-1: what the model takes")
+    truncation: Literal["drop_turns", "truncate", "error"] = Field(
+        default="drop_turns", description="What is done with a conversation over max_seq_length"
+    )
+    pad_to_max_length: bool = Field(
+        default=False, description="Azure's name; padding is never learnt from, so none is made"
+    )
+    dataloader_num_workers: int = Field(
+        default=0, ge=0, description="Processes that tokenise; 0: one a core"
+    )
+    gradient_checkpointing: Literal["auto", "true", "false"] = Field(
+        default="auto",
+        description="Compute a layer again instead of keeping it; auto: only if memory is short",
+    )
     # Evaluation, logging, saving
     evaluation_strategy: Literal["epoch", "steps", "disable"] = Field(
         default="epoch", description="When the held-out conversations are looked at"
     )
     eval_steps: int = Field(
         default=500, gt=0, description="Steps between evaluations with evaluation_strategy=steps"
+    )
+    evaluation_steps_interval: float = Field(
+        default=0.0,
+        ge=0,
+        le=1,
+        description="With evaluation_strategy=steps: share of an epoch instead of eval_steps",
+    )
+    metric_for_best_model: Literal["loss", "f1", "exact"] = Field(
+        default="loss", description="What the best checkpoint is chosen by"
+    )
+    apply_early_stopping: bool = Field(
+        default=False, description="End when the metric has stopped getting better"
+    )
+    early_stopping_patience: int = Field(
+        default=1, gt=0, description="Evaluations without a better metric before the end"
+    )
+    early_stopping_threshold: float = Field(
+        default=0.0, ge=0, description="How much better is better"
+    )
+    load_best_model_at_end: bool = Field(
+        default=False,
+        description="The output is the best evaluated checkpoint; so it is with early stopping",
+    )
+    sample_generations: int = Field(
+        default=3, ge=0, description="Answers that each evaluation shows; 0: none"
+    )
+    logging_strategy: Literal["steps", "epoch"] = Field(
+        default="steps", description="When the curves get an entry"
     )
     logging_steps: int = Field(
         default=10, gt=0, description="Steps between two entries of the curves"

@@ -12,7 +12,15 @@ from phoundry.specs.names import AssetName
 
 # Azure ML's words.
 JobStatus = Literal[
-    "Queued", "Preparing", "Running", "CancelRequested", "Completed", "Failed", "Canceled"
+    "Queued",
+    "Preparing",
+    "Running",
+    "PauseRequested",
+    "Paused",
+    "CancelRequested",
+    "Completed",
+    "Failed",
+    "Canceled",
 ]
 FINISHED: frozenset[str] = frozenset({"Completed", "Failed", "Canceled"})
 
@@ -74,6 +82,80 @@ class Progress(View):
     tokens: int = Field(default=0, description="Tokens trained on so far, prompts included")
     tokens_per_second: float | None = None
     seconds_left: float | None = None
+    mfu: float | None = Field(
+        default=None, description="Share of the machine's best matrix product rate that is used"
+    )
+    eval_token_accuracy: float | None = Field(
+        default=None, description="Share of supervised validation tokens that are the likeliest"
+    )
+    best_step: int | None = Field(default=None, description="Step of the best evaluation so far")
+    best_metric: float | None = None
+
+
+class MetricPoint(View):
+    """One entry of a job's curves."""
+
+    step: int
+    epoch: float = 0.0
+    time: float = Field(default=0.0, description="Seconds since the epoch")
+    loss: float | None = None
+    learning_rate: float | None = None
+    tokens_per_second: float | None = None
+    mfu: float | None = None
+    eval_loss: float | None = None
+    eval_token_accuracy: float | None = None
+    eval_f1: float | None = None
+    eval_exact: float | None = None
+
+
+class SampleGeneration(View):
+    """What the model answered at an evaluation."""
+
+    step: int
+    prompt: str
+    reference: str
+    answer: str
+
+
+class Choice(View):
+    """Something that was measured before the start, and what was chosen."""
+
+    name: str = Field(description="precision, row_tokens or gradient_checkpointing")
+    value: str
+    why: str = ""
+    measured: dict[str, float] = Field(
+        default_factory=dict[str, float], description="Tokens a second of each candidate"
+    )
+
+
+class JobPlan(View):
+    """What a fine-tune will take, before it is started. Bytes and seconds; tokens with prompts."""
+
+    model: str = ""
+    training_data: str = ""
+    parameters: dict[str, Any] = Field(default_factory=dict[str, Any])
+    sources: dict[str, str] = Field(default_factory=dict[str, str])
+    conversations: int = 0
+    truncated: int = 0
+    dropped: int = 0
+    tokens_per_epoch: int = 0
+    supervised_tokens_per_epoch: int = 0
+    epochs: float = 0.0
+    steps: int = 0
+    tokens: int = Field(default=0, description="Of the whole run")
+    choices: list[Choice] = Field(default_factory=list[Choice])
+    tokens_per_second: float | None = None
+    mfu: float | None = None
+    seconds: float | None = Field(default=None, description="Training, evaluations, checkpoints")
+    memory_bytes: int | None = None
+    available_bytes: int | None = None
+    disk_bytes: int | None = Field(default=None, description="Checkpoints and output")
+    free_disk_bytes: int | None = None
+    fits: bool = True
+    would_fit: list[str] = Field(
+        default_factory=list[str], description="If it does not fit: settings that would"
+    )
+    notices: list[str] = Field(default_factory=list[str])
 
 
 class Job(View):
