@@ -99,7 +99,10 @@ def test_longrope_on_both_sides_of_the_original_context(
     assert distance(found, reference(folder, prompt)) < 0.02
 
 
-@pytest.mark.parametrize(("quantization", "close"), [("F16", 0.02), ("BF16", 0.1), ("Q8_0", 0.2)])
+@pytest.mark.parametrize(
+    ("quantization", "close"),
+    [("F16", 0.02), ("BF16", 0.1), ("Q8_0", 0.2), ("Q5_1", 0.5), ("Q4_0", 1.0)],
+)
 @pytest.mark.parametrize("kind", ["llama", "phi3"])
 def test_every_quantisation_stays_near(
     quantization: str, close: float, kind: str, tiny: Maker, tmp_path: Path
@@ -288,7 +291,7 @@ def test_a_phi3_without_the_token_that_llama_cpp_looks_up(
 
 
 def test_an_unknown_quantisation(tiny: Maker, tmp_path: Path) -> None:
-    with pytest.raises(InvalidInput, match="Q8_0, F16, BF16, F32"):
+    with pytest.raises(InvalidInput, match="Choose one of Q8_0, Q5_1, Q4_0, F16, BF16, F32"):
         convert(tiny("llama"), tmp_path / "model.gguf", "Q3_K")
 
 

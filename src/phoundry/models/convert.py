@@ -23,7 +23,7 @@ from phoundry.models.architectures import Architecture, architecture, permute
 from phoundry.models.checkpoints import read_config, unchanged
 from phoundry.models.gguf_metadata import add_shape, rope_tensors
 from phoundry.models.gguf_vocab import add_tokenizer, check_tokenizer
-from phoundry.models.quantize import FILE_TYPES, kind_for, quantize
+from phoundry.models.quantize import FILE_TYPES, kind_for, quantization_named, quantize
 from phoundry.models.tensors import Weights
 from phoundry.spool import Spool
 from phoundry.worker import main
@@ -59,11 +59,7 @@ def convert(
     """
     from gguf import GGUFWriter
 
-    if quantization not in FILE_TYPES:
-        raise InvalidInput(
-            f"The quantisation '{quantization}' is not supported.",
-            remedy=f"Choose one of {', '.join(FILE_TYPES)}.",
-        )
+    quantization = quantization_named(quantization)
     config = read_config(checkpoint_dir)
     kind = architecture(config["model_type"])
     tensors = _plan(Weights(checkpoint_dir), kind, config)
@@ -171,7 +167,12 @@ def _write(writer: GGUFWriter, tensors: list[_Tensor], quantization: str) -> Non
     import numpy as np
     from gguf.quants import quant_shape_to_byte_shape
 
-    kinds = {tensor.name: kind_for(tensor.shape, quantization) for tensor in tensors}
+    names = {tensor.name for tensor in tensors}
+    logits = "output.weight" if "output.weight" in names else "token_embd.weight"
+    kinds = {
+        tensor.name: kind_for(tensor.shape, quantization, logits=tensor.name == logits)
+        for tensor in tensors
+    }
     for tensor in tensors:
         shape = quant_shape_to_byte_shape(tensor.shape, kinds[tensor.name])
         size = int(np.prod(shape))
