@@ -91,16 +91,17 @@ def claim(run_dir: Path) -> None:
 
 
 StopReason = Literal["cancel", "pause"]
+STOP_FILE = "stop.json"  # why the worker is told to stop; removed when one starts
 
 
 def ask_to_stop(run_dir: Path, reason: StopReason) -> None:
     """Say why the worker is about to be signalled. It reads this when the signal comes."""
-    write_json(run_dir / "stop.json", {"reason": reason})
+    write_json(run_dir / STOP_FILE, {"reason": reason})
 
 
 def stop_reason(run_dir: Path) -> StopReason:
     """Why a worker was told to stop; a signal that nobody explained is a pause."""
-    asked = read_json(run_dir / "stop.json") or {}
+    asked: dict[str, Any] = read_json(run_dir / STOP_FILE) or {}
     return "cancel" if asked.get("reason") == "cancel" else "pause"
 
 

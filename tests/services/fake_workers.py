@@ -15,6 +15,7 @@ from phoundry.compute import workers
 from phoundry.compute.workers import WorkerState
 from phoundry.files import read_json
 from phoundry.models import catalog
+from phoundry.worker import StopReason, ask_to_stop
 
 PID = 4711
 MODEL = "smollm2-135m-instruct"
@@ -48,7 +49,7 @@ class FakeWorkers:
         if self.refusal:
             raise self.refusal
         run_dir.mkdir(parents=True, exist_ok=True)
-        for name in ("result.json", "ready.json"):
+        for name in ("result.json", "ready.json", "stop.json"):
             (run_dir / name).unlink(missing_ok=True)
         started = Started(run_dir, module, json.loads(json.dumps(spec)))
         self.starts.append(started)
@@ -59,8 +60,10 @@ class FakeWorkers:
         result, ready = read_json(run_dir / "result.json"), read_json(run_dir / "ready.json")
         return WorkerState(run_dir in self.running, PID, result, ready)
 
-    def terminate(self, run_dir: Path) -> bool:
+    def terminate(self, run_dir: Path, reason: StopReason | None = None) -> bool:
         if run_dir in self.running:
+            if reason:
+                ask_to_stop(run_dir, reason)
             self.terminated.append(run_dir)
         return run_dir in self.running
 

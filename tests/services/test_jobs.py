@@ -7,6 +7,7 @@ import pytest
 from phoundry.errors import Conflict, InsufficientResources, InvalidInput, NotFound
 from phoundry.services import jobs
 from phoundry.services.context import Context
+from phoundry.services.logs import read_log
 from phoundry.services.reconcile import jobs as reconcile_jobs
 from phoundry.specs.job import FineTuningJobSpec, Job
 from tests.support.assets import make_asset
@@ -85,7 +86,7 @@ def test_a_queued_job_is_cancelled_at_once_and_can_be_resumed(context: Context, 
     with pytest.raises(Conflict, match="ended already"):
         jobs.cancel(context, "one")
     assert jobs.resume(context, "one").status == "Queued"
-    with pytest.raises(Conflict, match="only a failed or cancelled one"):
+    with pytest.raises(Conflict, match="only a paused, failed or cancelled one"):
         jobs.resume(context, "one")
 
 
@@ -105,18 +106,18 @@ def test_a_job_whose_worker_vanished_is_failed_with_the_way_on(context: Context,
 def test_a_growing_log_is_cut_at_a_lines_end(tmp_path: Path) -> None:
     path = tmp_path / "log.txt"
     path.write_bytes("one ü\ntw".encode())
-    first = jobs.read_log(path, 0, finished=False)
+    first = read_log(path, 0, finished=False)
     assert (first.text, first.finished) == ("one ü\n", False)
     path.write_bytes("one ü\ntwo".encode())
-    rest = jobs.read_log(path, first.offset, finished=True)
+    rest = read_log(path, first.offset, finished=True)
     assert (rest.text, rest.finished) == ("two", True)
-    assert jobs.read_log(tmp_path / "none", 0, finished=False).text == ""
+    assert read_log(tmp_path / "none", 0, finished=False).text == ""
 
 
 def test_a_line_longer_than_a_chunk_does_not_stop_a_reader(tmp_path: Path) -> None:
     path = tmp_path / "log.txt"
     path.write_bytes(b"x" * 25)
-    chunk = jobs.read_log(path, 0, finished=False, limit=10)
+    chunk = read_log(path, 0, finished=False, limit=10)
     assert (chunk.text, chunk.offset) == ("x" * 10, 10)
 
 

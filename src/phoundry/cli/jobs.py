@@ -98,15 +98,43 @@ def logs(
 
 @verb(app, "cancel", example="phoundry job cancel faq-1")
 def cancel(name: Name, output: Output = Format.table) -> None:
-    """Cancel a job."""
+    """Stop a job for good. One that trains keeps the best state so far as its output."""
     from phoundry.client import Client
 
     Printer(output).one(Client().jobs.cancel(name))
 
 
+@verb(app, "pause", example="phoundry job pause faq-1")
+def pause(name: Name, output: Output = Format.table) -> None:
+    """Stop a job until it is resumed. It writes a checkpoint first; the next job may begin."""
+    from phoundry.client import Client
+
+    out = Printer(output)
+    out.one(Client().jobs.pause(name))
+    out.suggest(f"phoundry job resume {name}")
+
+
+@verb(app, "checkpoints", example="phoundry job checkpoints faq-1")
+def checkpoints(name: Name, output: Output = Format.table) -> None:
+    """List the states that a job can go on from."""
+    from phoundry.client import Client
+    from phoundry.files import in_words
+
+    Printer(output).many(
+        Client().jobs.checkpoints(name),
+        {
+            "step": lambda each: each.step,
+            "best": lambda each: each.best,
+            "size": lambda each: in_words(each.bytes),
+            "written": lambda each: each.time,
+        },
+        f"There is no checkpoint yet: phoundry job show {name}",
+    )
+
+
 @verb(app, "resume", example="phoundry job resume faq-1")
 def resume(name: Name, output: Output = Format.table) -> None:
-    """Let a job that failed or was cancelled go on from its last checkpoint."""
+    """Let a job that was paused, failed or was cancelled go on from its last checkpoint."""
     from phoundry.client import Client
 
     out = Printer(output)

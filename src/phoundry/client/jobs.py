@@ -7,7 +7,15 @@ from collections.abc import Callable, Iterator, Sequence
 from phoundry.client.paths import located
 from phoundry.client.transport import Transport, segment
 from phoundry.client.waiting import LONGEST, pause, stopped, wait_for
-from phoundry.specs.job import FINISHED, FineTuningJobSpec, Job, LogChunk
+from phoundry.specs.job import (
+    RESTING,
+    FineTuningJobSpec,
+    Job,
+    JobCheckpoint,
+    LogChunk,
+    MetricPoint,
+    SampleGeneration,
+)
 
 
 class Jobs:
@@ -25,11 +33,16 @@ class Jobs:
     def show(self, name: str) -> Job:
         return self._transport.one(Job, "GET", f"/api/jobs/{segment(name)}")
 
+    def pause(self, name: str) -> Job:
+        """Ask a job to stop until it is resumed; it writes a checkpoint first."""
+        return self._transport.one(Job, "POST", f"/api/jobs/{segment(name)}/pause", starts=True)
+
     def cancel(self, name: str) -> Job:
+        """Ask a job to stop for good. One that trains keeps the best state so far as its output."""
         return self._transport.one(Job, "POST", f"/api/jobs/{segment(name)}/cancel", starts=True)
 
     def resume(self, name: str) -> Job:
-        """Queue an ended job again; it goes on from its last checkpoint."""
+        """Queue a paused or ended job again; it goes on from its last checkpoint."""
         return self._transport.one(Job, "POST", f"/api/jobs/{segment(name)}/resume", starts=True)
 
     def logs(self, name: str, *, offset: int = 0) -> LogChunk:
@@ -37,6 +50,19 @@ class Jobs:
         return self._transport.one(
             LogChunk, "GET", f"/api/jobs/{segment(name)}/logs", params={"offset": offset}
         )
+
+    def metrics(self, name: str) -> Sequence[MetricPoint]:
+        """The job's curves: an entry for each step that it told of, about 2,000 at most."""
+        return self._transport.many(MetricPoint, f"/api/jobs/{segment(name)}/metrics")
+
+    def samples(self, name: str, *, step: int | None = None) -> Sequence[SampleGeneration]:
+        """What the model answered at the newest evaluation, or at the one of `step`."""
+        path = f"/api/jobs/{segment(name)}/samples"
+        return self._transport.many(SampleGeneration, path, params={"step": step})
+
+    def checkpoints(self, name: str) -> Sequence[JobCheckpoint]:
+        """What the job can go on from, oldest first; the best one is marked."""
+        return self._transport.many(JobCheckpoint, f"/api/jobs/{segment(name)}/checkpoints")
 
     def follow(self, name: str) -> Iterator[str]:
         """The job's log as it is written, until the job ends."""
@@ -51,10 +77,11 @@ class Jobs:
         *,
         timeout: float | None = None,
     ) -> Job:
-        """The job once it is Completed, Failed or Canceled; `on_progress` sees each change."""
+        """The job once it is Completed, Failed, Canceled or Paused; `on_progress` sees each
+        change."""
         return wait_for(
             lambda: self.show(name),
-            lambda job: job.status in FINISHED,
+            lambda job: job.status in RESTING,
             on_change=on_progress,
             alive=self._transport.running,
             timeout=timeout,

@@ -22,8 +22,9 @@ import psutil
 
 from phoundry.files import PRIVATE, read_json, write_json
 from phoundry.settings import child_environ
+from phoundry.worker import STOP_FILE, StopReason, ask_to_stop
 
-_OUTCOME = ("result.json", "ready.json", "process.json", "loaded.json")
+_OUTCOME = ("result.json", "ready.json", "process.json", "loaded.json", STOP_FILE)
 
 
 @dataclass(frozen=True, slots=True)
@@ -90,8 +91,10 @@ def inspect(run_dir: Path) -> WorkerState:
     return WorkerState(running, pid, result, read_json(run_dir / "ready.json"))
 
 
-def terminate(run_dir: Path) -> bool:
-    """Ask the worker to stop (SIGTERM). False if none lives."""
+def terminate(run_dir: Path, reason: StopReason | None = None) -> bool:
+    """Ask the worker to stop (SIGTERM), and say why before. False if none lives."""
+    if reason and _alive(_record(run_dir)):
+        ask_to_stop(run_dir, reason)
     return _signal(run_dir, psutil.Process.terminate)
 
 
@@ -130,13 +133,17 @@ def _record(run_dir: Path) -> dict[str, Any]:
 
 def _signal(run_dir: Path, action: Callable[[psutil.Process], None]) -> bool:
     record = _record(run_dir)
-    if not lives(record.get("pid"), record.get("create_time")):
+    if not _alive(record):
         return False
     try:
         action(psutil.Process(record["pid"]))
     except psutil.NoSuchProcess:
         return False
     return True
+
+
+def _alive(record: dict[str, Any]) -> bool:
+    return lives(record.get("pid"), record.get("create_time"))
 
 
 def _create_time(pid: int) -> float | None:

@@ -44,7 +44,7 @@ def _job(context: Context, spec: dict[str, Any], again: bool) -> Outcome:
     job = there(lambda: jobs.show(context, str(wanted.name)))
     if job is None:
         job = jobs.create(context, wanted)
-    elif again and job.status in ("Failed", "Canceled"):
+    elif again and job.status in ("Failed", "Canceled", "Paused"):
         job = jobs.resume(context, job.name)
     if job.status in ("Failed", "Canceled"):
         raise _failure(job.error, f"Job '{job.name}' is {job.status}.")

@@ -60,6 +60,7 @@ def plan_job(context: Context, declared: Declared, planned: Planned) -> None:
             "Completed": "nothing",
             "Failed": "resume",
             "Canceled": "resume",
+            "Paused": "resume",
         }
         changes = _against(found, wanted)
         reason = f"it is {found.status}"

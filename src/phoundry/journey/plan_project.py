@@ -139,7 +139,7 @@ def _state_of_job(job: Job | None) -> tuple[Action, str]:
         return "create", "nothing like it was trained before"
     if job.status == "Completed":
         return "nothing", "trained already"
-    if job.status in ("Failed", "Canceled"):
+    if job.status in ("Failed", "Canceled", "Paused"):
         return "resume", f"it is {job.status}; it goes on from its last checkpoint"
     return "follow", f"it is {job.status}"
 

@@ -67,6 +67,8 @@ def train(context: Context, spec: JourneySpec) -> Progress:
         )
     if job.status in ("Failed", "Canceled"):
         raise _error(job.error, f"Job '{name}' is {job.status}.")
+    if job.status == "Paused":
+        return Progress(False, name, f"Paused: `phoundry job resume {name}` goes on")
     loss = job.metrics.get("eval_loss")
     said = "" if loss is None else f"held-out loss {loss:.3f}"
     if (first := job.metrics.get("first_eval_loss")) is not None and loss is not None:
@@ -165,7 +167,7 @@ def retry(context: Context, spec: JourneySpec) -> None:
     """Give what failed or was stopped another chance; called when the user asks once more."""
     job = job_name(context, spec)
     with suppress(NotFound):
-        if jobs.show(context, job).status in ("Failed", "Canceled"):
+        if jobs.show(context, job).status in ("Failed", "Canceled", "Paused"):
             jobs.resume(context, job)
     model = models.of_job(context, spec.name, job)
     if model is None:

@@ -10,9 +10,10 @@ from sqlalchemy.orm import Session
 
 from phoundry.compute import workers
 from phoundry.errors import Conflict, NotFound
-from phoundry.services import bases, defaults, jobs
+from phoundry.services import bases, defaults
 from phoundry.services.context import Context, history, now, record
 from phoundry.services.endpoints import REMEDY as ENDPOINT_REMEDY
+from phoundry.services.logs import read_log
 from phoundry.services.rows import find, get
 from phoundry.specs.deployment import Deployment, DeploymentSpec, DeploymentUpdate
 from phoundry.specs.job import LogChunk
@@ -84,7 +85,7 @@ def logs(context: Context, endpoint: str, name: str, offset: int = 0) -> LogChun
     with context.begin("deployments/read") as session:
         row = _get(session, context, endpoint, name)
         path, finished = Path(row.run_dir) / "log.txt", row.state == "Failed"
-    return jobs.read_log(path, offset, finished=finished)
+    return read_log(path, offset, finished=finished)
 
 
 def update(context: Context, endpoint: str, name: str, change: DeploymentUpdate) -> Deployment:

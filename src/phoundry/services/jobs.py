@@ -9,17 +9,26 @@ from typing import Any
 from sqlalchemy import select
 from sqlalchemy.orm import Session
 
-from phoundry.compute import machine, workers
-from phoundry.errors import Conflict, InvalidInput
+from phoundry.compute import workers
+from phoundry.errors import Conflict
 from phoundry.models import catalog
-from phoundry.services import bases, data, data_diff
+from phoundry.services import bases, job_records
 from phoundry.services.context import Context, history, now, record
+from phoundry.services.job_checks import check, check_fits
+from phoundry.services.logs import read_log
 from phoundry.services.rows import find, get
-from phoundry.specs.finetune import FineTuneParameters, resolve
-from phoundry.specs.job import FINISHED, FineTuningJobSpec, Job, LogChunk
+from phoundry.specs.job import (
+    FINISHED,
+    RESTING,
+    FineTuningJobSpec,
+    Job,
+    JobCheckpoint,
+    LogChunk,
+    MetricPoint,
+    SampleGeneration,
+)
 from phoundry.store.tables import JobRow
-from phoundry.training.estimate import ModelShape, check_memory, estimate_memory
-from phoundry.training.machine import machine_recommendation
+from phoundry.worker import StopReason, ask_to_stop
 
 _REMEDY = "`phoundry job list` shows what there is."
 
@@ -33,18 +42,9 @@ def create(context: Context, spec: FineTuningJobSpec) -> Job:
         InsufficientResources: the training does not fit this machine's memory.
         Conflict: the name is taken.
     """
-    pins, data_notices = _pin_data(context, spec)
-    with context.begin("models/read") as session:
-        bases.check(session, context, spec.model)
-        config = bases.config(session, context, spec.model)
-    parameters, sources = resolve(
-        spec.hyperparameters,
-        model=catalog.recommended(config or spec.model),
-        machine=machine_recommendation(),
-        where="hyperparameters",
-    )
-    if config is not None:  # else the worker checks once it has the model's files
-        check_memory(_estimate(config, parameters), machine.available_memory())
+    found = check(context, spec)
+    if found.config is not None:  # else the worker checks once it has the model's files
+        check_fits(found.config, found.parameters)
     name = spec.name or f"{_stem(spec.model)}-{secrets.token_hex(4)}"
     with context.begin("jobs/write") as session:
         bases.retry(session, context, spec.model)
@@ -52,16 +52,15 @@ def create(context: Context, spec: FineTuningJobSpec) -> Job:
             raise Conflict(
                 f"There is a job '{name}' already.", remedy="Choose another name, or none."
             )
-        pins["model"] = bases.pinned(session, context, spec.model)
-        pinned = spec.model_copy(update=pins)
+        pins = {**found.pins, "model": bases.pinned(session, context, spec.model)}
         row = JobRow(
             workspace=context.workspace,
             name=name,
             status="Queued",
-            spec=pinned.model_dump(mode="json", by_alias=True),
-            parameters=parameters.model_dump(mode="json"),
-            sources=dict(sources),
-            notices=[*_notices(spec, parameters), *data_notices],
+            spec=spec.model_copy(update=pins).model_dump(mode="json", by_alias=True),
+            parameters=found.parameters.model_dump(mode="json"),
+            sources=dict(found.sources),
+            notices=list(found.notices),
             run_dir=str(context.home.run("job", name)),
         )
         session.add(row)
@@ -79,16 +78,17 @@ def listing(context: Context) -> list[Job]:
 
 def show(context: Context, name: str) -> Job:
     with context.begin("jobs/read") as session:
-        row = get(session, context, JobRow, name, noun="job", remedy=_REMEDY)
+        row = _get(session, context, name)
         job = _watched(session, context, row)
         job.events = history(session, context, f"job/{name}")
         return job
 
 
 def cancel(context: Context, name: str) -> Job:
-    """Ask a job to stop; it keeps its last checkpoint. A finished job is left as it is."""
+    """Ask a job to stop for good. One that trains keeps its last checkpoint, and the best state so
+    far as its output. A finished job is left as it is."""
     with context.begin("jobs/cancel") as session:
-        row = get(session, context, JobRow, name, noun="job", remedy=_REMEDY)
+        row = _get(session, context, name)
         if row.status in FINISHED:
             raise Conflict(
                 f"Job '{name}' has ended already ({row.status}).",
@@ -96,25 +96,65 @@ def cancel(context: Context, name: str) -> Job:
             )
         if row.status != "CancelRequested":
             # One that is queued may have a process too, which a stopped Phoundry told to end.
-            if workers.terminate(Path(row.run_dir)) or row.status == "Running":
-                row.status, row.stopping_since = "CancelRequested", now()
+            if _stop(row, "cancel"):
+                row.status = "CancelRequested"
             else:
-                row.status, row.finished_at = "Canceled", now()
+                row.status, row.finished_at, row.stopping_since = "Canceled", now(), None
         record(session, context, f"job/{name}", "cancel", "Cancelling was asked for.")
         return view(row)
 
 
+def pause(context: Context, name: str) -> Job:
+    """Ask a job to stop until it is resumed. One that trains writes a checkpoint first.
+
+    Raises:
+        Conflict: the job has ended, is paused already or is being cancelled.
+    """
+    with context.begin("jobs/pause") as session:
+        row = _get(session, context, name)
+        if row.status in RESTING or row.status == "CancelRequested":
+            way = "resume" if row.status == "Paused" else "show"
+            raise Conflict(
+                f"Job '{name}' is {row.status}; only one that waits or runs can be paused.",
+                remedy=f"See `phoundry job {way} {name}`.",
+            )
+        if row.status != "PauseRequested":
+            if _stop(row, "pause"):
+                row.status = "PauseRequested"
+            else:
+                row.status, row.stopping_since = "Paused", None
+        record(session, context, f"job/{name}", "pause", "Pausing was asked for.")
+        return view(row)
+
+
+def _stop(row: JobRow, reason: StopReason) -> bool:
+    """Tell the job's process to end. False if it has none, and none that is yet to be looked at.
+
+    One that was told already gets no second signal, which could cut into what it writes: only the
+    reason changes, for one that has not read it yet.
+    """
+    folder = Path(row.run_dir)
+    if row.stopping_since is not None and workers.inspect(folder).running:
+        ask_to_stop(folder, reason)
+        return True
+    if workers.terminate(folder, reason) or row.status in ("Running", "PauseRequested"):
+        row.stopping_since = now()
+        return True
+    return False
+
+
 def resume(context: Context, name: str) -> Job:
-    """Queue an ended job again; it goes on from its last checkpoint.
+    """Queue a paused or ended job again; it goes on from its last checkpoint.
 
     Raises:
         Conflict: the job is completed or has not ended.
     """
     with context.begin("jobs/write") as session:
-        row = get(session, context, JobRow, name, noun="job", remedy=_REMEDY)
-        if row.status not in ("Failed", "Canceled"):
+        row = _get(session, context, name)
+        if row.status not in ("Failed", "Canceled", "Paused"):
             raise Conflict(
-                f"Job '{name}' is {row.status}; only a failed or cancelled one can be resumed.",
+                f"Job '{name}' is {row.status}; only a paused, failed or cancelled one can be "
+                "resumed.",
                 remedy=f"See `phoundry job show {name}`.",
             )
         bases.retry(session, context, row.spec["model"])
@@ -127,30 +167,40 @@ def resume(context: Context, name: str) -> Job:
 def logs(context: Context, name: str, offset: int = 0) -> LogChunk:
     """What the job's process wrote, from byte `offset` on."""
     job = show(context, name)
-    return read_log(Path(job.run_dir) / "log.txt", offset, finished=job.status in FINISHED)
+    finished = job.status in RESTING
+    return read_log(Path(job.run_dir) / "log.txt", offset, finished=finished)
 
 
-def read_log(path: Path, offset: int, *, finished: bool, limit: int = 1 << 20) -> LogChunk:
-    """Up to `limit` bytes of a log, cut at a line's end while it still grows."""
-    if not path.exists():
-        return LogChunk(text="", offset=offset, finished=finished)
-    with path.open("rb") as file:
-        file.seek(offset)
-        content = file.read(limit)
-    full = len(content) == limit
-    if full or not finished:
-        whole = content[: content.rfind(b"\n") + 1]
-        content = whole if whole or not full else content  # a line may be longer than the limit
-    text = content.decode(errors="replace")
-    return LogChunk(text=text, offset=offset + len(content), finished=finished and not full)
+def metrics(context: Context, name: str) -> list[MetricPoint]:
+    """The job's curves: an entry for each step that it told of, about 2,000 at most."""
+    return job_records.curves(_run_dir(context, name))
+
+
+def samples(context: Context, name: str, step: int | None = None) -> list[SampleGeneration]:
+    """What the model answered at the newest evaluation, or at the one of `step`."""
+    return job_records.samples(_run_dir(context, name), step)
+
+
+def checkpoints(context: Context, name: str) -> list[JobCheckpoint]:
+    """What the job can go on from, oldest first."""
+    return job_records.checkpoints(_run_dir(context, name))
 
 
 def view(row: JobRow) -> Job:
     spec = row.spec
     own = {key: getattr(row, key) for key in Job.model_fields if hasattr(row, key)}
+    choices: list[dict[str, Any]] = row.progress.get("choices", [])
+    parameters, sources = dict(row.parameters), dict(row.sources)
+    for choice in choices:  # measured by the worker; the row keeps what it was told
+        name = choice["name"]
+        if name in parameters and sources.get(name) != "user":
+            parameters[name], sources[name] = choice["value"], "measured"
     return Job.model_validate(
         {
             **own,
+            "parameters": parameters,
+            "sources": sources,
+            "choices": choices,
             "model": spec["model"],
             "training_data": spec["training_data"],
             "validation_data": spec.get("validation_data"),
@@ -160,63 +210,21 @@ def view(row: JobRow) -> Job:
     )
 
 
+def _get(session: Session, context: Context, name: str) -> JobRow:
+    return get(session, context, JobRow, name, noun="job", remedy=_REMEDY)
+
+
+def _run_dir(context: Context, name: str) -> Path:
+    with context.begin("jobs/read") as session:
+        return Path(_get(session, context, name).run_dir)
+
+
 def _watched(session: Session, context: Context, row: JobRow) -> Job:
     """As `view`, with how far the base model has come that the job waits for."""
     job = view(row)
     if row.status == "Preparing":
         job.preparation = bases.preparation(session, context, row.spec["model"])
     return job
-
-
-def _pin_data(context: Context, spec: FineTuningJobSpec) -> tuple[dict[str, str], list[str]]:
-    """The versions that the job's data stand for now, and what is worth saying about them.
-
-    Raises:
-        NotFound: there is no such data.
-        InvalidInput: they are no conversations.
-    """
-    training = data.show(context, spec.training_data)
-    pins = {"training_data": f"{training.name}:{training.version}"}
-    data.check_chats(training)
-    if not spec.validation_data:
-        return pins, []
-    validation = data.show(context, spec.validation_data)
-    pins["validation_data"] = f"{validation.name}:{validation.version}"
-    data.check_chats(validation)
-    shared = data_diff.shared_rows(context, training, validation)
-    if not shared:
-        return pins, []
-    said = (
-        f"{shared:,} of the {validation.train.rows:,} rows of {pins['validation_data']} are also "
-        f"trained on: the validation loss will look better than it is."
-    )
-    return pins, [said]
-
-
-def _estimate(config: dict[str, Any], parameters: FineTuneParameters) -> int:
-    try:
-        shape = ModelShape.from_config(config)
-    except KeyError as missing:
-        raise InvalidInput(
-            f"The model's config.json has no {missing}.",
-            remedy="Only decoder models can be trained: see `phoundry model list --catalog`.",
-        ) from None
-    row_tokens = parameters.pack_length * parameters.per_device_train_batch_size
-    return estimate_memory(shape, parameters, row_tokens=row_tokens)
-
-
-def _notices(spec: FineTuningJobSpec, parameters: FineTuneParameters) -> list[Any]:
-    where = spec.compute or ", ".join(map(str, spec.resources.get("instance_types", [])))
-    said = [f"compute '{where}' is recorded; the job runs on this machine."] if where else []
-    if spec.outputs:
-        remedy = "once the job is completed, run `phoundry model register NAME --job JOB`."
-        said.append(f"outputs are recorded, and nothing is registered by them; {remedy}")
-    if parameters.apply_lora and not parameters.merge_lora_weights:
-        said.append(
-            "merge_lora_weights is false: the adapter stays by itself in output/adapter of the "
-            "job's folder; a registered version is merged all the same."
-        )
-    return said
 
 
 def _stem(model: str) -> str:

@@ -11,7 +11,7 @@ from sqlalchemy.orm import Session
 
 from phoundry.errors import Conflict, InvalidInput, NotFound
 from phoundry.models import elsewhere
-from phoundry.services import bases, tasks
+from phoundry.services import bases, job_records, tasks
 from phoundry.services.context import Context, record
 from phoundry.services.rows import find, get, names
 from phoundry.specs.model import Model, ModelSpec
@@ -20,6 +20,7 @@ from phoundry.store.tables import EventRow, JobRow, ModelRow
 
 # The tag that keeps where a model was that was trained elsewhere.
 PATH = "phoundry.path"
+CANCELLED = "phoundry.cancelled"  # of one whose job was, how far that had come
 _AGAIN = "found_again"
 _REMEDY = "`phoundry model list` shows what is registered."
 
@@ -62,7 +63,7 @@ def register(context: Context, spec: ModelSpec) -> Model:
             status="Registering",
             **origin,
             description=spec.description,
-            tags={**spec.tags, **({PATH: str(found.path)} if found else {})},
+            tags={**spec.tags, **_origin_tags(session, context, spec, found)},
         )
         session.add(row)
         session.flush()
@@ -76,12 +77,26 @@ def register(context: Context, spec: ModelSpec) -> Model:
 def _of_job(session: Session, context: Context, spec: ModelSpec) -> dict[str, str | None]:
     remedy = "`phoundry job list` shows what there is."
     job = get(session, context, JobRow, str(spec.job), noun="job", remedy=remedy)
-    if job.status != "Completed":
+    kept = job.status == "Canceled" and job_records.kept_output(Path(job.run_dir))
+    if job.status != "Completed" and not kept:
         raise Conflict(
-            f"Job '{spec.job}' is {job.status}; only a completed one can be registered.",
+            f"Job '{spec.job}' is {job.status}; only a completed one can be registered, or a "
+            "cancelled one that had time to keep its best state.",
             remedy=f"See `phoundry job show {spec.job}`.",
         )
     return {"job": job.name, "base_model": job.spec["model"]}
+
+
+def _origin_tags(
+    session: Session, context: Context, spec: ModelSpec, found: elsewhere.Found | None
+) -> dict[str, str]:
+    if found is not None:
+        return {PATH: str(found.path)}
+    job = get(session, context, JobRow, str(spec.job), noun="job")
+    if job.status != "Canceled":
+        return {}
+    progress = job.progress
+    return {CANCELLED: f"at step {progress.get('step', 0)} of {progress.get('max_steps', 0)}"}
 
 
 def _of_path(

@@ -12,7 +12,7 @@ from phoundry.compute import workers
 from phoundry.files import read_json
 from phoundry.services import models
 from phoundry.services.context import Context
-from phoundry.specs.job import FINISHED
+from phoundry.specs.job import RESTING
 from phoundry.specs.status import Process, Status
 from phoundry.store.tables import (
     ConnectionRow,
@@ -40,7 +40,9 @@ def show(context: Context, *, address: str | None = None) -> Status:
     """The status; `address` is the control plane's own where it is the one that answers."""
     with context.begin("status/read") as session:
         folders = [("gateway", "gateway", context.home.routes.parent)]
-        jobs = select(JobRow).where(JobRow.status.in_(("Running", "CancelRequested")))
+        jobs = select(JobRow).where(
+            JobRow.status.in_(("Running", "PauseRequested", "CancelRequested"))
+        )
         folders += [("job", row.name, Path(row.run_dir)) for row in session.scalars(jobs)]
         tasks = select(TaskRow).filter_by(state="running")
         folders += [("task", row.key, Path(row.run_dir)) for row in session.scalars(tasks)]
@@ -72,7 +74,7 @@ def show(context: Context, *, address: str | None = None) -> Status:
 def under_way(context: Context) -> bool:
     """Whether anything waits for the reconciler's next tick soon."""
     unfinished = [
-        select(JobRow.id).where(JobRow.status.not_in(FINISHED)),
+        select(JobRow.id).where(JobRow.status.not_in(RESTING)),
         select(TaskRow.id).filter_by(state="running"),
         select(ModelRow.id).filter_by(status="Registering"),
         select(DeploymentRow.id).where(DeploymentRow.replica.not_in(("ready", "failed"))),

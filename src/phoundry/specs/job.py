@@ -23,6 +23,8 @@ JobStatus = Literal[
     "Canceled",
 ]
 FINISHED: frozenset[str] = frozenset({"Completed", "Failed", "Canceled"})
+# Nothing more happens to such a job unless somebody asks for it.
+RESTING: frozenset[str] = FINISHED | {"Paused"}
 
 
 def _path_of(value: Any) -> Any:
@@ -128,6 +130,16 @@ class Choice(View):
     )
 
 
+class JobCheckpoint(View):
+    """A state that a job can go on from."""
+
+    step: int
+    best: bool = Field(default=False, description="Of the best evaluation so far")
+    bytes: int = 0
+    time: datetime
+    path: str = ""
+
+
 class JobPlan(View):
     """What a fine-tune will take, before it is started. Bytes and seconds; tokens with prompts."""
 
@@ -158,6 +170,15 @@ class JobPlan(View):
     notices: list[str] = Field(default_factory=list[str])
 
 
+class Planning(View):
+    """A plan that is being made: `plan` is there once it is."""
+
+    plan: JobPlan | None = None
+    preparation: Preparation | None = Field(
+        default=None, description="How far the base model, or the measuring, has come"
+    )
+
+
 class Job(View):
     name: str
     type: str = "finetuning"
@@ -172,6 +193,9 @@ class Job(View):
         default=None, description="While it is Preparing: how far its base model has come"
     )
     progress: Progress = Field(default_factory=Progress)
+    choices: list[Choice] = Field(
+        default_factory=list[Choice], description="What was measured before the first step"
+    )
     metrics: dict[str, float] = Field(default_factory=dict[str, float])
     error: dict[str, Any] | None = None
     notices: list[str] = Field(default_factory=list[str])

@@ -10,7 +10,14 @@ from phoundry.client.aio.threads import told
 if TYPE_CHECKING:
     from collections.abc import AsyncGenerator, Awaitable, Callable, Sequence
 
-    from phoundry.specs.job import FineTuningJobSpec, Job, LogChunk
+    from phoundry.specs.job import (
+        FineTuningJobSpec,
+        Job,
+        JobCheckpoint,
+        LogChunk,
+        MetricPoint,
+        SampleGeneration,
+    )
 
 
 class AsyncJobs:
@@ -26,16 +33,33 @@ class AsyncJobs:
     async def show(self, name: str) -> Job:
         return await self._runner.call(lambda client: client.jobs.show(name))
 
+    async def pause(self, name: str) -> Job:
+        """Ask a job to stop until it is resumed; it writes a checkpoint first."""
+        return await self._runner.call(lambda client: client.jobs.pause(name))
+
     async def cancel(self, name: str) -> Job:
+        """Ask a job to stop for good. One that trains keeps the best state so far as its output."""
         return await self._runner.call(lambda client: client.jobs.cancel(name))
 
     async def resume(self, name: str) -> Job:
-        """Queue an ended job again; it goes on from its last checkpoint."""
+        """Queue a paused or ended job again; it goes on from its last checkpoint."""
         return await self._runner.call(lambda client: client.jobs.resume(name))
 
     async def logs(self, name: str, *, offset: int = 0) -> LogChunk:
         """What the job has written from byte `offset` on."""
         return await self._runner.call(lambda client: client.jobs.logs(name, offset=offset))
+
+    async def metrics(self, name: str) -> Sequence[MetricPoint]:
+        """The job's curves: an entry for each step that it told of, about 2,000 at most."""
+        return await self._runner.call(lambda client: client.jobs.metrics(name))
+
+    async def samples(self, name: str, *, step: int | None = None) -> Sequence[SampleGeneration]:
+        """What the model answered at the newest evaluation, or at the one of `step`."""
+        return await self._runner.call(lambda client: client.jobs.samples(name, step=step))
+
+    async def checkpoints(self, name: str) -> Sequence[JobCheckpoint]:
+        """What the job can go on from, oldest first; the best one is marked."""
+        return await self._runner.call(lambda client: client.jobs.checkpoints(name))
 
     def follow(self, name: str) -> AsyncGenerator[str]:
         """The job's log as it is written, until the job ends."""
@@ -48,7 +72,8 @@ class AsyncJobs:
         *,
         timeout: float | None = None,
     ) -> Job:
-        """The job once it is Completed, Failed or Canceled; `on_progress` sees each change."""
+        """The job once it is Completed, Failed, Canceled or Paused; `on_progress` sees each
+        change."""
         on_progress_ = told(on_progress)
         return await self._runner.call(
             lambda client: client.jobs.wait(name, on_progress_, timeout=timeout),

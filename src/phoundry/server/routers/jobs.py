@@ -8,7 +8,14 @@ from fastapi import APIRouter, Query
 
 from phoundry.server.routers.common import Acting
 from phoundry.services import jobs
-from phoundry.specs.job import FineTuningJobSpec, Job, LogChunk
+from phoundry.specs.job import (
+    FineTuningJobSpec,
+    Job,
+    JobCheckpoint,
+    LogChunk,
+    MetricPoint,
+    SampleGeneration,
+)
 
 router = APIRouter(tags=["jobs"])
 
@@ -31,6 +38,30 @@ def show(context: Acting, name: str) -> Job:
 @router.get("/jobs/{name}/logs")
 def logs(context: Acting, name: str, offset: Annotated[int, Query(ge=0)] = 0) -> LogChunk:
     return jobs.logs(context, name, offset)
+
+
+@router.get("/jobs/{name}/metrics")
+def metrics(context: Acting, name: str) -> list[MetricPoint]:
+    """The curves, an entry a step; of a long run about 2,000 of them."""
+    return jobs.metrics(context, name)
+
+
+@router.get("/jobs/{name}/samples")
+def samples(
+    context: Acting, name: str, step: Annotated[int | None, Query(ge=0)] = None
+) -> list[SampleGeneration]:
+    """What the model answered at the newest evaluation, or at the one of `step`."""
+    return jobs.samples(context, name, step)
+
+
+@router.get("/jobs/{name}/checkpoints")
+def checkpoints(context: Acting, name: str) -> list[JobCheckpoint]:
+    return jobs.checkpoints(context, name)
+
+
+@router.post("/jobs/{name}/pause")
+def pause(context: Acting, name: str) -> Job:
+    return jobs.pause(context, name)
 
 
 @router.post("/jobs/{name}/cancel")

@@ -1,8 +1,7 @@
-"""Jobs: Queued → Preparing → Running → Completed, Failed or Canceled."""
+"""Jobs: Queued → Preparing → Running → Completed, Failed or Canceled; and Paused in between."""
 
 from __future__ import annotations
 
-import math
 from datetime import timedelta
 from pathlib import Path
 from typing import Any
@@ -12,16 +11,15 @@ from sqlalchemy.orm import Session
 
 from phoundry.compute import workers
 from phoundry.errors import PhoundryError
-from phoundry.services import bases, data
+from phoundry.services import bases, data, job_records
 from phoundry.services.context import Context, now, record
 from phoundry.services.reconcile.isolation import each
-from phoundry.specs.job import Progress
-from phoundry.spool import Spool
+from phoundry.services.reconcile.job_events import finite, take_in
 from phoundry.store.tables import JobRow
 
-ACTIVE = ("Preparing", "Running", "CancelRequested")
+ACTIVE = ("Preparing", "Running", "PauseRequested", "CancelRequested")
 GRACE = timedelta(seconds=30)
-_ENDED = {"succeeded": "Completed", "failed": "Failed", "cancelled": "Canceled"}
+_ENDED = {"succeeded": "Completed", "failed": "Failed"}
 
 
 def tick(context: Context) -> None:
@@ -34,7 +32,7 @@ def pause_all(context: Context) -> None:
     with context.database.begin() as session:
         query = select(JobRow).filter_by(workspace=context.workspace)
         for row in session.scalars(query.where(JobRow.status.in_(("Preparing", "Running")))):
-            workers.terminate(Path(row.run_dir))
+            workers.terminate(Path(row.run_dir), "pause")
             row.status, row.stopping_since = "Queued", now()
             record(session, context, f"job/{row.name}", "paused", "Phoundry was stopped.")
 
@@ -44,7 +42,7 @@ def _step(session: Session, context: Context, row: JobRow) -> None:
         row.status = "Preparing"
     if row.status == "Preparing":
         _prepare(session, context, row)
-    elif row.status in ("Running", "CancelRequested"):
+    elif row.status in ACTIVE:
         _watch(session, context, row)
 
 
@@ -97,49 +95,46 @@ def _start(session: Session, context: Context, row: JobRow, checkpoint: Path) ->
 def _watch(session: Session, context: Context, row: JobRow) -> None:
     run_dir = Path(row.run_dir)
     state = workers.inspect(run_dir)
-    _take_in(session, context, row, run_dir)
+    take_in(session, context, row)
     if state.running:
         if row.stopping_since and now() - row.stopping_since > GRACE:
             workers.kill(run_dir)
         return
-    if state.result is None and row.status == "CancelRequested":
-        _end(session, context, row, "Canceled", None)
-    elif state.result is None:
+    status = state.result["status"] if state.result else None
+    if state.result:
+        row.metrics = {**row.metrics, **finite(state.result.get("metrics", {}))}
+    if status in ("succeeded", "failed"):
+        error = state.result.get("error") if state.result else None
+        _end(session, context, row, _ENDED[status], error)
+    elif row.status == "PauseRequested":
+        _pause(session, context, row)
+    elif row.status == "CancelRequested":
+        _cancel(session, context, row)
+    elif status is None:
         _end(session, context, row, "Failed", _ended_early(row, f"{state.pid or ''} was killed"))
-    elif state.result["status"] == "cancelled" and row.status != "CancelRequested":
-        # Nobody asked us: a shutdown of the machine, or a signal from outside.
+    else:  # nobody asked us: a shutdown of the machine, or a signal from outside
         _end(session, context, row, "Failed", _ended_early(row, "was told to end"))
-    else:
-        row.metrics = {**row.metrics, **_finite(state.result.get("metrics", {}))}
-        error = state.result.get("error")
-        _end(session, context, row, _ENDED[state.result["status"]], error)
 
 
-def _take_in(session: Session, context: Context, row: JobRow, run_dir: Path) -> None:
-    """Add the worker's new events to the row. The offset moves in the same transaction."""
-    events, row.spool_offset = Spool(run_dir / "events.jsonl").read(row.spool_offset)
-    progress = dict(row.progress)
-    for event in events:
-        fields = {key: value for key, value in event.items() if key not in ("time", "kind")}
-        if event["kind"] == "notice":
-            row.notices = [*row.notices, fields.get("message", "")]
-            continue
-        progress.update({key: fields[key] for key in Progress.model_fields if key in fields})
-        if event["kind"] == "evaluated":
-            evaluated = _finite({"eval_loss": fields.get("eval_loss")})
-            first = {f"first_{name}": loss for name, loss in evaluated.items()}
-            row.metrics = {**first, **row.metrics, **evaluated}
-        if event["kind"] != "progress":
-            message = str(fields.pop("message", ""))
-            record(session, context, f"job/{row.name}", event["kind"], message, **fields)
-    if events:
-        row.progress = progress
+def _pause(session: Session, context: Context, row: JobRow) -> None:
+    """The others go on meanwhile: a paused job waits for nothing but to be resumed."""
+    row.status, row.stopping_since = "Paused", None
+    kept = job_records.checkpoints(Path(row.run_dir))
+    where = f"it goes on from step {kept[-1].step}" if kept else "it begins anew"
+    record(session, context, f"job/{row.name}", "paused", f"Paused; resumed, {where}.")
 
 
-def _finite(metrics: dict[str, Any]) -> dict[str, float]:
-    """Those that are numbers: a training that diverged measures NaN, which JSON has not."""
-    found = {name: float(value) for name, value in metrics.items() if value is not None}
-    return {name: value for name, value in found.items() if math.isfinite(value)}
+def _cancel(session: Session, context: Context, row: JobRow) -> None:
+    if job_records.kept_output(Path(row.run_dir)):
+        progress = row.progress
+        best = progress.get("best_step")
+        which = f"that of step {best}, the best so far," if best else "its state then"
+        row.notices = [
+            *row.notices,
+            f"Cancelled at step {progress.get('step', 0)} of {progress.get('max_steps', 0)}; "
+            f"{which} is its output: `phoundry model register NAME --job {row.name}`.",
+        ]
+    _end(session, context, row, "Canceled", None)
 
 
 def _fail(session: Session, context: Context, row: JobRow, error: PhoundryError) -> None:
@@ -150,7 +145,7 @@ def _fail(session: Session, context: Context, row: JobRow, error: PhoundryError)
 def _end(
     session: Session, context: Context, row: JobRow, status: str, error: dict[str, Any] | None
 ) -> None:
-    row.status, row.error, row.finished_at = status, error, now()
+    row.status, row.error, row.finished_at, row.stopping_since = status, error, now(), None
     message = error["message"] if error else f"{status}."
     record(session, context, f"job/{row.name}", status.lower(), message)
 
