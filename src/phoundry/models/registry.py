@@ -107,17 +107,39 @@ class Registry:
         fitting = [each for each in self.versions(name) if tags.items() <= each.tags.items()]
         return fitting[-1] if fitting else None
 
+    def run(
+        self,
+        name: str,
+        tags: Mapping[str, str],
+        params: Mapping[str, str],
+        *,
+        started: int | None = None,
+    ) -> Any:
+        """The run of a job, or of a content where there was no job; made once, and then as it is.
+
+        `started`: when it began, in milliseconds since the epoch; else now. Call under `locked`.
+        """
+        experiment = self._experiment()
+        key = JOB if JOB in tags else SOURCE
+        where = f"tags.`{key}` = '{tags[key]}'"
+        if runs := self.client.search_runs([experiment], where, max_results=1):
+            return runs[0]
+        from mlflow.entities import Param
+
+        run: Any = self.client.create_run(
+            experiment, start_time=started, tags=dict(tags), run_name=name
+        )
+        entries = [Param(key, str(value)[:6000]) for key, value in params.items()]
+        self.client.log_batch(run.info.run_id, params=entries)
+        return run
+
     def draft(self, name: str, tags: Mapping[str, str], params: Mapping[str, str]) -> Draft:
         """Begin a model: a run and a pending model in it, each made once.
 
         The run is the job's, or that of the content where there was no job. Call under `locked`.
         """
-        experiment = self._experiment()
-        key = JOB if JOB in tags else SOURCE
-        where = f"tags.`{key}` = '{tags[key]}'"
-        runs = self.client.search_runs([experiment], where, max_results=1)
-        run = runs[0] if runs else self._run(experiment, tags.get(JOB, name), tags, params)
-        run_id = str(run.info.run_id)
+        run = self.run(tags.get(JOB, name), tags, params)
+        experiment, run_id = str(run.info.experiment_id), str(run.info.run_id)
         found: Any = self.client.search_logged_models(
             [experiment], f"source_run_id = '{run_id}' AND name = '{name}'"
         )
@@ -139,13 +161,18 @@ class Registry:
         metrics: Mapping[str, float],
         description: str,
     ) -> Version:
-        """Make a version of a model that is complete. Call under `locked`."""
+        """Make a version of a model that is complete. Call under `locked`.
+
+        Metrics that the run has already are left as they are: of a job it has their whole curves.
+        """
         from mlflow.entities import LoggedModelOutput, LoggedModelStatus
         from mlflow.exceptions import MlflowException
 
         self.client.finalize_logged_model(draft.model_id, LoggedModelStatus.READY)
+        run: Any = self.client.get_run(draft.run_id)
         for key, value in metrics.items():
-            self.client.log_metric(draft.run_id, key, value)
+            if key not in run.data.metrics:
+                self.client.log_metric(draft.run_id, key, value)
         self.client.log_outputs(draft.run_id, [LoggedModelOutput(draft.model_id, step=0)])
         try:
             self.client.get_registered_model(name)
@@ -159,7 +186,8 @@ class Registry:
             description=description or None,
             model_id=draft.model_id,
         )
-        self.client.set_terminated(draft.run_id)
+        if run.info.status == "RUNNING":
+            self.client.set_terminated(draft.run_id)
         return _version(made)
 
     def folder(self, version: Version) -> Path:
@@ -175,16 +203,6 @@ class Registry:
         if known is not None:
             return str(known.experiment_id)
         return self.client.create_experiment(EXPERIMENT, artifact_location=self._root.as_uri())
-
-    def _run(
-        self, experiment: str, run_name: str, tags: Mapping[str, str], params: Mapping[str, str]
-    ) -> Any:
-        from mlflow.entities import Param
-
-        run = self.client.create_run(experiment, tags=dict(tags), run_name=run_name)
-        entries = [Param(key, str(value)[:6000]) for key, value in params.items()]
-        self.client.log_batch(run.info.run_id, params=entries)
-        return run
 
 
 def check_name(name: str) -> None:
