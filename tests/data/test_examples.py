@@ -4,7 +4,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from phoundry.data import ChatMessage, ChatTokenizer, Row, render_rows, truncate
+from phoundry.data import ChatMessage, ChatTokenizer, Row, fit, render_rows
 from phoundry.errors import InvalidInput
 from tests.data.chats import chat, chats, steady, supervised, text_of
 
@@ -13,7 +13,7 @@ LONG = chat("Who?", "Bill Gates.", "And?", "Paul Allen.", "When?", "In 1975.")
 
 def test_what_fits_is_left_whole(chatml: ChatTokenizer) -> None:
     whole = chatml.render_example(LONG)
-    assert truncate(chatml, LONG, len(whole)) == whole
+    assert fit(chatml, LONG, len(whole)).example == whole
 
 
 @pytest.mark.parametrize("style", ["chatml", "phi3"])
@@ -21,7 +21,7 @@ def test_whole_trailing_turns_are_dropped(style: str, request: pytest.FixtureReq
     tokenizer: ChatTokenizer = request.getfixturevalue(style)
     lengths = {turns: len(tokenizer.render_example(LONG[: 2 * turns])) for turns in (1, 2, 3)}
     for limit in range(lengths[3] + 2):
-        example = truncate(tokenizer, LONG, limit)
+        example = fit(tokenizer, LONG, limit).example
         turns = max((n for n, length in lengths.items() if length <= limit), default=0)
         expected = tokenizer.render_example(LONG[: 2 * turns]) if turns else None
         assert example == expected
@@ -41,7 +41,7 @@ def test_rows_that_are_cut_or_dropped_are_counted(chatml: ChatTokenizer) -> None
 
 def test_every_row_that_cannot_be_rendered_is_told(chatml: ChatTokenizer) -> None:
     rows = [Row(messages=m) for m in (LONG, chat("Who?"), LONG, LONG[1:2])]
-    with pytest.raises(InvalidInput, match="2 of 4 conversations cannot be rendered") as caught:
+    with pytest.raises(InvalidInput, match="2 of 4 conversations cannot be used") as caught:
         render_rows(chatml, rows, 512, "train.jsonl")
     assert [fault.where for fault in caught.value.faults] == ["train.jsonl:2", "train.jsonl:4"]
     assert all("nothing to learn" in fault.reason for fault in caught.value.faults)

@@ -18,6 +18,7 @@ import pytest
 from phoundry.data import ChatTokenizer, Row, render_rows, token_files, tokens
 from phoundry.data.tokens import TokenSet, prepare
 from phoundry.errors import InsufficientResources, InvalidInput, NotFound, WorkerFailed
+from phoundry.specs.finetune import Truncation
 from tests.data.chats import chat
 from tests.data.conftest import WriteRows
 
@@ -61,22 +62,25 @@ def _made(cache: Path) -> list[Path]:
 
 
 @pytest.mark.parametrize("workers", [1, 2])
+@pytest.mark.parametrize("truncation", ["drop_turns", "truncate"])
 @pytest.mark.usefixtures("small_batches")
 def test_it_holds_what_the_renderer_gives(
     workers: int,
+    truncation: Truncation,
     rows: list[Row],
     chatml: ChatTokenizer,
     write_rows: WriteRows,
     prepared: Callable[..., TokenSet],
 ) -> None:
-    expected = render_rows(chatml, rows, LIMIT)
+    expected = render_rows(chatml, rows, LIMIT, truncation=truncation)
     said: list[str] = []
-    found = prepared(write_rows(*rows), workers=workers, say=said.append)
+    found = prepared(write_rows(*rows), workers=workers, truncation=truncation, say=said.append)
     assert [e.token_ids for e in found] == [e.token_ids for e in expected.examples]
     assert [e.loss_mask for e in found] == [e.loss_mask for e in expected.examples]
     assert found.lengths.tolist() == [len(e) for e in expected.examples]
     assert found.supervised.tolist() == [sum(e.loss_mask) for e in expected.examples]
     assert (found.truncated, found.dropped) == (expected.truncated, expected.dropped)
+    assert found.cut == expected.cut > 0
     assert (found.rows, found.tokens) == (len(rows), expected.tokens)
     assert found.truncated
     assert found.dropped
@@ -115,16 +119,25 @@ def test_everything_the_tokens_depend_on_is_in_the_key(
     prepare(path, chatml_folder, cache, max_tokens=LIMIT)
     prepare(path, chatml_folder, cache, max_tokens=LIMIT + 1)
     prepare(write_rows(*rows[1:], name="less.jsonl"), chatml_folder, cache, max_tokens=LIMIT)
+    assert len(_made(cache)) == 3
+    prepare(path, chatml_folder, cache, max_tokens=LIMIT, truncation="truncate")
     other = shutil.copytree(chatml_folder, tmp_path / "other")
     prepare(path, other, cache, max_tokens=LIMIT)
-    assert len(_made(cache)) == 3  # a copy of the tokenizer is the same tokenizer
+    assert len(_made(cache)) == 4  # a copy of the tokenizer is the same tokenizer
     template = other / "chat_template.jinja"
     template.write_text(template.read_text() + "{# changed #}")
     prepare(path, other, cache, max_tokens=LIMIT)
-    assert len(_made(cache)) == 4
+    assert len(_made(cache)) == 5
     monkeypatch.setattr("tokenizers.__version__", "99")
     prepare(path, other, cache, max_tokens=LIMIT)
-    assert len(_made(cache)) == 5
+    assert len(_made(cache)) == 6
+    room = shutil.copytree(Path(tokens.__file__).parent, tmp_path / "room")
+    monkeypatch.setattr(tokens, "__file__", str(room / "tokens.py"))
+    prepare(path, other, cache, max_tokens=LIMIT)
+    assert len(_made(cache)) == 6
+    (room / "new.py").write_text("# code that was not there")
+    prepare(path, other, cache, max_tokens=LIMIT)
+    assert len(_made(cache)) == 7
 
 
 @pytest.mark.parametrize(
@@ -178,11 +191,38 @@ def test_rows_that_cannot_be_rendered_are_told_by_number_and_nothing_is_kept(
     bad = Row(messages=calling)
     path = write_rows(*rows[:30], bad, *rows[30:50], bad)
     for workers in (1, 2):
-        with pytest.raises(InvalidInput, match="2 of 52 conversations cannot be rendered") as told:
+        with pytest.raises(InvalidInput, match="2 of 52 conversations cannot be used") as told:
             prepared(path, workers=workers)
         assert [fault.where for fault in told.value.faults] == ["row:31", "row:52"]
         assert "has no place for them" in told.value.faults[0].reason
         assert _made(tmp_path / "cache") == []
+
+
+@pytest.mark.parametrize("workers", [1, 2])
+@pytest.mark.usefixtures("small_batches")
+def test_rows_that_are_too_long_are_refused_by_number_where_that_is_an_error(
+    workers: int,
+    rows: list[Row],
+    chatml: ChatTokenizer,
+    write_rows: WriteRows,
+    prepared: Callable[..., TokenSet],
+    tmp_path: Path,
+) -> None:
+    sizes = {i: len(chatml.render_example(row["messages"])) for i, row in enumerate(rows, 1)}
+    long = {number: size for number, size in sizes.items() if size > LIMIT}
+    path = write_rows(*rows)
+    with pytest.raises(
+        InvalidInput, match=f"{len(long)} of 61 conversations have more than {LIMIT}"
+    ) as told:
+        prepared(path, truncation="error", workers=workers)
+    assert [(fault.where, fault.reason.split()[0]) for fault in told.value.faults] == [
+        (f"row:{number}", f"{size:,}") for number, size in long.items()
+    ]
+    assert told.value.total == len(long)
+    assert "max_seq_length" in str(told.value.remedy)
+    assert _made(tmp_path / "cache") == []
+    whole = prepared(path, truncation="error", max_tokens=max(sizes.values()), workers=workers)
+    assert (len(whole), whole.cut) == (61, 0)
 
 
 def test_tools_that_the_template_leaves_out_are_told(

@@ -10,7 +10,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from phoundry.data import ChatMessage, ChatTokenizer, truncate
+from phoundry.data import ChatMessage, ChatTokenizer, fit
 from phoundry.errors import InvalidInput
 from tests.data.chats import chat, contents, steady, supervised, text_of
 from tests.data.tool_templates import (
@@ -164,10 +164,10 @@ def test_what_is_cut_has_something_to_learn_left(chatml: ChatTokenizer) -> None:
     messages = chat("Who?", "Bill.", "And?", "Paul.", "When?", "1975.")
     messages[1]["weight"] = 0
     ends = chatml.render_example(messages).turn_ends
-    cut = truncate(chatml, messages, ends[1] + 1)
+    cut = fit(chatml, messages, ends[1] + 1).example
     assert cut is not None
     assert text_of(chatml, supervised(cut)) == "Paul.<|im_end|>"
-    assert truncate(chatml, messages, ends[0] + 1) is None
+    assert fit(chatml, messages, ends[0] + 1).example is None
     for place in (3, 5):
         messages[place]["weight"] = 0
     with pytest.raises(InvalidInput, match="nothing to learn"):

@@ -9,6 +9,7 @@ import pytest
 
 from phoundry.data import ChatTokenizer, check_messages
 from phoundry.errors import InvalidInput
+from phoundry.specs.finetune import Truncation
 from phoundry.training.batch import make_row, rows_of_step
 from phoundry.training.examples import Sample, read_samples
 from tests.support.tiny_tokenizer import make_tiny_tokenizer
@@ -41,6 +42,46 @@ def test_too_long_conversations_lose_turns_or_go_and_both_are_counted(
     assert max(samples.lengths) <= 100
     whole = read_samples(file, checkpoint, longest=10_000)
     assert (len(whole), whole.truncated, whole.dropped) == (3, 0, 0)
+
+
+@pytest.mark.parametrize(
+    ("truncation", "lost"),
+    [
+        ("drop_turns", "1 lose whole trailing turns, 1 are left out (truncation=drop_turns)"),
+        ("truncate", "1 lose their end, 1 are left out (truncation=truncate)"),
+    ],
+)
+def test_what_is_lost_is_said_before_the_start(
+    tmp_path: Path, checkpoint: Path, truncation: Truncation, lost: str
+) -> None:
+    short, long = "Paris", "Who founded Microsoft? " * 30
+    rows = [[short, short], [short, short, short, long], [long, short]]
+    file = _write(tmp_path / "chats.jsonl", rows)
+    whole = read_samples(file, checkpoint, longest=10_000)
+    samples = read_samples(file, checkpoint, longest=100, truncation=truncation, workers=1)
+    assert whole.notices == []
+    assert (whole.supervised, samples.supervised) == tuple(
+        sum(sum(sample.supervised) for sample in each) for each in (whole, samples)
+    )
+    assert samples.cut + samples.tokens == whole.tokens
+    (said,) = samples.notices
+    assert said == (
+        f"2 of 3 conversations have more than 100 tokens: {lost}; "
+        f"{samples.cut:,} of {whole.tokens:,} tokens are not seen."
+    )
+
+
+def test_rows_without_anything_to_learn_are_refused_by_number(
+    tmp_path: Path, checkpoint: Path
+) -> None:
+    file = _write(tmp_path / "chats.jsonl", [["Who?", "I."], ["Who?", "I."]])
+    first, second = file.read_text().splitlines()
+    row = json.loads(second)
+    row["messages"][1]["weight"] = 0
+    file.write_text(f"{first}\n{json.dumps(row)}\n")
+    with pytest.raises(InvalidInput, match="nothing to learn") as told:
+        read_samples(file, checkpoint, longest=100)
+    assert [fault.where for fault in told.value.faults] == ["chats.jsonl:2"]
 
 
 def test_a_file_of_which_nothing_fits_is_refused(tmp_path: Path, checkpoint: Path) -> None:

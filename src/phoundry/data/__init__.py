@@ -34,7 +34,8 @@ from phoundry.data.sources import SourceFile, expand
 from phoundry.data.splits import Split, split, test_places
 
 if TYPE_CHECKING:
-    from phoundry.data.examples import Examples, render_rows, truncate
+    from phoundry.data.examples import Examples, render_rows
+    from phoundry.data.fitting import Fitted, fit
     from phoundry.data.tokenizer import ChatTokenizer, Example
 
 __all__ = [
@@ -44,6 +45,7 @@ __all__ = [
     "Checked",
     "Example",
     "Examples",
+    "Fitted",
     "PreferenceRow",
     "ReadResult",
     "Refusals",
@@ -55,6 +57,7 @@ __all__ = [
     "ToolCall",
     "check_messages",
     "expand",
+    "fit",
     "iter_messages",
     "line_digest",
     "open_rows",
@@ -66,15 +69,15 @@ __all__ = [
     "test_places",
     "to_jsonl",
     "to_line",
-    "truncate",
 ]
 
 _LAZY = {
     "ChatTokenizer": "phoundry.data.tokenizer",
     "Example": "phoundry.data.tokenizer",
     "Examples": "phoundry.data.examples",
+    "Fitted": "phoundry.data.fitting",
+    "fit": "phoundry.data.fitting",
     "render_rows": "phoundry.data.examples",
-    "truncate": "phoundry.data.examples",
 }
 
 

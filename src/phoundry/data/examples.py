@@ -1,14 +1,18 @@
-"""Make conversations fit: whole trailing turns are dropped, never half an answer."""
+"""Rows as examples that fit, and the count of what did not."""
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass, field
-from typing import Any
+from typing import TYPE_CHECKING
 
-from phoundry.data.row import ChatMessage, Row
+from phoundry.data.fitting import fit
+from phoundry.data.row import Row
 from phoundry.data.tokenizer import ChatTokenizer, Example
 from phoundry.errors import Fault, InvalidInput
+
+if TYPE_CHECKING:
+    from phoundry.specs.finetune import Truncation
 
 
 class Unseen(dict[str, tuple[int, int]]):
@@ -29,11 +33,15 @@ class Unseen(dict[str, tuple[int, int]]):
 
 @dataclass(slots=True)
 class Examples:
-    """What became of the rows: `len(examples) + dropped` is their number."""
+    """What became of the rows: `len(examples) + dropped` is their number.
+
+    `cut` is the number of tokens that were cut off or left out.
+    """
 
     examples: list[Example] = field(default_factory=list[Example])
     truncated: int = 0
     dropped: int = 0
+    cut: int = 0
     unseen: Unseen = field(default_factory=Unseen)
 
     @property
@@ -45,71 +53,41 @@ class Examples:
         return sum(sum(example.loss_mask) for example in self.examples)
 
 
-def truncate(
-    tokenizer: ChatTokenizer,
-    messages: Sequence[ChatMessage],
-    max_tokens: int,
-    tools: Sequence[Mapping[str, Any]] | None = None,
-) -> Example | None:
-    """The conversation's longest beginning of at most `max_tokens` that ends with an answer.
-
-    It is whole where it fits. None where not even the first exchange does, or no answer that is to
-    be learnt is left.
-
-    Raises:
-        InvalidInput: see `ChatTokenizer.render_example`.
-    """
-    whole = tokenizer.render_example(messages, tools)
-    if len(whole) <= max_tokens:
-        return whole
-    turns = [i for i, message in enumerate(messages) if message["role"] == "assistant" and i > 0]
-    fitting = [i for i, end in zip(turns, whole.turn_ends, strict=True) if end <= max_tokens]
-    learnt = [i for i in turns if messages[i].get("weight", 1)]
-    for last in reversed(fitting):
-        if last < learnt[0]:
-            return None
-        # Rendered anew: a template may write something of its own after the last turn.
-        example = tokenizer.render_example(messages[: last + 1], tools)
-        if len(example) <= max_tokens:
-            return example
-    return None
-
-
 def render_rows(
-    tokenizer: ChatTokenizer, rows: Sequence[Row], max_tokens: int, name: str = "row"
+    tokenizer: ChatTokenizer,
+    rows: Sequence[Row],
+    max_tokens: int,
+    name: str = "row",
+    truncation: Truncation = "drop_turns",
 ) -> Examples:
     """Every row as an example of at most `max_tokens`, with the number of those that were cut.
 
     Raises:
-        InvalidInput: rows that `ChatTokenizer.render_example` refuses, all of them, each as
-            `name:number`, counted from 1.
+        InvalidInput: rows that `ChatTokenizer.render_example` refuses, or that are too long where
+            `truncation` is `error`; all of them, each as `name:number`, counted from 1.
     """
     result = Examples()
-    remedy: str | None = None
     faults: list[Fault] = []
+    remedies: dict[str, None] = {}
     for number, row in enumerate(rows, start=1):
         try:
-            example = truncate(tokenizer, row["messages"], max_tokens, row.get("tools"))
+            fitted = fit(tokenizer, row["messages"], max_tokens, row.get("tools"), truncation)
         except InvalidInput as error:
             faults.append(Fault(f"{name}:{number}", error.message))
-            remedy = error.remedy
+            remedies |= {error.remedy: None} if error.remedy else {}
             continue
-        if example is None:
+        result.cut += fitted.cut
+        if fitted.example is None:
             result.dropped += 1
             continue
-        result.examples.append(example)
-        result.truncated += len(example.turn_ends) < answers(row["messages"])
+        result.examples.append(fitted.example)
+        result.truncated += fitted.shortened
         for part in tokenizer.unseen(row["messages"], row.get("tools")):
             result.unseen.add(part, 1, number)
     if faults:
         raise InvalidInput(
-            f"{len(faults)} of {len(rows)} conversations cannot be rendered for {tokenizer.name}.",
+            f"{len(faults)} of {len(rows)} conversations cannot be used for {tokenizer.name}.",
             faults=faults,
-            remedy=remedy,
+            remedy=" ".join(remedies) or None,
         )
     return result
-
-
-def answers(messages: Sequence[ChatMessage]) -> int:
-    """Assistant turns that answer something."""
-    return sum(message["role"] == "assistant" for message in messages[1:])

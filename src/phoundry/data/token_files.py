@@ -26,7 +26,7 @@ from phoundry.data.tokenizer import Example
 from phoundry.files import read_json, sha256_file, write_json
 
 _FILES = ("ids.raw", "mask.raw", "lengths.raw", "supervised.raw")
-_COUNTS = ("rows", "truncated", "dropped")
+_COUNTS = ("rows", "truncated", "dropped", "cut")
 
 
 class Damaged(Exception):
@@ -37,8 +37,8 @@ class TokenSet(Sequence[Example]):
     """The examples of a data file. Only what is looked at is read from disk.
 
     `lengths`, `supervised`: (examples,) int32. `rows` is how many were read: `truncated` of the
-    examples lost trailing turns, and `dropped` rows are not among them because not even their first
-    exchange fits. `notices` tell what the model's template has no place for.
+    examples were shortened, and `dropped` rows are not among them because nothing to learn was
+    left; `cut` tokens went with both. `notices` tell what the model's template has no place for.
     """
 
     def __init__(self, folder: Path, meta: dict[str, Any]) -> None:
@@ -47,6 +47,7 @@ class TokenSet(Sequence[Example]):
         self.rows: int = meta["rows"]
         self.truncated: int = meta["truncated"]
         self.dropped: int = meta["dropped"]
+        self.cut: int = meta["cut"]
         self.tokens: int = meta["tokens"]
         self.notices: list[str] = meta["notices"]
         self._fingerprint: str = meta["fingerprint"]
@@ -106,7 +107,7 @@ class TokenWriter:
         self.tokens = 0
         self.counts: Counter[str] = Counter()
         self.faults: list[tuple[int, str]] = []  # (row of the file, reason)
-        self.remedy: str | None = None
+        self.remedies: dict[str, None] = {}
         self.unseen = Unseen()
         self._folder = folder
         self._dtype = {"H": "<u2", "I": "<u4"}[code]
@@ -119,12 +120,12 @@ class TokenWriter:
             file.write(content)
         self._digest_batch(batch)
         before = self.counts["rows"]
-        for name in (*_COUNTS, "unreadable", "refused"):
+        for name in (*_COUNTS, "unreadable", "refused", "too_long"):
             self.counts[name] += getattr(batch, name)
         for part, (count, first) in batch.unseen.items():
             self.unseen.add(part, count, before + first)
         if batch.refused:
-            self.remedy = batch.remedy
+            self.remedies |= dict.fromkeys(batch.remedies)
             room = MOST_FAULTS - len(self.faults)
             self.faults += [(before + row, reason) for row, reason in batch.faults[:room]]
 

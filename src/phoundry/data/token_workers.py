@@ -14,12 +14,15 @@ from collections.abc import Generator, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 from pathlib import Path
 from queue import SimpleQueue
-from typing import BinaryIO, cast
+from typing import TYPE_CHECKING, BinaryIO, cast
 
 from phoundry.data.tokenise import Batch, read_range, tokenise
 from phoundry.data.tokenizer import ChatTokenizer
 from phoundry.errors import WorkerFailed
 from phoundry.settings import child_environ
+
+if TYPE_CHECKING:
+    from phoundry.specs.finetune import Truncation
 
 Range = tuple[int, int]  # bytes of the file, from and to, whole lines
 # Batches asked for ahead of the one that is needed, for each process: what bounds the memory.
@@ -32,23 +35,32 @@ def cores() -> int:
 
 
 def tokenise_here(
-    data: Path, tokenizer: ChatTokenizer, max_tokens: int, ranges: Sequence[Range]
+    data: Path,
+    tokenizer: ChatTokenizer,
+    max_tokens: int,
+    ranges: Sequence[Range],
+    truncation: Truncation = "drop_turns",
 ) -> Generator[Batch]:
     """In this process: what little data is done with before another has started."""
     with data.open("rb") as file:
         for start, end in ranges:
-            yield tokenise(tokenizer, read_range(file, start, end), max_tokens)
+            yield tokenise(tokenizer, read_range(file, start, end), max_tokens, truncation)
 
 
 def tokenise_apart(
-    data: Path, checkpoint_dir: Path, max_tokens: int, ranges: Sequence[Range], workers: int
+    data: Path,
+    checkpoint_dir: Path,
+    max_tokens: int,
+    ranges: Sequence[Range],
+    workers: int,
+    truncation: Truncation = "drop_turns",
 ) -> Generator[Batch]:
     """In `workers` processes, which are gone when the iterator is closed or the last one is had.
 
     Raises:
         WorkerFailed: one of them ended by itself.
     """
-    processes = [_start(data, checkpoint_dir, max_tokens) for _ in range(workers)]
+    processes = [_start(data, checkpoint_dir, max_tokens, truncation) for _ in range(workers)]
     free: SimpleQueue[subprocess.Popen[bytes]] = SimpleQueue()
     for process in processes:
         free.put(process)
@@ -77,12 +89,15 @@ def tokenise_apart(
             process.communicate()
 
 
-def _start(data: Path, checkpoint_dir: Path, max_tokens: int) -> subprocess.Popen[bytes]:
+def _start(
+    data: Path, checkpoint_dir: Path, max_tokens: int, truncation: Truncation
+) -> subprocess.Popen[bytes]:
     # One core each: the library's own threads would only get into each other's way.
     environ = child_environ() | {"TOKENIZERS_PARALLELISM": "false", "OMP_NUM_THREADS": "1"}
     command = [sys.executable, "-m", "phoundry.data.tokenise"]
+    paths = [str(data.absolute()), str(checkpoint_dir.absolute())]
     return subprocess.Popen(
-        [*command, str(data.absolute()), str(checkpoint_dir.absolute()), str(max_tokens)],
+        [*command, *paths, str(max_tokens), truncation],
         stdin=subprocess.PIPE,
         stdout=subprocess.PIPE,
         env=environ,

@@ -1,6 +1,6 @@
 """A stretch of a data file as tokens: what one process does at a time.
 
-    python -m phoundry.data.tokenise DATA CHECKPOINT MAX_TOKENS
+    python -m phoundry.data.tokenise DATA CHECKPOINT MAX_TOKENS TRUNCATION
 
 is a process that does so for another (token_workers.py): a line `START END` comes in, a batch goes
 out. It ends when its input does, so that it never outlives who asked.
@@ -16,18 +16,25 @@ from array import array
 from collections.abc import Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import BinaryIO
+from typing import TYPE_CHECKING, BinaryIO, cast
 
-from phoundry.data.examples import Unseen, answers, truncate
+from phoundry.data.examples import Unseen
+from phoundry.data.fitting import TooLong, fit
 from phoundry.data.formats.conversation import read_conversation
 from phoundry.data.json_text import load_json
 from phoundry.data.row import BadRow, Row
 from phoundry.data.tokenizer import ChatTokenizer
 from phoundry.errors import InvalidInput
 
+if TYPE_CHECKING:
+    from phoundry.specs.finetune import Truncation
+
 # Of one batch's faults, so many are told; all are counted.
 MOST_FAULTS = 100
-_HEADER = ("rows", "truncated", "dropped", "unreadable", "refused", "faults", "remedy", "unseen")
+_HEADER = (
+    *("rows", "truncated", "dropped", "cut", "unreadable"),
+    *("refused", "too_long", "faults", "remedies", "unseen"),
+)
 _BOM = b"\xef\xbb\xbf"
 
 
@@ -36,8 +43,9 @@ class Batch:
     """The rows of some lines.
 
     `ids` has the token ids of all of them, 2 or 4 bytes each; `mask` a bit a token, each row's
-    beginning with a byte of its own; `lengths` and `supervised` 4 bytes a row. `faults` are the
-    refused rows: (number in the batch, from 1; reason).
+    beginning with a byte of its own; `lengths` and `supervised` 4 bytes a row. `cut`: tokens that
+    were cut off or left out. `faults` are the refused rows: (number in the batch, from 1; reason);
+    `too_long` of them have nothing wrong but their length.
     """
 
     ids: bytes = b""
@@ -47,11 +55,22 @@ class Batch:
     rows: int = 0
     truncated: int = 0
     dropped: int = 0
+    cut: int = 0
     unreadable: int = 0
     refused: int = 0
+    too_long: int = 0
     faults: list[tuple[int, str]] = field(default_factory=list[tuple[int, str]])
-    remedy: str | None = None
+    remedies: list[str] = field(default_factory=list[str])
     unseen: Unseen = field(default_factory=Unseen)
+
+    def refuse(self, number: int, error: InvalidInput) -> None:
+        """Count a row, and tell of it unless many were told of already."""
+        self.refused += 1
+        self.too_long += isinstance(error, TooLong)
+        if error.remedy and error.remedy not in self.remedies:
+            self.remedies.append(error.remedy)
+        if len(self.faults) < MOST_FAULTS:
+            self.faults.append((number, error.message))
 
     def write(self, file: BinaryIO) -> None:
         """As `read` takes it: the length of a JSON header, the header, the four arrays."""
@@ -81,7 +100,12 @@ def id_code(tokenizer: ChatTokenizer) -> str:
     return "H" if tokenizer.highest_id < 1 << 16 else "I"
 
 
-def tokenise(tokenizer: ChatTokenizer, lines: bytes, max_tokens: int) -> Batch:
+def tokenise(
+    tokenizer: ChatTokenizer,
+    lines: bytes,
+    max_tokens: int,
+    truncation: Truncation = "drop_turns",
+) -> Batch:
     """The rows of `lines`, each as an example of at most `max_tokens`.
 
     Rows that can't be read or rendered are counted and told, and no error.
@@ -94,17 +118,16 @@ def tokenise(tokenizer: ChatTokenizer, lines: bytes, max_tokens: int) -> Batch:
     masks: list[bytes] = []
     for number, row in _rows(lines, batch):
         try:
-            example = truncate(tokenizer, row["messages"], max_tokens, row.get("tools"))
+            fitted = fit(tokenizer, row["messages"], max_tokens, row.get("tools"), truncation)
         except InvalidInput as error:
-            batch.refused += 1
-            batch.remedy = error.remedy
-            if len(batch.faults) < MOST_FAULTS:
-                batch.faults.append((number, error.message))
+            batch.refuse(number, error)
             continue
+        batch.cut += fitted.cut
+        example = fitted.example
         if example is None:
             batch.dropped += 1
             continue
-        batch.truncated += len(example.turn_ends) < answers(row["messages"])
+        batch.truncated += fitted.shortened
         for part in tokenizer.unseen(row["messages"], row.get("tools")):
             batch.unseen.add(part, 1, number)
         mask = np.frombuffer(bytes(example.loss_mask), dtype=np.uint8)
@@ -142,7 +165,7 @@ def _exactly(file: BinaryIO, size: int) -> bytes:
     return content
 
 
-def _serve(data: Path, checkpoint_dir: Path, max_tokens: int) -> None:
+def _serve(data: Path, checkpoint_dir: Path, max_tokens: int, truncation: Truncation) -> None:
     # Whatever a library prints must not come between the batches.
     answer = os.fdopen(os.dup(1), "wb")
     os.dup2(2, 1)
@@ -150,8 +173,9 @@ def _serve(data: Path, checkpoint_dir: Path, max_tokens: int) -> None:
     with data.open("rb") as file, answer:
         for request in sys.stdin:
             start, end = (int(number) for number in request.split())
-            tokenise(tokenizer, read_range(file, start, end), max_tokens).write(answer)
+            batch = tokenise(tokenizer, read_range(file, start, end), max_tokens, truncation)
+            batch.write(answer)
 
 
 if __name__ == "__main__":
-    _serve(Path(sys.argv[1]), Path(sys.argv[2]), int(sys.argv[3]))
+    _serve(*map(Path, sys.argv[1:3]), int(sys.argv[3]), cast("Truncation", sys.argv[4]))

@@ -1,9 +1,9 @@
 """A data file's conversations as tokens for one model: made once, then taken from the cache.
 
 The folder `tokens/KEY/` of the cache holds them (layout: token_files.py). KEY is a hash of all that
-the bytes depend on: the data, the tokenizer's files, the greatest length, this room's rendering
-code and the libraries under it. The folder appears whole or not at all; one that was damaged
-afterwards is noticed, said and made again.
+the bytes depend on: the data, the tokenizer's files, the greatest length and what is done with a
+conversation over it, this room's code and the libraries under it. The folder appears whole or not
+at all; one that was damaged afterwards is noticed, said and made again.
 """
 
 from __future__ import annotations
@@ -15,6 +15,7 @@ import os
 from collections.abc import Callable, Generator, Iterator
 from contextlib import closing, contextmanager
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from phoundry.data import token_workers
 from phoundry.data.checkpoint import TOKENIZER_FILES
@@ -26,15 +27,14 @@ from phoundry.data.tokenizer import ChatTokenizer, Example
 from phoundry.errors import Fault, InsufficientResources, InvalidInput, NotFound
 from phoundry.files import atomic_folder
 
+if TYPE_CHECKING:
+    from phoundry.specs.finetune import Truncation
+
 __all__ = ["Example", "TokenSet", "prepare"]
 
 # What one process takes at a time: small enough that all have work until the end.
 BATCH_BYTES = 2 * 1024 * 1024
 Say = Callable[[str], None]
-_RENDERER = (
-    *("checkpoint", "control", "examples", "places", "row", "template"),
-    *("token_files", "tokenise", "tokenizer", "words"),
-)
 
 
 def prepare(
@@ -43,23 +43,25 @@ def prepare(
     cache_dir: Path,
     *,
     max_tokens: int,
+    truncation: Truncation = "drop_turns",
     workers: int | None = None,
     say: Say | None = None,
 ) -> TokenSet:
     """The conversations of `path` (canonical JSONL) for the model in `checkpoint_dir`, rendered.
 
-    One over `max_tokens` loses trailing turns; one whose first exchange is too long is left out.
-    What was made before is taken from `cache_dir`. `workers` processes make it (None: one a core,
-    and none for little data); `say` hears how far they are.
+    `truncation` says what is done with one over `max_tokens` (data/fitting.py). What was made
+    before is taken from `cache_dir`. `workers` processes make it (None: one a core, and none for
+    little data); `say` hears how far they are.
 
     Raises:
         NotFound: there is no such file, or no tokenizer.
-        InvalidInput: rows can't be read or rendered: all are counted, the first ones told.
+        InvalidInput: rows can't be read or rendered, or are refused for their length: all are
+            counted, the first ones told.
         InsufficientResources: the disk is full.
     """
     heard = say or _hear_nothing
     digest, ranges = _scan(path)
-    key = _key(digest, checkpoint_dir, max_tokens)
+    key = _key(digest, checkpoint_dir, max_tokens, truncation)
     folder = cache_dir / "tokens" / key
     folder.parent.mkdir(parents=True, exist_ok=True)
     with _locked(folder.with_name(f".{key}.lock")):
@@ -67,7 +69,7 @@ def prepare(
         if found is None:
             count = min(len(ranges), token_workers.cores() if workers is None else workers)
             with _full_disk_told(path, cache_dir), atomic_folder(folder) as working:
-                _make(path, checkpoint_dir, max_tokens, ranges, count, heard, working)
+                _make(path, checkpoint_dir, max_tokens, truncation, ranges, count, heard, working)
             found = _open(folder, heard)
     if found is None:
         raise NotFound(f"{folder} was removed while it was made.", remedy="Try again.")
@@ -78,6 +80,7 @@ def _make(
     path: Path,
     checkpoint_dir: Path,
     max_tokens: int,
+    truncation: Truncation,
     ranges: list[Range],
     workers: int,
     say: Say,
@@ -85,9 +88,11 @@ def _make(
 ) -> None:
     tokenizer = ChatTokenizer.load(checkpoint_dir)
     if workers > 1:
-        made = token_workers.tokenise_apart(path, checkpoint_dir, max_tokens, ranges, workers)
+        made = token_workers.tokenise_apart(
+            path, checkpoint_dir, max_tokens, ranges, workers, truncation
+        )
     else:
-        made = token_workers.tokenise_here(path, tokenizer, max_tokens, ranges)
+        made = token_workers.tokenise_here(path, tokenizer, max_tokens, ranges, truncation)
     # Both are closed at once if anything fails, and the processes with them.
     with closing(made) as batches, closing(TokenWriter(folder, id_code(tokenizer))) as writer:
         for (_, end), batch in zip(ranges, batches, strict=True):
@@ -95,20 +100,23 @@ def _make(
             if len(ranges) > 1:
                 whole = ranges[-1][1] / 1e6
                 say(f"Tokenised {end / 1e6:.0f} of {whole:.0f} MB: {writer.tokens:,} tokens.")
-        _raise_faults(path, tokenizer.name, writer)
+        _raise_faults(path, tokenizer.name, max_tokens, writer)
         writer.finish(tokenizer.name)
 
 
-def _raise_faults(path: Path, model: str, writer: TokenWriter) -> None:
+def _raise_faults(path: Path, model: str, max_tokens: int, writer: TokenWriter) -> None:
     rows = writer.counts["rows"]
     if writer.counts["unreadable"] or not rows:
         check_messages(path)  # says what is wrong with each
     if refused := writer.counts["refused"]:
+        what = f"cannot be used for {model}"
+        if refused == writer.counts["too_long"]:
+            what = f"have more than {max_tokens:,} tokens"
         raise InvalidInput(
-            f"{refused} of {rows} conversations cannot be rendered for {model}.",
+            f"{refused} of {rows} conversations {what}.",
             faults=[Fault(f"row:{number}", reason) for number, reason in writer.faults],
             total=refused,
-            remedy=writer.remedy,
+            remedy=" ".join(writer.remedies) or None,
         )
 
 
@@ -142,8 +150,8 @@ def _scan(path: Path) -> tuple[str, list[Range]]:
     return digest.hexdigest(), ranges
 
 
-def _key(digest: str, checkpoint_dir: Path, max_tokens: int) -> str:
-    parts = [digest, str(max_tokens), *_renderer()]
+def _key(digest: str, checkpoint_dir: Path, max_tokens: int, truncation: str) -> str:
+    parts = [digest, str(max_tokens), truncation, *_renderer()]
     for name in TOKENIZER_FILES:
         file = checkpoint_dir / name
         parts.append(hashlib.sha256(file.read_bytes()).hexdigest() if file.is_file() else "none")
@@ -151,14 +159,16 @@ def _key(digest: str, checkpoint_dir: Path, max_tokens: int) -> str:
 
 
 def _renderer() -> Iterator[str]:
-    """What renders: the code itself, so that no change of it can be forgotten, and libraries."""
+    """What renders: libraries, and this room's code itself, so that no change can be forgotten."""
     import jinja2
     import tokenizers
 
     yield f"tokenizers {tokenizers.__version__} jinja2 {jinja2.__version__}"
-    for name in _RENDERER:
-        source = Path(__file__).with_name(f"{name}.py").read_bytes()
-        yield hashlib.sha256(source).hexdigest()
+    here = Path(__file__).parent
+    for file in sorted(here.rglob("*")):
+        if file.suffix in (".py", ".jinja", ".json"):
+            content = hashlib.sha256(file.read_bytes()).hexdigest()
+            yield f"{file.relative_to(here).as_posix()} {content}"
 
 
 @contextmanager

@@ -15,6 +15,7 @@ from phoundry.errors import Fault, InvalidInput, nearest
 from phoundry.specs.base import Spec
 
 Source = Literal["user", "model", "machine", "measured", "default"]
+Truncation = Literal["drop_turns", "truncate", "error"]
 
 
 class FineTuneParameters(Spec):
@@ -86,7 +87,7 @@ class FineTuneParameters(Spec):
     )
     max_grad_norm: float = Field(default=1.0, ge=0, description="0: no clipping")
     max_seq_length: int = Field(default=-1, ge=-1, description="-1: what the model takes")
-    truncation: Literal["drop_turns", "truncate", "error"] = Field(
+    truncation: Truncation = Field(
         default="drop_turns", description="What is done with a conversation over max_seq_length"
     )
     pad_to_max_length: bool = Field(
