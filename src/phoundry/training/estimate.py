@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-from dataclasses import dataclass
-from typing import Any, cast
+from collections.abc import Iterable
 
 from phoundry.errors import InsufficientResources
 from phoundry.specs.finetune import FineTuneParameters
+from phoundry.training.shape import ModelShape
+
+__all__ = ["QLORA_BITS", "ModelShape", "check_memory", "estimate_memory", "heaviest_segment"]
 
 # Interpreter, torch, transformers and PEFT with their code pages, before any weight (measured).
 PROCESS_BYTES = 510_000_000
@@ -18,68 +19,12 @@ SLACK = 1.1
 # Supervised tokens whose logits exist at one time (loss.CHUNK), at 4 + 4 + 2 bytes a logit.
 LOGITS_AT_A_TIME = 256
 BYTES_PER_LOGIT = 10
+# Longer conversations' attention weights are not kept (attention.LONGEST_DENSE).
+LONGEST_KEPT = 512
 # QLoRA keeps the base's linear layers in 4 bits, with a scale of 8 bits for every 64 weights and
 # one of 32 bits for every 256 of those (Dettmers et al. 2023, section 3: 0.127 bits a weight).
 QLORA_BITS = 4 + 8 / 64 + 32 / (64 * 256)
-
-
-@dataclass(frozen=True, slots=True)
-class ModelShape:
-    """The sizes of a decoder that memory and speed depend on."""
-
-    layers: int
-    hidden: int
-    intermediate: int
-    vocabulary: int
-    heads: int
-    key_heads: int
-    head_width: int
-    context_length: int
-    tied: bool  # the output projection is the embedding
-    fused: bool = False  # Phi-3's: one projection for q, k and v, one for gate and up
-
-    @classmethod
-    def from_config(cls, config: Mapping[str, Any]) -> ModelShape:
-        """From a config.json. Raises KeyError where it lacks a size."""
-        heads = cast(int, config["num_attention_heads"])
-        hidden = cast(int, config["hidden_size"])
-        kind = config.get("model_type")
-        return cls(
-            layers=config["num_hidden_layers"],
-            hidden=hidden,
-            intermediate=config["intermediate_size"],
-            vocabulary=config["vocab_size"],
-            heads=heads,
-            key_heads=config.get("num_key_value_heads") or heads,
-            head_width=config.get("head_dim") or hidden // heads,
-            context_length=config.get("max_position_embeddings") or 2048,
-            # Gemma's class ties them where its config is silent, the others' do not.
-            tied=bool(config.get("tie_word_embeddings", kind == "gemma3_text")),
-            fused=kind == "phi3",
-        )
-
-    @property
-    def _linears(self) -> list[tuple[int, int]]:
-        """(in, out) of the linear layers of one decoder layer."""
-        q, kv = self.heads * self.head_width, self.key_heads * self.head_width
-        inner = self.intermediate
-        inputs = [q + 2 * kv, 2 * inner] if self.fused else [q, kv, kv, inner, inner]
-        return [*((self.hidden, o) for o in inputs), (q, self.hidden), (inner, self.hidden)]
-
-    @property
-    def weights(self) -> int:
-        """Number of weights, embeddings included."""
-        tables = self.vocabulary * self.hidden * (1 if self.tied else 2)
-        return self.linear_weights + (2 * self.layers + 1) * self.hidden + tables
-
-    @property
-    def linear_weights(self) -> int:
-        """Number of weights of the decoder's linear layers, which is what QLoRA quantises."""
-        return self.layers * sum(i * o for i, o in self._linears)
-
-    def adapter_weights(self, r: int) -> int:
-        """Number of weights of rank-`r` adapters on every linear layer."""
-        return self.layers * sum(r * (i + o) for i, o in self._linears)
+TYPICAL_SEGMENT = 256
 
 
 def estimate_memory(
@@ -88,16 +33,20 @@ def estimate_memory(
     *,
     row_tokens: int,
     base_bits: float | None = None,
+    segment: float = TYPICAL_SEGMENT,
+    recompute: bool = False,
 ) -> int:
     """Peak resident bytes of a fine-tune.
 
     weights + for each trained weight its float32 master, gradient and optimizer state + what a row
-    keeps for the backward pass + one chunk of logits + the process itself.
+    keeps for the backward pass + one chunk of logits + the process itself. Recomputing keeps one
+    layer's inside and every layer's input.
 
     Args:
-        row_tokens: tokens of a forward pass: pack length × per_device_train_batch_size.
+        row_tokens: tokens of the largest forward pass.
         base_bits: bits that a frozen linear weight is kept in, if fewer than the precision's
             (`QLORA_BITS`). One layer at a time is unpacked to the precision's width.
+        segment: attention weights kept for each token and head (`heaviest_segment`).
     """
     width = 2 if parameters.precision == "16" else 4
     trained = shape.adapter_weights(parameters.lora_r) if parameters.apply_lora else shape.weights
@@ -106,7 +55,9 @@ def estimate_memory(
     moments = 8 if parameters.optim == "adamw_torch" else 1
     per_trained = width + master + 4 + moments
     adapters = trained * width if parameters.apply_lora else 0
-    activations = row_tokens * _kept_per_token(shape, parameters, width) * shape.layers
+    inside = row_tokens * _kept_per_token(shape, parameters, width, min(segment, row_tokens))
+    inputs = row_tokens * shape.hidden * width * shape.layers
+    activations = inside + inputs if recompute else inside * shape.layers
     logits = LOGITS_AT_A_TIME * shape.vocabulary * BYTES_PER_LOGIT
     if not parameters.apply_lora:
         logits += shape.vocabulary * shape.hidden * (4 + width)
@@ -116,6 +67,22 @@ def estimate_memory(
         base += shape.hidden * shape.intermediate * width
     in_use = base + adapters + trained * per_trained + activations + logits
     return PROCESS_BYTES + LIBRARY_BYTES + round(SLACK * in_use)
+
+
+def heaviest_segment(lengths: Iterable[int], row_tokens: int) -> float:
+    """Attention weights kept for each token and head of the heaviest row there can be.
+
+    A conversation of s tokens keeps s², one of over 512 none. The heaviest row is filled with the
+    longest conversations that keep theirs.
+    """
+    tokens = squares = 0
+    for length in sorted((n for n in lengths if n <= LONGEST_KEPT), reverse=True):
+        taken = min(length, row_tokens - tokens)
+        if taken <= 0:
+            break
+        tokens += taken
+        squares += taken * length
+    return squares / tokens if tokens else 0.0
 
 
 def check_memory(estimate: int, available: int) -> None:
@@ -130,20 +97,15 @@ def check_memory(estimate: int, available: int) -> None:
     )
 
 
-def _kept_per_token(shape: ModelShape, parameters: FineTuneParameters, width: int) -> int:
+def _kept_per_token(
+    shape: ModelShape, parameters: FineTuneParameters, width: int, segment: float
+) -> float:
     """Bytes that one decoder layer keeps for each token until its backward pass.
 
-    Two norms keep their float32 input and their normalised output, attention its rotated
-    queries, keys and values and its weights, the MLP four tensors of its inner size.
+    Two norms their input and output, attention its turned queries, keys and values, its weights and
+    its output, the MLP gate, up and their product, each adapter its low-rank product.
     """
-    norms = 2 * shape.hidden * (4 + 2 * width)
     q, kv = shape.heads * shape.head_width, shape.key_heads * shape.head_width
-    attention = (3 * q + 3 * kv) * width + shape.heads * _typical_segment() * width
-    mlp = 4 * shape.intermediate * width
-    low_rank = 7 * parameters.lora_r * width if parameters.apply_lora else 0
-    return norms + attention + mlp + 2 * shape.hidden * width + low_rank
-
-
-def _typical_segment() -> int:
-    """Tokens of a conversation for the estimate of kept attention weights."""
-    return 256
+    attention = 2 * q + 2 * kv + shape.heads * segment
+    low_rank = 7 * parameters.lora_r if parameters.apply_lora else 0
+    return (4 * shape.hidden + attention + 3 * shape.intermediate + low_rank) * width

@@ -5,6 +5,7 @@ from __future__ import annotations
 import ctypes
 import os
 import sys
+import time
 from pathlib import Path
 
 # Instructions that multiply bfloat16 matrices. Without them bfloat16 runs at under half of
@@ -19,7 +20,12 @@ def machine_recommendation(cpuinfo: Path = Path("/proc/cpuinfo")) -> dict[str, s
     Decided by the flags the kernel lists (x86: `flags`, ARM: `Features`); where there is no such
     file the safe answer is 32.
     """
-    return {"precision": "16" if cpu_flags(cpuinfo) & _BF16_FLAGS else "32"}
+    return {"precision": "16" if multiplies_bfloat16(cpuinfo) else "32"}
+
+
+def multiplies_bfloat16(cpuinfo: Path = Path("/proc/cpuinfo")) -> bool:
+    """Whether the processor has instructions for products of bfloat16."""
+    return bool(cpu_flags(cpuinfo) & _BF16_FLAGS)
 
 
 def cpu_flags(cpuinfo: Path = Path("/proc/cpuinfo")) -> frozenset[str]:
@@ -49,12 +55,26 @@ def available_memory() -> int:
     return int(psutil.virtual_memory().available)
 
 
+def resident_memory() -> int:
+    """Bytes of memory this process has now."""
+    import psutil
+
+    return int(psutil.Process().memory_info().rss)
+
+
 def peak_memory() -> int:
     """Most bytes of resident memory this process ever had."""
     import resource
 
     peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
     return peak if sys.platform == "darwin" else peak * 1024
+
+
+def process_seconds() -> float:
+    """Seconds since this process was started."""
+    import psutil
+
+    return time.time() - psutil.Process().create_time()
 
 
 def prepare_process() -> None:

@@ -1,4 +1,4 @@
-"""What a fine-tune will do, settled before the model is loaded: samples, packs, steps, memory."""
+"""What a fine-tune will do, settled before its first step: packs, steps, memory, choices."""
 
 from __future__ import annotations
 
@@ -6,103 +6,122 @@ import hashlib
 import json
 from collections.abc import Callable
 from dataclasses import dataclass
-from functools import partial
+from typing import Any
 
-from phoundry.training import machine
+from phoundry.specs.finetune import FineTuneParameters
 from phoundry.training.batch import Row, make_row
-from phoundry.training.estimate import ModelShape, check_memory, estimate_memory
-from phoundry.training.examples import Samples, read_samples
-from phoundry.training.model import read_config
+from phoundry.training.choices import Choices, load_choices, save_choices
+from phoundry.training.choose import apply_choices, choose
+from phoundry.training.draft import Draft, make_draft
+from phoundry.training.examples import Samples
 from phoundry.training.packing import EpochOrder, pack
 from phoundry.training.spec import TrainingSpec
 
+__all__ = ["Choices", "Plan", "load_choices", "make_plan", "save_choices"]
+
 # A run may be gone on from with these changed: they don't touch the weights.
-_HARMLESS = {"resume_from_checkpoint", "save_total_limit", "logging_steps"}
+_HARMLESS = {
+    *("resume_from_checkpoint", "save_total_limit", "logging_steps", "logging_strategy"),
+    *("sample_generations", "dataloader_num_workers", "merge_lora_weights", "pad_to_max_length"),
+}
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True)
 class Plan:
-    """`capacity` is the tokens of a pack: as asked, or the longest conversation's if that is more.
+    """A draft with its choices.
 
-    `identity` is the same for two runs exactly if their weights come out the same on one machine.
+    `parameters` are those of the run: what was measured has replaced what was only recommended, and
+    `sources` says so. `memory` is the estimated peak in bytes. `identity` is the same for two runs
+    exactly if their weights come out the same on one machine.
     """
 
-    samples: Samples
-    validation: Samples | None
-    capacity: int
-    order: EpochOrder
-    max_steps: int
-    memory: int  # bytes, estimated peak
+    draft: Draft
+    choices: Choices
+    parameters: FineTuneParameters
+    sources: dict[str, str]
+    memory: int
     identity: str
+
+    @property
+    def samples(self) -> Samples:
+        return self.draft.samples
+
+    @property
+    def validation(self) -> Samples | None:
+        return self.draft.validation
+
+    @property
+    def capacity(self) -> int:
+        """Tokens of a pack: as asked, or the longest conversation's if that is more."""
+        return self.draft.capacity
+
+    @property
+    def order(self) -> EpochOrder:
+        return self.draft.order
+
+    @property
+    def max_steps(self) -> int:
+        return self.draft.max_steps
 
     @property
     def tokens(self) -> int:
         """Of the whole run."""
-        return round(self.samples.tokens * self.max_steps / self.order.steps_per_epoch)
+        return self.draft.tokens
 
-    def evaluation_rows(self, packs_per_row: int) -> list[Row]:
-        """The validation set, packed too; it is short, so its rows are kept."""
+    @property
+    def flops_per_token(self) -> float:
+        """Operations that a trained token needs (flops.py)."""
+        return self.draft.flops_per_token()
+
+    def evaluation_rows(self, row_tokens: int) -> list[Row]:
+        """The validation set in rows of at most `row_tokens`; it is short, so its rows are kept.
+
+        A conversation longer than that gets a row of its own.
+        """
         if self.validation is None:
             return []
         held, lengths = self.validation, self.validation.lengths
-        packs = pack(lengths, max(self.capacity, *lengths))
-        rows = [packs[i : i + packs_per_row] for i in range(0, len(packs), packs_per_row)]
-        return [make_row(held[i] for members in row for i in members) for row in rows]
+        packs = pack(lengths, max(row_tokens, *lengths))
+        return [make_row(held[i] for i in members) for members in packs]
 
 
-def make_plan(spec: TrainingSpec, say: Callable[[str], None] | None = None) -> Plan:
-    """Read and render the data, lay out the steps, and check that the run fits the memory.
+def make_plan(
+    spec: TrainingSpec,
+    say: Callable[[str], None] | None = None,
+    *,
+    choices: Choices | None = None,
+) -> Plan:
+    """Read and render the data, lay out the steps, and choose what the machine does best.
 
-    `say` hears how far the rendering is.
+    A few real steps are run where the run is long enough to be worth them; torch's random state is
+    as before afterwards. `say` hears how far the rendering is and what is measured.
+
+    Args:
+        choices: of the run that is gone on with; nothing is chosen again.
 
     Raises:
         NotFound, InvalidInput: the checkpoint or the data can't be used.
-        InsufficientResources: the estimate exceeds the memory there is.
+        InsufficientResources: the estimate exceeds the memory there is; it names what would fit.
     """
-    p = spec.parameters
-    shape = ModelShape.from_config(read_config(spec.checkpoint_dir))
-    longest = shape.context_length
-    if p.max_seq_length > 0:
-        longest = min(longest, p.max_seq_length)
-    read = partial(
-        read_samples,
-        checkpoint_dir=spec.checkpoint_dir,
-        longest=longest,
-        cache_dir=spec.cache_dir,
-        say=say,
-    )
-    samples = read(spec.train_path)
-    validation = None
-    if spec.validation_path is not None and p.evaluation_strategy != "disable":
-        validation = read(spec.validation_path)
-    capacity = max([p.pack_length, *samples.lengths] if p.packing else samples.lengths)
-    order = EpochOrder(
-        samples.lengths,
-        capacity=capacity if p.packing else None,
-        batch=p.per_device_train_batch_size * p.gradient_accumulation_steps,
-        seed=p.seed,
-    )
-    memory = estimate_memory(shape, p, row_tokens=_longest_row(samples, capacity, spec))
-    check_memory(memory, _memory_to_plan_with(spec))
-    by_epochs = max(1, round(order.steps_per_epoch * p.num_train_epochs))
-    max_steps = p.max_steps if p.max_steps > 0 else by_epochs
-    return Plan(samples, validation, capacity, order, max_steps, memory, _identity(spec, samples))
+    draft = make_draft(spec, say)
+    return settle(spec, draft, choices or choose(spec, draft, say))
 
 
-def _longest_row(samples: Samples, capacity: int, spec: TrainingSpec) -> int:
-    """Tokens of the largest forward pass there can be."""
-    return min(capacity * spec.parameters.per_device_train_batch_size, samples.tokens)
+def settle(spec: TrainingSpec, draft: Draft, choices: Choices) -> Plan:
+    """`draft` with `choices`."""
+    parameters, sources = apply_choices(draft.parameters, spec.sources, choices)
+    memory = draft.memory(choices.row_tokens, recompute=choices.recompute, parameters=parameters)
+    identity = _identity(spec, draft, parameters, choices)
+    return Plan(draft, choices, parameters, sources, memory, identity)
 
 
-def _memory_to_plan_with(spec: TrainingSpec) -> int:
-    available = machine.available_memory()
-    return available if spec.memory_limit is None else min(available, spec.memory_limit)
-
-
-def _identity(spec: TrainingSpec, samples: Samples) -> str:
-    parts = {
-        "parameters": spec.parameters.model_dump(exclude=_HARMLESS),
-        "data": samples.fingerprint(),
+def _identity(
+    spec: TrainingSpec, draft: Draft, parameters: FineTuneParameters, choices: Choices
+) -> str:
+    parts: dict[str, Any] = {
+        "parameters": parameters.model_dump(exclude=_HARMLESS),
+        "choices": choices.arithmetic(),
+        "data": draft.samples.fingerprint(),
         "model": (spec.checkpoint_dir / "config.json").read_text(encoding="utf-8"),
     }
     return hashlib.sha256(json.dumps(parts, sort_keys=True).encode()).hexdigest()
