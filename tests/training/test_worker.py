@@ -19,7 +19,7 @@ from phoundry.files import read_json, write_json
 from phoundry.specs.finetune import FineTuneParameters
 from phoundry.specs.job import Progress
 from phoundry.spool import Spool
-from phoundry.training.__main__ import parameter_table
+from phoundry.training.report import parameter_table
 from tests.training.conftest import CheckpointMaker
 
 MessagesFile = Callable[..., Path]
@@ -80,7 +80,9 @@ def test_the_contract(
     assert result["output"] == str(run_dir / "output" / "adapter")
     assert {"train_loss", "eval_loss", "tokens_per_second"} <= result["metrics"].keys()
     events, _ = Spool(run_dir / "events.jsonl").read()
-    assert {e["kind"] for e in events} == {"started", "progress", "evaluated", "checkpoint"}
+    assert {e["kind"] for e in events} == {
+        *("choice", "started", "progress", "evaluated", "sample", "checkpoint")
+    }
     last = [event for event in events if event["kind"] == "progress"][-1]
     assert Progress.model_validate(last).step == last["max_steps"]
     log = (run_dir / "log.txt").read_text()

@@ -3,255 +3,212 @@
 from __future__ import annotations
 
 import time
-from dataclasses import dataclass, field
+from collections.abc import Iterator
 
 import torch
 
-from phoundry.errors import Conflict
+from phoundry.errors import Cancelled
 from phoundry.training import machine
 from phoundry.training.batch import rows_of_step
 from phoundry.training.checkpoint import Checkpoint, CheckpointFolder
-from phoundry.training.model import TunedModel
-from phoundry.training.optimizer import MasterOptimizer
-from phoundry.training.plan import make_plan
-from phoundry.training.progress import Meter
+from phoundry.training.interrupt import StopSwitch
+from phoundry.training.report import announce, notice, tell_evaluation, tell_stopped_early
+from phoundry.training.run import Run, prepare
 from phoundry.training.schedule import factor
 from phoundry.training.spec import Reporter, TrainingResult, TrainingSpec
-
-CHECKPOINT_SECONDS = 30.0
-# Writing state may cost at most one part in this many of the time between two checkpoints.
-CHECKPOINT_SHARE = 20
+from phoundry.training.state import random_state, restore_random_state
+from phoundry.training.stopping import check_can_judge, wants_best
 
 
-def train(spec: TrainingSpec, reporter: Reporter, checkpoints: CheckpointFolder) -> TrainingResult:
-    """Fine-tune, from the newest checkpoint where there is one, and write the output.
+def train(
+    spec: TrainingSpec,
+    reporter: Reporter,
+    checkpoints: CheckpointFolder,
+    *,
+    stop: StopSwitch | None = None,
+) -> TrainingResult:
+    """Fine-tune, from the newest whole checkpoint where there is one, and write the output.
 
     The loss of a step is the sum over its supervised tokens divided by their number, whatever the
     rows they came in. On a CPU a run that was killed and resumed ends with the same bits as one
-    that was not.
+    that was not. When `stop` is pressed, a checkpoint is written; and if its reason is "cancel",
+    the output too, from the best evaluated state so far.
 
     Raises:
-        InvalidInput: nothing to learn from, or an architecture that is not known here.
+        InvalidInput: nothing to learn from, an architecture that is not known here, or the best
+            state is asked for and there is nothing to evaluate.
         InsufficientResources: it would not fit the memory; said before anything is loaded.
         Conflict: the checkpoints belong to a run with other data or parameters.
-        Cancelled: a signal came (see worker.py); the newest checkpoint stays.
+        Cancelled: `stop` was pressed to pause, or before the first step; the checkpoints stay.
     """
     started = time.monotonic()
-    run = _Run(spec, reporter, checkpoints)
-    run.go()
-    output = run.model.save(spec.output_dir)
-    return TrainingResult(
-        steps=run.step,
-        train_loss=run.epoch_loss(),
-        eval_loss=run.meter.eval_loss,
-        first_eval_loss=run.tally.first_eval_loss,
-        tokens=run.meter.tokens,
-        seconds=time.monotonic() - started,
-        tokens_per_second=run.meter.rate(),
-        peak_memory=machine.peak_memory(),
-        output=output,
-    )
+    switch = stop or StopSwitch()
+    check_can_judge(spec.parameters, validation=spec.validation_path is not None)
+    with switch.abandoning():
+        loop = _Loop(prepare(spec, reporter, checkpoints, switch))
+    cancelled = False
+    try:
+        loop.go()
+    except Cancelled:
+        loop.settle_down()
+        if switch.reason() == "pause" or loop.run.step == 0:
+            raise
+        cancelled = True
+    return loop.finish(started, cancelled=cancelled)
 
 
-@dataclass(slots=True)
-class _Tally:
-    """What a checkpoint keeps beside the weights."""
+class _Loop:
+    """Steps, evaluations and checkpoints of one run, in their order."""
 
-    tokens: int = 0
-    loss_sum: float = 0.0  # of the epoch under way
-    targets: int = 0
-    last_epoch_loss: float | None = None
-    eval_loss: float | None = None
-    first_eval_loss: float | None = None
-
-    def close_epoch(self) -> None:
-        self.last_epoch_loss = self.loss_sum / max(1, self.targets)
-        self.loss_sum, self.targets = 0.0, 0
-
-
-@dataclass(slots=True)
-class _Clock:
-    """When the last checkpoint was, and what it cost."""
-
-    saved_at: float = field(default_factory=time.monotonic)
-    cost: float = 0.0
-
-    def due(self) -> bool:
-        interval = max(CHECKPOINT_SECONDS, CHECKPOINT_SHARE * self.cost)
-        return time.monotonic() - self.saved_at >= interval
-
-
-class _Run:
-    """One fine-tune from its start or its newest checkpoint to its end."""
-
-    def __init__(
-        self, spec: TrainingSpec, reporter: Reporter, checkpoints: CheckpointFolder
-    ) -> None:
-        self.reporter, self.checkpoints = reporter, checkpoints
-        self.parameters = p = spec.parameters
-        self.plan = make_plan(spec, reporter.line)
-        self.order, self.samples = self.plan.order, self.plan.samples
-        self.max_steps = self.plan.max_steps
-        torch.set_num_threads(machine.cores())
-        torch.manual_seed(p.seed)
-        torch.use_deterministic_algorithms(p.enable_full_determinism)
-        self.model = TunedModel(spec.checkpoint_dir, p)
-        self.optimizer = MasterOptimizer(self.model.trainable(), p)
-        self.evaluation = self.plan.evaluation_rows(p.per_device_eval_batch_size)
-        self.step = 0
-        self.tally = _Tally()
-        self.clock = _Clock()
-        self.meter = Meter(self.max_steps, self.plan.tokens, reporter, p.logging_steps)
+    def __init__(self, run: Run) -> None:
+        self.run = run
+        self._step_random = random_state(run.model.device)
+        self._saved: tuple[int, int | None] | None = None
 
     def go(self) -> None:
         """Every step that is left."""
-        self._resume()
-        self._announce()
-        if self.step == 0:
-            self._evaluate()
-        while self.step < self.max_steps:
-            epoch, done = divmod(self.step, self.order.steps_per_epoch)
-            for packs in self.order.steps(epoch)[done:]:
-                self._train_step(packs)
-                ended = self.step % self.order.steps_per_epoch == 0
-                if ended:
-                    self.tally.close_epoch()
-                self._after_step(epoch_end=ended)
-                if self.step == self.max_steps:
-                    break
+        run = self.run
+        trained = sum(weight.numel() for weight in run.optimizer.weights.values())
+        threads = torch.get_num_threads()
+        announce(run.reporter, run.plan, step=run.step, trained=trained, threads=threads)
+        if self._evaluate() and run.step:  # a checkpoint that was written before its evaluation
+            self._save()
+        for packs in self._steps_left():
+            self._train_step(packs)
+            best = self._evaluate()
+            run.report()
+            if best or run.epoch_end or run.step == run.plan.max_steps or run.clock.due():
+                self._save()
+            if run.tally.standing.stopped:
+                break
 
-    def epoch_loss(self) -> float:
-        """Mean loss of the last epoch that was trained, whole or not."""
-        if self.tally.targets:
-            return self.tally.loss_sum / self.tally.targets
-        return self.tally.last_epoch_loss or 0.0
+    def settle_down(self) -> None:
+        """After an interruption: back to the end of the last step, and a checkpoint of it."""
+        run = self.run
+        restore_random_state(self._step_random, run.model.device)
+        if run.step and self._saved != (run.step, run.tally.evaluated_step):
+            self._save()
+
+    def finish(self, started: float, *, cancelled: bool) -> TrainingResult:
+        """Write the output: of the best state where that is asked for, else of the last."""
+        run = self.run
+        best = run.tally.standing.best_step
+        output_step = run.step
+        if cancelled or wants_best(run.plan.parameters):
+            output_step = run.step if best is None else best
+            self._say_if_worse_than_base()
+        if output_step != run.step:
+            run.load_weights(run.checkpoints.load(output_step))
+            run.reporter.line(f"The output is the state of step {output_step}, the best one.")
+        output = run.model.save(run.spec.output_dir)
+        rate, tally = run.meter.rate(), run.tally
+        return TrainingResult(
+            steps=run.step,
+            train_loss=tally.epoch_loss(),
+            evaluation=tally.best if output_step == best else tally.evaluated,
+            first_evaluation=tally.first,
+            tokens=tally.tokens,
+            seconds=time.monotonic() - started,
+            tokens_per_second=rate,
+            mfu=run.meter.mfu(rate),
+            peak_memory=machine.peak_memory(),
+            output=output,
+            output_step=output_step,
+            best_step=best,
+            best_metric=tally.standing.best_metric,
+            cancelled=cancelled,
+        )
+
+    def _steps_left(self) -> Iterator[list[list[int]]]:
+        """The packs of each step to come. Where the sampler is, is a function of the step."""
+        run, order = self.run, self.run.plan.order
+        while run.step < run.plan.max_steps and not run.tally.standing.stopped:
+            epoch, done = divmod(run.step, order.steps_per_epoch)
+            left = run.plan.max_steps - run.step
+            yield from order.steps(epoch)[done : done + left]
 
     def _train_step(self, packs: list[list[int]]) -> None:
-        begun = time.monotonic()
-        rows = rows_of_step(packs, self.samples, self.parameters.per_device_train_batch_size)
+        run, begun = self.run, time.monotonic()
+        self._step_random = random_state(run.model.device)
+        rows = rows_of_step(packs, run.plan.samples, run.plan.choices.row_tokens)
         targets = sum(len(row.targets) for row in rows)
         tokens = sum(row.tokens for row in rows)
         loss_sum = 0.0
         for row in rows:
-            loss = self.model.loss_sum(row)
-            torch.autograd.backward(loss / targets)
-            self.optimizer.collect()
-            loss_sum += float(loss.detach())
-        self.optimizer.step(self._learning_rate(self.step))
-        self.step += 1
-        self.tally.tokens += tokens
-        self.tally.loss_sum += loss_sum
-        self.tally.targets += targets
-        seconds = time.monotonic() - begun
-        self.meter.count(tokens=tokens, targets=targets, loss_sum=loss_sum, seconds=seconds)
+            with run.stop.abandoning():
+                loss = run.model.loss_sum(row)
+                torch.autograd.backward(loss / targets)
+                run.optimizer.collect()
+                loss_sum += float(loss.detach())
+        p = run.plan.parameters
+        run.optimizer.step(p.learning_rate * self._share(run.step))
+        self._step_random = random_state(run.model.device)
+        run.step += 1
+        run.tally.add(tokens=tokens, targets=targets, loss_sum=loss_sum)
+        run.meter.count(tokens=tokens, seconds=time.monotonic() - begun)
+        run.learning_rate = p.learning_rate * self._share(run.step - 1)
+        if run.epoch_end:
+            run.tally.close_epoch()
 
-    def _after_step(self, *, epoch_end: bool) -> None:
-        last = self.step == self.max_steps
-        p = self.parameters
-        by_steps = p.evaluation_strategy == "steps" and self.step % p.eval_steps == 0
-        if last or by_steps or (epoch_end and p.evaluation_strategy == "epoch"):
-            self._evaluate()
-        self.meter.report(
-            step=self.step,
-            epoch=self.step / self.order.steps_per_epoch,
-            learning_rate=self._learning_rate(self.step - 1),
-            last=last,
-        )
-        if epoch_end or last or self.clock.due():
-            self._save(epoch_end=epoch_end)
-
-    def _learning_rate(self, step: int) -> float:
-        p = self.parameters
-        share = factor(
+    def _share(self, step: int) -> float:
+        p = self.run.plan.parameters
+        return factor(
             p.lr_scheduler_type,
             step,
             warmup=p.warmup_steps,
-            total=self.max_steps,
+            total=self.run.plan.max_steps,
             learning_rate=p.learning_rate,
         )
-        return p.learning_rate * share
 
-    def _evaluate(self) -> None:
-        """Mean loss of the validation set's supervised tokens, every token counting alike."""
-        if not self.evaluation:
-            return
-        begun = time.monotonic()
-        self.model.causal.eval()
-        with torch.no_grad():
-            total = sum(float(self.model.loss_sum(row)) for row in self.evaluation)
-        self.model.causal.train()
-        loss = total / sum(len(row.targets) for row in self.evaluation)
-        self.tally.eval_loss = self.meter.eval_loss = loss
-        if self.step == 0:
-            self.tally.first_eval_loss = loss
-        self.meter.evaluation_seconds = time.monotonic() - begun
-        self.meter.evaluations_left = self._evaluations_after(self.step)
-        epoch = self.step / self.order.steps_per_epoch
-        self.reporter.event("evaluated", step=self.step, epoch=epoch, eval_loss=loss)
-        self.reporter.line(f"step {self.step}  epoch {epoch:.2f}  validation loss {loss:.4f}")
+    def _evaluate(self) -> bool:
+        """Evaluate if it is time; whether it is the best so far."""
+        run, tally = self.run, self.run.tally
+        due = run.times.due(run.step) and tally.evaluated_step != run.step
+        if run.evaluator is None or not due:
+            return False
+        found = run.evaluator.run(run.step)
+        metrics = found.metrics()
+        run.meter.evaluation_seconds = found.seconds
+        tally.evaluated_step, tally.evaluated = run.step, metrics
+        best = False
+        if run.step == 0:
+            tally.first = metrics
+        else:
+            verdict = run.judge.take(run.step, metrics[f"eval_{run.judge.metric}"])
+            best = verdict.best
+            if best:
+                tally.best = metrics
+        tell_evaluation(run.reporter, found, step=run.step, epoch=run.epoch, best=best)
+        if tally.standing.stopped:
+            tell_stopped_early(run.reporter, tally.standing, run.plan.parameters, run.step)
+        return best
 
-    def _evaluations_after(self, step: int) -> int:
-        every = {"epoch": self.order.steps_per_epoch, "steps": self.parameters.eval_steps}
-        interval = every.get(self.parameters.evaluation_strategy)
-        return 0 if interval is None else -(-(self.max_steps - step) // interval)
-
-    def _announce(self) -> None:
-        trained = sum(weight.numel() for weight in self.optimizer.weights.values())
-        if self.step:
-            message = f"Going on from the checkpoint of step {self.step}."
-            self.reporter.event("notice", message=message)
-            self.reporter.line(message)
-        for message in [] if self.step else self.samples.notices:
-            self.reporter.event("notice", message=message)
-            self.reporter.line(message)
-        self.reporter.event(
-            "started",
-            max_steps=self.max_steps,
-            parameters_trained=trained,
-            tokens_per_epoch=self.samples.tokens,
-            truncated=self.samples.truncated,
-            dropped=self.samples.dropped,
-        )
-        self.reporter.line(
-            f"{len(self.samples)} conversations, {self.samples.tokens} tokens an epoch, "
-            f"{self.samples.truncated} truncated, {self.samples.dropped} dropped; "
-            f"{self.max_steps} steps, {trained:,} weights trained"
-        )
-
-    def _save(self, *, epoch_end: bool) -> None:
-        begun = time.monotonic()
-        tensors, numbers = self.optimizer.state()
-        tensors["random|torch"] = torch.get_rng_state()
+    def _save(self) -> None:
+        run, begun = self.run, time.monotonic()
+        tensors, numbers = run.optimizer.state()
         state = {
-            "identity": self.plan.identity,
+            "identity": run.identity,
             "threads": torch.get_num_threads(),
             "numbers": numbers,
-            "tally": {name: getattr(self.tally, name) for name in _Tally.__slots__},
+            "tally": run.tally.to_json(),
         }
-        self.checkpoints.save(Checkpoint(self.step, epoch_end, state, tensors))
-        self.reporter.event("checkpoint", step=self.step)
-        self.clock.saved_at = time.monotonic()
-        self.clock.cost = self.clock.saved_at - begun
+        best = run.tally.standing.best_step
+        run.checkpoints.save(
+            Checkpoint(run.step, run.epoch_end, state, {**tensors, **self._step_random}, best)
+        )
+        self._saved = (run.step, run.tally.evaluated_step)
+        run.reporter.event("checkpoint", step=run.step, best=best == run.step)
+        run.clock.saved(begun)
 
-    def _resume(self) -> None:
-        if not self.parameters.resume_from_checkpoint:
-            self.checkpoints.clear()
+    def _say_if_worse_than_base(self) -> None:
+        run, standing = self.run, self.run.tally.standing
+        base = run.tally.first.get(f"eval_{run.judge.metric}")
+        if standing.best_metric is None or base is None:
             return
-        found = self.checkpoints.latest()
-        if found is None:
-            return
-        if found.state["identity"] != self.plan.identity:
-            raise Conflict(
-                f"The checkpoints in {self.checkpoints.path} are of a run with other data, "
-                "parameters or model.",
-                remedy="Start a new job, or set resume_from_checkpoint=false to begin afresh.",
+        if not run.judge.better(standing.best_metric, base):
+            notice(
+                run.reporter,
+                f"No evaluation was better than the base model's: its {run.judge.metric} was "
+                f"{base:.4f}, the best trained one {standing.best_metric:.4f} at step "
+                f"{standing.best_step}. The output is that state.",
             )
-        tensors = dict(found.tensors)
-        torch.set_rng_state(tensors.pop("random|torch"))
-        # Products are split by thread: another number of threads would round differently.
-        torch.set_num_threads(int(found.state["threads"]))
-        self.optimizer.restore(tensors, found.state["numbers"])
-        self.step = found.step
-        self.tally = _Tally(**found.state["tally"])
-        self.meter.tokens = self.tally.tokens
-        self.meter.eval_loss = self.tally.eval_loss

@@ -3,76 +3,122 @@
 from __future__ import annotations
 
 import time
+from collections import deque
 from dataclasses import dataclass, field
 
 from phoundry.specs.job import Progress
 from phoundry.training.spec import Reporter
+from phoundry.training.state import Tally
 
 # A step of a large model takes minutes; a watcher should see a sign of life before that.
 HEARTBEAT_SECONDS = 5.0
+# Speed is that of about the last minute: long enough to be steady, short enough to follow a
+# machine that got busy.
+WINDOW_SECONDS = 60.0
 
 
 @dataclass(slots=True)
 class Meter:
-    """Counts tokens, losses and seconds of training; evaluation and checkpoints are left out."""
+    """Counts tokens and seconds of training; evaluation and checkpoints are left out of the speed.
+
+    Args:
+        every_steps: steps between two entries of the curves; None: one at each end of an epoch.
+        flops_per_token: operations of a trained token (flops.py).
+        flops_per_second_limit: the machine's best matrix product (matmul.py). MFU is
+            tokens/s × flops_per_token ÷ flops_per_second_limit, None without both.
+    """
 
     max_steps: int
     total_tokens: int  # of the whole run
     reporter: Reporter
-    every_steps: int
-    tokens: int = 0  # trained on so far, a resumed run's earlier ones included
+    every_steps: int | None
+    flops_per_token: float | None = None
+    flops_per_second_limit: float | None = None
     trained_tokens: int = 0  # by this process
     trained_seconds: float = 0.0
     evaluation_seconds: float = 0.0  # of the latest evaluation
-    evaluations_left: int = 0
-    eval_loss: float | None = None
-    _loss_sum: float = 0.0
-    _targets: int = 0
-    _window_tokens: int = 0
-    _window_seconds: float = 0.0
-    _reported_step: int = 0
-    _reported_at: float = field(default_factory=time.monotonic)
+    _recent: deque[tuple[int, float]] = field(default_factory=deque[tuple[int, float]])
+    _said_at: float = field(default_factory=time.monotonic)
 
-    def count(self, *, tokens: int, targets: int, loss_sum: float, seconds: float) -> None:
+    def count(self, *, tokens: int, seconds: float) -> None:
         """Take in one optimizer step."""
-        self.tokens += tokens
         self.trained_tokens += tokens
         self.trained_seconds += seconds
-        self._window_tokens += tokens
-        self._window_seconds += seconds
-        self._loss_sum += loss_sum
-        self._targets += targets
+        self._recent.append((tokens, seconds))
+        while len(self._recent) > 1 and sum(s for _, s in self._recent) > WINDOW_SECONDS:
+            self._recent.popleft()
 
     def rate(self) -> float:
         """Tokens a second of this process's training."""
         return self.trained_tokens / self.trained_seconds if self.trained_seconds else 0.0
 
-    def report(self, *, step: int, epoch: float, learning_rate: float, last: bool) -> None:
-        """Say where the run is, every `every_steps` steps, after a while, and at the end."""
-        due = step - self._reported_step >= self.every_steps or last
-        if not due and time.monotonic() - self._reported_at < HEARTBEAT_SECONDS:
+    def mfu(self, rate: float) -> float | None:
+        """Share of the machine's best matrix product rate that `rate` tokens a second are."""
+        if self.flops_per_token is None or not self.flops_per_second_limit:
+            return None
+        return rate * self.flops_per_token / self.flops_per_second_limit
+
+    def seconds_left(self, tokens: int, *, evaluations: int, writing: float) -> float:
+        """Of training after `tokens` of it, of as many `evaluations` as the latest took, and of
+        checkpoints, which take `writing` seconds for each second of training."""
+        rate = self._recent_rate()
+        training = max(0, self.total_tokens - tokens) / rate if rate else 0.0
+        return training * (1 + writing) + evaluations * self.evaluation_seconds
+
+    def due(self, step: int, *, epoch_end: bool) -> bool:
+        """Whether the curves get an entry after `step`. A function of the step alone."""
+        if step == self.max_steps:
+            return True
+        return epoch_end if self.every_steps is None else step % self.every_steps == 0
+
+    def report(
+        self,
+        tally: Tally,
+        *,
+        step: int,
+        epoch: float,
+        epoch_end: bool,
+        learning_rate: float,
+        evaluations_left: int,
+        writing: float,
+    ) -> None:
+        """Say where the run is: at every entry of the curves (`logged`), and else as a sign of
+        life after a while. The loss is the mean since the last entry."""
+        logged = self.due(step, epoch_end=epoch_end)
+        if not logged and time.monotonic() - self._said_at < HEARTBEAT_SECONDS:
             return
-        if not self._targets:
-            return
-        window = self._window_tokens / self._window_seconds if self._window_seconds else 0.0
-        left = max(0, self.total_tokens - self.tokens) / (window or 1.0)
-        left += self.evaluations_left * self.evaluation_seconds
+        rate = self._recent_rate()
+        left = self.seconds_left(tally.tokens, evaluations=evaluations_left, writing=writing)
         progress = Progress(
             step=step,
             max_steps=self.max_steps,
             epoch=round(epoch, 4),
-            loss=self._loss_sum / self._targets,
-            eval_loss=self.eval_loss,
+            loss=tally.logged_loss_sum / max(1, tally.logged_targets),
+            eval_loss=tally.evaluated.get("eval_loss"),
             learning_rate=learning_rate,
-            tokens=self.tokens,
-            tokens_per_second=window,
+            tokens=tally.tokens,
+            tokens_per_second=rate,
             seconds_left=left,
+            mfu=self.mfu(rate),
+            eval_token_accuracy=tally.evaluated.get("eval_token_accuracy"),
+            best_step=tally.standing.best_step,
+            best_metric=tally.standing.best_metric,
         )
-        self.reporter.event("progress", **progress.model_dump())
-        self.reporter.line(
-            f"step {step}/{self.max_steps}  epoch {epoch:.2f}  loss {progress.loss:.4f}  "
-            f"lr {learning_rate:.2e}  {window:.0f} tok/s  {left:.0f} s left"
-        )
-        self._loss_sum, self._targets = 0.0, 0
-        self._window_tokens, self._window_seconds = 0, 0.0
-        self._reported_step, self._reported_at = step, time.monotonic()
+        self.reporter.event("progress", **progress.model_dump(), logged=logged)
+        self.reporter.line(_line(progress))
+        self._said_at = time.monotonic()
+        if logged:
+            tally.logged_loss_sum, tally.logged_targets = 0.0, 0
+
+    def _recent_rate(self) -> float:
+        seconds = sum(seconds for _, seconds in self._recent)
+        return sum(tokens for tokens, _ in self._recent) / seconds if seconds else 0.0
+
+
+def _line(now: Progress) -> str:
+    mfu = "" if now.mfu is None else f"  MFU {now.mfu:.0%}"
+    return (
+        f"step {now.step}/{now.max_steps}  epoch {now.epoch:.2f}  loss {now.loss:.4f}  "
+        f"lr {now.learning_rate:.2e}  {now.tokens_per_second:.0f} tok/s{mfu}  "
+        f"{now.seconds_left:.0f} s left"
+    )

@@ -25,28 +25,50 @@ class TrainingSpec:
 
 @dataclass(frozen=True, slots=True)
 class TrainingResult:
-    """How a fine-tune ended. Losses are means over supervised tokens, in nats."""
+    """How a fine-tune ended. Losses are means over supervised tokens, in nats.
+
+    `evaluation` is of the state that was put out, as far as that was evaluated: `eval_loss`,
+    `eval_token_accuracy` and, where they were taken, `eval_f1` and `eval_exact`; `first_evaluation`
+    is of the base model, before the first step.
+    """
 
     steps: int
     train_loss: float  # of the last epoch
-    eval_loss: float | None
-    first_eval_loss: float | None  # of the base model, before the first step
+    evaluation: dict[str, float]
+    first_evaluation: dict[str, float]
     tokens: int  # trained on in all, prompts included
     seconds: float  # of this process; a resumed run counts from its resumption
     tokens_per_second: float  # of training alone, evaluation and checkpoints left out
+    mfu: float | None  # share of the machine's best matrix product rate
     peak_memory: int  # bytes of resident memory
     output: Path
+    output_step: int  # the step whose state was put out
+    best_step: int | None
+    best_metric: float | None
+    cancelled: bool = False  # before its end; the output is of the best state so far
+
+    @property
+    def eval_loss(self) -> float | None:
+        return self.evaluation.get("eval_loss")
+
+    @property
+    def first_eval_loss(self) -> float | None:
+        return self.first_evaluation.get("eval_loss")
 
     def metrics(self) -> dict[str, float]:
         """The numbers of the result by name."""
         values = {
             "train_loss": self.train_loss,
-            "eval_loss": self.eval_loss,
-            "first_eval_loss": self.first_eval_loss,
+            **self.evaluation,
+            **{f"first_{name}": value for name, value in self.first_evaluation.items()},
             "steps": self.steps,
+            "output_step": self.output_step,
+            "best_step": self.best_step,
+            "best_metric": self.best_metric,
             "tokens": self.tokens,
             "seconds": self.seconds,
             "tokens_per_second": self.tokens_per_second,
+            "mfu": self.mfu,
             "peak_memory": self.peak_memory,
         }
         return {name: float(value) for name, value in values.items() if value is not None}
@@ -56,7 +78,8 @@ class Reporter(Protocol):
     """Where a running fine-tune says what happens. `Spool.append` is one; see docs/design."""
 
     def event(self, kind: str, **data: Any) -> None:
-        """`started`, `progress`, `evaluated`, `checkpoint` or `notice`, with its fields."""
+        """`started`, `progress`, `evaluated`, `sample`, `checkpoint`, `choice`, `stopped_early` or
+        `notice`, with its fields."""
         ...
 
     def line(self, text: str) -> None:
