@@ -63,14 +63,16 @@ class ControlTokens:
         """Where in `text` (after `guard`) the control tokens of the template begin."""
         return [found.start() for found in self._counted.finditer(text)]
 
-    def first(self, text: str, after: int, among: Container[int] | None = None) -> int | None:
-        """Where in `text` the first control token at or after a position begins.
+    def first(
+        self, text: str, after: int, among: Container[int] | None = None
+    ) -> tuple[int, int] | None:
+        """Where in `text` the first control token at or after a position begins and ends.
 
         `among` leaves out those whose ids it has not.
         """
         for found in self._counted.finditer(text, after):
             if among is None or self._id_of[found.group()] in among:
-                return found.start()
+                return found.span()
         return None
 
     def guard(

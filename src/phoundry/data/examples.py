@@ -1,4 +1,4 @@
-"""Rows as examples that fit, and the count of what did not."""
+"""Rows as examples that fit_parts, and the count of what did not."""
 
 from __future__ import annotations
 
@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
-from phoundry.data.fitting import fit
+from phoundry.data.fitting import fit_parts
 from phoundry.data.row import Row
 from phoundry.data.tokenizer import ChatTokenizer, Example
 from phoundry.errors import Fault, InvalidInput
@@ -71,17 +71,18 @@ def render_rows(
     remedies: dict[str, None] = {}
     for number, row in enumerate(rows, start=1):
         try:
-            fitted = fit(tokenizer, row["messages"], max_tokens, row.get("tools"), truncation)
+            parts = fit_parts(tokenizer, row["messages"], max_tokens, row.get("tools"), truncation)
         except InvalidInput as error:
             faults.append(Fault(f"{name}:{number}", error.message))
             remedies |= {error.remedy: None} if error.remedy else {}
             continue
-        result.cut += fitted.cut
-        if fitted.example is None:
+        result.cut += sum(fitted.cut for fitted in parts)
+        kept = [fitted.example for fitted in parts if fitted.example is not None]
+        if not kept:
             result.dropped += 1
             continue
-        result.examples.append(fitted.example)
-        result.truncated += fitted.shortened
+        result.examples += kept
+        result.truncated += len(kept) < len(parts) or any(fitted.shortened for fitted in parts)
         for part in tokenizer.unseen(row["messages"], row.get("tools")):
             result.unseen.add(part, 1, number)
     if faults:

@@ -75,6 +75,22 @@ def fit(
     return Fitted(kept, size, shortened=lost)
 
 
+def fit_parts(
+    tokenizer: ChatTokenizer,
+    messages: Sequence[ChatMessage],
+    max_tokens: int,
+    tools: Sequence[Mapping[str, Any]] | None = None,
+    truncation: Truncation = "drop_turns",
+) -> list[Fitted]:
+    """`fit` of each of the conversation's `ChatTokenizer.parts`: mostly it is one.
+
+    Raises:
+        TooLong, InvalidInput: as `fit`.
+    """
+    parts = tokenizer.parts(messages, tools)
+    return [fit(tokenizer, part, max_tokens, tools, truncation) for part in parts]
+
+
 def answers(messages: Sequence[ChatMessage]) -> int:
     """Assistant turns that answer something."""
     return sum(message["role"] == "assistant" for message in messages[1:])

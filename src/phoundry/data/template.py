@@ -2,32 +2,47 @@
 
 The conventions are those of `transformers.utils.chat_template_utils`: block trimming, loop
 controls, `raise_exception`, `strftime_now`, a `tojson` that keeps Unicode and HTML, and
-`{% generation %}` blocks, which only mark text. The sandbox is immutable: a template can't reach
+`{% generation %}` blocks (generation_tags.py). The sandbox is immutable: a template can't reach
 Python through it.
 """
 
 from __future__ import annotations
 
 import json
-from collections.abc import Mapping, Sequence
+from collections.abc import Generator, Mapping, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass
 from datetime import datetime
+from functools import cached_property
 from typing import Any, NoReturn, cast
 
 import jinja2
-from jinja2 import nodes
-from jinja2.ext import Extension, loopcontrols
-from jinja2.parser import Parser
+from jinja2.ext import loopcontrols
 from jinja2.sandbox import ImmutableSandboxedEnvironment
 
+from phoundry.data.generation_tags import MARKS, GenerationTags, Marks, has_tags
 from phoundry.data.row import ChatMessage
+from phoundry.data.training_templates import training_template
 from phoundry.errors import InvalidInput
 
 # What a template can raise beside Jinja's own errors: it calls methods of strings and lists.
 _FAILURES = (jinja2.TemplateError, ArithmeticError, LookupError, TypeError, ValueError)
 
 
+@dataclass(frozen=True, slots=True)
+class Marked:
+    """A conversation's text, and the stretches of it that the template says the model wrote."""
+
+    text: str
+    spans: list[tuple[int, int]]
+
+
 class ChatTemplate:
-    """The template of one model. `name` is what errors call the model."""
+    """The template of one model. `name` is what errors call the model.
+
+    `tagged`: it has generation tags of its own. `taught`: it has none, and a training template with
+    them is known for it (training_templates/).
+    """
 
     def __init__(self, source: str, name: str, tokens: Mapping[str, str]) -> None:
         """Compile `source`. `tokens` are the variables it may use: `bos_token`, `eos_token`, …
@@ -36,7 +51,10 @@ class ChatTemplate:
             InvalidInput: `source` is not a Jinja template.
         """
         self.name = name
+        self.tagged = has_tags(source)
         self._tokens = dict(tokens)
+        self._training = None if self.tagged else training_template(source)
+        self.taught = self._training is not None
         try:
             self._template = _environment().from_string(source)
         except jinja2.TemplateSyntaxError as error:
@@ -57,15 +75,61 @@ class ChatTemplate:
         Raises:
             InvalidInput: the template refuses the conversation.
         """
-        variables: dict[str, Any] = {
+        variables = self._variables(messages, add_generation_prompt, tools)
+        with self._refusal_told():
+            return self._template.render(variables)
+
+    def marked(
+        self,
+        messages: Sequence[Mapping[str, Any]],
+        tools: Sequence[Mapping[str, Any]] | None = None,
+    ) -> Marked:
+        """The conversation as the template with generation tags writes it: the model's own, or the
+        training template that is known for it.
+
+        Raises:
+            InvalidInput: the template refuses the conversation, or marks what is not in the text.
+        """
+        marks = Marks()
+        variables = self._variables(messages, False, tools) | {MARKS: marks}
+        with self._refusal_told():
+            text = marks.text(self._with_tags.generate(variables))
+        spans = [(start, start + len(said)) for start, said in marks.found]
+        if any(
+            text[start:end] != said
+            for (start, end), (_, said) in zip(spans, marks.found, strict=True)
+        ):
+            raise InvalidInput(
+                f"The chat template of {self.name} has generation tags around text that it "
+                "changes afterwards, so it is not known what the model must learn.",
+                remedy="Take the tags out of macros, filters and set blocks, or leave them out.",
+            )
+        return Marked(text, spans)
+
+    @cached_property
+    def _with_tags(self) -> jinja2.Template:
+        if self._training is None:
+            return self._template
+        return _environment().from_string(self._training)
+
+    def _variables(
+        self,
+        messages: Sequence[Mapping[str, Any]],
+        add_generation_prompt: bool,
+        tools: Sequence[Mapping[str, Any]] | None,
+    ) -> dict[str, Any]:
+        return {
             **self._tokens,
             "messages": [dict(message) for message in messages],
             "tools": list(tools) if tools else None,
             "documents": None,
             "add_generation_prompt": add_generation_prompt,
         }
+
+    @contextmanager
+    def _refusal_told(self) -> Generator[None]:
         try:
-            return self._template.render(variables)
+            yield
         except _FAILURES as error:
             raise InvalidInput(
                 f"The chat template of {self.name} refuses this conversation: "
@@ -100,21 +164,10 @@ def _arguments(function: Mapping[str, Any]) -> Any:
         ) from None
 
 
-class _Generation(Extension):
-    """`{% generation %} … {% endgeneration %}`: accepted, and rendered as if it were not there."""
-
-    tags: set[str] = {"generation"}  # noqa: RUF012  (so declared by Jinja)
-
-    def parse(self, parser: Parser) -> nodes.Node:
-        line = next(parser.stream).lineno
-        body = parser.parse_statements(("name:endgeneration",), drop_needle=True)
-        return nodes.Scope(body).set_lineno(line)
-
-
 def _environment() -> ImmutableSandboxedEnvironment:
     # No HTML is made here: escaping would change what the model reads.
     environment = ImmutableSandboxedEnvironment(
-        trim_blocks=True, lstrip_blocks=True, extensions=[_Generation, loopcontrols]
+        trim_blocks=True, lstrip_blocks=True, extensions=[GenerationTags, loopcontrols]
     )
     environment.filters["tojson"] = _to_json
     variables = cast("dict[str, Any]", environment.globals)

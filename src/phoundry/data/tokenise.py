@@ -19,7 +19,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, BinaryIO, cast
 
 from phoundry.data.examples import Unseen
-from phoundry.data.fitting import TooLong, fit
+from phoundry.data.fitting import TooLong, fit_parts
 from phoundry.data.formats.conversation import read_conversation
 from phoundry.data.json_text import load_json
 from phoundry.data.row import BadRow, Row
@@ -118,23 +118,24 @@ def tokenise(
     masks: list[bytes] = []
     for number, row in _rows(lines, batch):
         try:
-            fitted = fit(tokenizer, row["messages"], max_tokens, row.get("tools"), truncation)
+            parts = fit_parts(tokenizer, row["messages"], max_tokens, row.get("tools"), truncation)
         except InvalidInput as error:
             batch.refuse(number, error)
             continue
-        batch.cut += fitted.cut
-        example = fitted.example
-        if example is None:
+        batch.cut += sum(fitted.cut for fitted in parts)
+        kept = [fitted.example for fitted in parts if fitted.example is not None]
+        if not kept:
             batch.dropped += 1
             continue
-        batch.truncated += fitted.shortened
+        batch.truncated += len(kept) < len(parts) or any(fitted.shortened for fitted in parts)
         for part in tokenizer.unseen(row["messages"], row.get("tools")):
             batch.unseen.add(part, 1, number)
-        mask = np.frombuffer(bytes(example.loss_mask), dtype=np.uint8)
-        ids.extend(example.token_ids)
-        masks.append(np.packbits(mask).tobytes())
-        lengths.append(len(mask))
-        supervised.append(int(mask.sum()))
+        for example in kept:
+            mask = np.frombuffer(bytes(example.loss_mask), dtype=np.uint8)
+            ids.extend(example.token_ids)
+            masks.append(np.packbits(mask).tobytes())
+            lengths.append(len(mask))
+            supervised.append(int(mask.sum()))
     batch.ids, batch.mask = ids.tobytes(), b"".join(masks)
     batch.lengths, batch.supervised = lengths.tobytes(), supervised.tobytes()
     return batch

@@ -10,7 +10,7 @@ import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, cast
 
 from tokenizers import Tokenizer
 
@@ -19,6 +19,7 @@ from phoundry.data.control import ControlTokens, EncodedText
 from phoundry.data.places import NEEDED, TemplatePlaces
 from phoundry.data.row import ChatMessage
 from phoundry.data.template import ChatTemplate, template_message
+from phoundry.data.turns import Turns, View
 from phoundry.errors import InvalidInput
 
 _PROBE: tuple[ChatMessage, ...] = (
@@ -58,28 +59,6 @@ class Example:
         return len(self.token_ids)
 
 
-@dataclass(frozen=True, slots=True)
-class _View:
-    """A conversation as its template takes it. `guarded`: control text in it was made inert."""
-
-    template: ChatTemplate
-    messages: Sequence[Mapping[str, Any]]
-    tools: Sequence[Mapping[str, Any]] | None
-    guarded: bool
-
-    def render(self, end: int, add_generation_prompt: bool) -> str:
-        """The text of the first `end` messages."""
-        return self.template.render(self.messages[:end], add_generation_prompt, self.tools)
-
-    def prompts(self) -> dict[int, str]:
-        """For each assistant turn but a first message: the text it answers."""
-        return {
-            place: self.render(place, True)
-            for place, message in enumerate(self.messages)
-            if message["role"] == "assistant" and place > 0
-        }
-
-
 class ChatTokenizer:
     """Conversations in, token ids out. Safe to share between threads.
 
@@ -101,6 +80,7 @@ class ChatTokenizer:
             ends.add(self.end_token_id)
         self.end_token_ids = tuple(sorted(ends))
         self._turn_ends = frozenset(ends)
+        self._turns = Turns(self._template, self._control, self._turn_ends)
         self._places = TemplatePlaces(self._template)
         added = files.tokenizer.get_added_tokens_decoder()
         self.highest_id = max(self.vocab_size - 1, *added, 0)
@@ -163,9 +143,9 @@ class ChatTokenizer:
         """
         view = self._view(messages, tools)
         text = view.render(len(messages), True)
-        prompts = view.prompts()
+        prompts = map(view.prompt, view.answers)
         # A template that rewrites earlier turns is no fault here: the model is asked as it says.
-        starts = [len(prompt) for prompt in prompts.values() if text.startswith(prompt)]
+        starts = [len(prompt) for prompt in prompts if text.startswith(prompt)]
         return self._encode(text, starts, view.guarded)[0]
 
     def render_example(
@@ -187,33 +167,48 @@ class ChatTokenizer:
                 remedy="Use a template that writes the end-of-sequence token after each answer.",
             )
         view = self._view(messages, tools)
-        text = view.render(len(messages), False)
-        prompts = view.prompts()
-        learnt = [place for place in prompts if messages[place].get("weight", 1)]
-        if not learnt:
+        if not view.learnt:
             raise InvalidInput(
                 "The conversation has no assistant message that answers another and is to be "
                 "learnt, so there is nothing to learn from it."
             )
-        for place in learnt:
-            self._check_turn(text, prompts[place], view.messages[place], place)
-        # A turn that is not learnt may be rewritten: nothing is asked of it.
-        found = [place for place in prompts if text.startswith(prompts[place])]
-        ids, starts = self._encode(text, [len(prompts[place]) for place in found], view.guarded)
+        passage = self._turns.passage(view)
+        ids, starts = self._encode(passage.text, list(passage.starts.values()), view.guarded)
         mask = [False] * len(ids)
-        ends = dict.fromkeys(prompts, 0)
-        for place, start in zip(found, starts, strict=True):
+        ends = dict.fromkeys(view.answers, 0)
+        for place, start in zip(passage.starts, starts, strict=True):
             # A call may begin with a control token of its own; it has no end but that of a turn.
             among = self._turn_ends if "tool_calls" in messages[place] else self._control.ids
             end = next((t for t in range(start, len(ids)) if ids[t] in among), len(ids) - 1) + 1
             ends[place] = end
-            if place in learnt:
+            if place in view.learnt:
                 mask[start:end] = [True] * (end - start)
         return Example(ids, mask, list(ends.values()))
 
+    def parts(
+        self, messages: Sequence[ChatMessage], tools: Sequence[Mapping[str, Any]] | None = None
+    ) -> list[Sequence[ChatMessage]]:
+        """The conversation as conversations that `render_example` can each learn from at once.
+
+        Nearly always it is one, as it was. A template that rewrites earlier turns (Qwen3's takes
+        out old thoughts) is asked otherwise at every turn: then each part is the messages up to an
+        answer, in which what is learnt elsewhere, or nowhere, has the weight 0. Every answer that
+        is to be learnt is learnt in one part.
+
+        Raises:
+            InvalidInput: as `render_example`.
+        """
+        learnt = _learnt(messages)
+        if len(learnt) < 2:
+            return [messages]
+        groups = self._turns.parts(self._view(messages, tools))
+        if len(groups) == 1:
+            return [messages]
+        return [_part(messages, group) for group in groups]
+
     def _view(
         self, messages: Sequence[ChatMessage], tools: Sequence[Mapping[str, Any]] | None
-    ) -> _View:
+    ) -> View:
         """The conversation as the template takes it, with control text made inert."""
         for part in self._places.lost(messages, None):
             if part in NEEDED:
@@ -224,24 +219,8 @@ class ChatTokenizer:
                 )
         shown = [template_message(message) for message in messages]
         inert, inert_tools, guarded = self._control.guard(shown, tools)
-        return _View(self._template, inert, inert_tools, guarded)
-
-    def _check_turn(self, text: str, prompt: str, message: Mapping[str, Any], place: int) -> None:
-        """The turn must follow its prompt, whole, and be ended by a control token."""
-        calls = message.get("tool_calls", ())
-        if text.startswith(prompt):
-            among = self._turn_ends if calls else None
-            end = self._control.first(text, len(prompt), among)
-            turn = "" if end is None else text[len(prompt) : end]
-            parts = [message["content"].strip(), *(call["function"]["name"] for call in calls)]
-            if end is not None and all(part in turn for part in parts):
-                return
-        raise InvalidInput(
-            f"The chat template of {self.name} does not write messages[{place}] as it stands after "
-            "the prompt that asks for it: it changes earlier turns when later ones follow.",
-            remedy="Give each such answer a conversation of its own, give all but the last the "
-            "weight 0, or use another chat template.",
-        )
+        learnt = _learnt(messages)
+        return View(self._template, inert, inert_tools, guarded, _answers(messages), learnt)
 
     def _encode(
         self, text: str, starts: Sequence[int], guarded: bool
@@ -297,3 +276,21 @@ class ChatTokenizer:
             return None
         ids = self._control.encode(answer[starts[0] :], False)
         return ids[0]
+
+
+def _answers(messages: Sequence[ChatMessage]) -> list[int]:
+    """Places of assistant messages that answer something."""
+    return [i for i, message in enumerate(messages) if i and message["role"] == "assistant"]
+
+
+def _learnt(messages: Sequence[ChatMessage]) -> list[int]:
+    return [place for place in _answers(messages) if messages[place].get("weight", 1)]
+
+
+def _part(messages: Sequence[ChatMessage], learnt: Sequence[int]) -> list[ChatMessage]:
+    """The messages up to the last of `learnt`, in which no other answer is learnt."""
+    others = set(_answers(messages)) - set(learnt)
+    return [
+        cast("ChatMessage", {**message, "weight": 0}) if place in others else message
+        for place, message in enumerate(messages[: learnt[-1] + 1])
+    ]
