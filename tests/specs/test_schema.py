@@ -22,6 +22,8 @@ TAKEN = [
     "name: faq-bot\ndata: {source: f, map: {question: q}}\nmodel: m\n"
     'finetune: {apply_lora: "true", learning_rate: "5e-4", precision: 16, lora_r: 8}\n'
     "deployment: {defaults: {system_prompt: Hi, temperature: 0, stop: [x]}, base: true}\n",
+    "name: faq-bot\ndata: faq:1\nmodel: m\nfinetune: {gradient_checkpointing: true,"
+    ' optim: adamw_hf, evaluation_strategy: "no", apply_deepspeed: "true", precision: bf16}\n',
     "name: faq\ntype: uri_file\npath: faq.jsonl\nversion: 3\n",
     "name: faq\ntype: mlflow_model\npath: azureml://jobs/train-1/outputs/model\n",
     "name: faq\ntype: open_ai\napi_key: ${KEY}\napi_version: 2024-02-01\n",
@@ -31,6 +33,8 @@ REFUSED = [
     "name: faq-bot\ndata: {source: faq.jsonl, test_size: 2}\nmodel: m\n",
     "name: faq-bot\ndata: {source: faq.jsonl}\nmodel: m\nfinetune: {learning_rate: fast}\n",
     "name: faq-bot\ndata: {source: faq.jsonl}\nmodel: m\nfinetune: {apply_lora: maybe}\n",
+    "name: faq-bot\ndata: {source: faq.jsonl}\nmodel: m\nfinetune: {max_steps: 0}\n",
+    "name: faq-bot\ndata: {source: faq.jsonl}\nmodel: m\nfinetune: {precision: fp16}\n",
     "name: a\nauth_mode: key\n",
     "name: blue\nendpoint_name: faq-bot\nmodel: m\nengine: vroom\n",
 ]

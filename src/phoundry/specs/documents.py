@@ -22,7 +22,9 @@ from phoundry.specs.connection_file import connection_values
 from phoundry.specs.data import DataFormat
 from phoundry.specs.deployment import DeploymentSpec
 from phoundry.specs.endpoint import EndpointSpec
+from phoundry.specs.finetune import written_faults
 from phoundry.specs.job import FineTuningJobSpec, Input
+from phoundry.specs.job_file import hyperparameter_faults
 from phoundry.specs.names import AssetName
 from phoundry.specs.plan import Kind
 from phoundry.specs.project import Project
@@ -223,6 +225,7 @@ def _read(text: Text, document: Any, kind: Kind, faults: list[Fault]) -> list[Do
     """The document, or nothing and its faults."""
     where = f"{text.name}:{document.lc.line + 1}"
     model = MODELS[kind]
+    faults += _parameter_faults(text, document, kind)
     try:
         values = connection_values(text.name, document) if kind == "connection" else document
         spec = model.model_validate(values)
@@ -235,6 +238,15 @@ def _read(text: Text, document: Any, kind: Kind, faults: list[Fault]) -> list[Do
         if kind == "job" and not spec.name:  # pyright: ignore[reportAttributeAccessIssue]
             faults.append(Fault(where, "the key 'name' is missing: a job is created once by it"))
         return [Document(kind, spec, where, text.folder)]
+    return []
+
+
+def _parameter_faults(text: Text, document: Any, kind: Kind) -> list[Fault]:
+    """What is wrong with training parameters beyond what their model tells."""
+    if kind == "job":
+        return hyperparameter_faults(text.name, document)
+    if kind == "project":
+        return written_faults(text.name, document, "finetune", values=False)
     return []
 
 

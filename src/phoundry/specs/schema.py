@@ -18,8 +18,17 @@ from pydantic.json_schema import models_json_schema
 
 from phoundry.specs.connection_file import TOP_CONFIGS, TOP_SECRETS
 from phoundry.specs.documents import MODELS
+from phoundry.specs.finetune.spellings import others
 
 Schema = dict[str, Any]
+# Words with other spellings, and the numbers and booleans that YAML makes of some of them.
+_ALSO: dict[str, list[bool | int]] = {
+    "precision": [16, 32],
+    "deepspeed_stage": [2, 3],
+    "gradient_checkpointing": [True, False],
+    "evaluation_strategy": [False],
+    "optim": [],
+}
 PLAIN: list[str] = ["string", "number", "boolean", "null"]
 
 
@@ -56,9 +65,10 @@ def _take_text(parameters: Schema) -> None:
             entry["pattern"] = r"^-?[0-9.]+([eE][-+]?[0-9]+)?$"
         elif kind is not None:
             entry["type"] = kind
-    precision = parameters["properties"]["precision"]
-    precision.pop("type", None)
-    precision["enum"] = [*precision["enum"], 16, 32]
+    for name, values in _ALSO.items():
+        entry = parameters["properties"][name]
+        entry.pop("type", None)
+        entry["enum"] = list(dict.fromkeys([*entry["enum"], *others(name), *values]))
 
 
 def _open_connection(connection: Schema) -> None:

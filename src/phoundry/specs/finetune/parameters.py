@@ -1,7 +1,7 @@
-"""Fine-tuning parameters, under the names and defaults of Azure ML's chat-completion fine-tune.
+"""Every training parameter: its default, its range and what it does.
 
-Azure writes booleans as the strings "true" and "false" and numbers as strings; both are accepted
-(pydantic's lax mode). `resolve` says of every value where it came from.
+The one place: `phoundry train --help`, the reference of files and the editors' schema are made of
+it.
 """
 
 from __future__ import annotations
@@ -9,17 +9,29 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any, Literal, cast
 
-from pydantic import Field, ValidationError, model_validator
+from pydantic import ConfigDict, Field, JsonValue, field_validator, model_validator
 
-from phoundry.errors import Fault, InvalidInput, nearest
 from phoundry.specs.base import Spec
+from phoundry.specs.finetune.spellings import spelt
 
-Source = Literal["user", "model", "machine", "measured", "default"]
 Truncation = Literal["drop_turns", "truncate", "error"]
+# Azure's, for what one process of one machine has no use; taken so that files need not be changed.
+NO_EFFECT: Mapping[str, str] = {
+    "apply_deepspeed": "DeepSpeed divides a model among GPUs",
+    "deepspeed_stage": "DeepSpeed divides a model among GPUs",
+    "apply_ort": "there is no ONNX Runtime training",
+    "eval_accumulation_steps": "evaluation keeps sums, no predictions",
+    "ignore_mismatched_sizes": "a checkpoint of other sizes is always refused",
+}
+
+_NOT_ZERO: dict[str, JsonValue] = {"not": {"const": 0}}
 
 
 class FineTuneParameters(Spec):
     """Every parameter with its default. Lengths are in tokens."""
+
+    # No number is NaN or infinite.
+    model_config = ConfigDict(allow_inf_nan=False)
 
     # LoRA
     apply_lora: bool = Field(
@@ -42,7 +54,12 @@ class FineTuneParameters(Spec):
     num_train_epochs: float = Field(
         default=1, gt=0, description="Times that every conversation is seen"
     )
-    max_steps: int = Field(default=-1, ge=-1, description="Optimizer steps; -1: by the epochs")
+    max_steps: int = Field(
+        default=-1,
+        ge=-1,
+        description="Optimizer steps; -1: by the epochs",
+        json_schema_extra=_NOT_ZERO,
+    )
     per_device_train_batch_size: int = Field(
         default=1, gt=0, description="Packs (or, unpacked, conversations) in a forward pass"
     )
@@ -86,7 +103,12 @@ class FineTuneParameters(Spec):
         default=False, description="Only operations that give the same bits again"
     )
     max_grad_norm: float = Field(default=1.0, ge=0, description="0: no clipping")
-    max_seq_length: int = Field(default=-1, ge=-1, description="-1: what the model takes")
+    max_seq_length: int = Field(
+        default=-1,
+        ge=-1,
+        description="-1: what the model takes",
+        json_schema_extra=_NOT_ZERO,
+    )
     truncation: Truncation = Field(
         default="drop_turns", description="What is done with a conversation over max_seq_length"
     )
@@ -139,62 +161,37 @@ class FineTuneParameters(Spec):
         default=10, gt=0, description="Steps between two entries of the curves"
     )
     save_total_limit: int = Field(
-        default=-1, ge=-1, description="Checkpoints that are kept; -1: all"
+        default=-1,
+        ge=-1,
+        description="Checkpoints at ends of epochs that are kept, beside the best; -1: all",
+        json_schema_extra=_NOT_ZERO,
     )
     resume_from_checkpoint: bool = Field(
-        default=True, description="Go on from a killed run's last checkpoint"
+        default=True,
+        description="Go on from the last checkpoint of a run that was killed or paused",
     )
     # Phoundry's own
     packing: bool = Field(default=True, description="Conversations share a pack, never attention")
     pack_length: int = Field(default=1024, gt=0, description="Tokens of a pack")
+    # Azure's, without effect here (NO_EFFECT)
+    apply_deepspeed: bool = Field(default=False, description="Azure's name; no effect here")
+    deepspeed_stage: Literal["2", "3"] = Field(
+        default="2", description="Azure's name; no effect here"
+    )
+    apply_ort: bool = Field(default=False, description="Azure's name; no effect here")
+    eval_accumulation_steps: int = Field(
+        default=-1, ge=-1, description="Azure's name; no effect here"
+    )
+    ignore_mismatched_sizes: bool = Field(default=False, description="Azure's name; no effect here")
 
     @model_validator(mode="before")
     @classmethod
-    def _numbers_as_precision(cls, values: Any) -> Any:
-        if not isinstance(values, dict):
-            return values
-        given = cast(dict[str, Any], values)
-        if isinstance(given.get("precision"), int):
-            return {**given, "precision": str(given["precision"])}
-        return given
+    def _other_spellings(cls, values: Any) -> Any:
+        return spelt(cast(dict[str, Any], values)) if isinstance(values, dict) else values
 
-
-def resolve(
-    user: Mapping[str, Any],
-    *,
-    model: Mapping[str, Any] | None = None,
-    machine: Mapping[str, Any] | None = None,
-    where: str = "--set",
-) -> tuple[FineTuneParameters, dict[str, Source]]:
-    """Parameters and, for each, the source that won: user over machine over model over default.
-
-    Raises:
-        InvalidInput: with one fault for each unknown name and each bad value, all together.
-    """
-    layers: list[tuple[Source, Mapping[str, Any]]] = [
-        ("model", model or {}),
-        ("machine", machine or {}),
-        ("user", user),
-    ]
-    merged: dict[str, Any] = {}
-    sources: dict[str, Source] = dict.fromkeys(FineTuneParameters.model_fields, "default")
-    for source, values in layers:
-        merged.update(values)
-        sources.update({name: source for name in values if name in sources})
-    try:
-        return FineTuneParameters.model_validate(merged), sources
-    except ValidationError as error:
-        raise InvalidInput(
-            "The training parameters are not usable.",
-            faults=[_fault(where, detail) for detail in error.errors()],
-            remedy="See `phoundry train --help` for every parameter and its range.",
-        ) from None
-
-
-def _fault(where: str, detail: Any) -> Fault:
-    name = ".".join(str(part) for part in detail["loc"]) or "parameters"
-    if detail["type"] == "extra_forbidden":
-        near = nearest(name, FineTuneParameters.model_fields)
-        hint = f"; did you mean {', '.join(near)}?" if near else ""
-        return Fault(f"{where} {name}", f"unknown parameter{hint}")
-    return Fault(f"{where} {name}", f"{detail['msg']}, found {detail['input']!r}")
+    @field_validator("max_steps", "max_seq_length", "save_total_limit")
+    @classmethod
+    def _not_zero(cls, value: int) -> int:
+        if value == 0:
+            raise ValueError("Input should be -1 (no limit), or at least 1")
+        return value
