@@ -26,7 +26,7 @@ from phoundry.server.app import create_app
 from phoundry.services import addresses, routing, status
 from phoundry.services.context import Context, open_context
 from phoundry.services.prune import histories
-from phoundry.services.reconcile import deployments, gateway, jobs, models, tasks
+from phoundry.services.reconcile import curves, deployments, gateway, jobs, models, tasks
 from phoundry.serving.heads import BoundedHeads
 from phoundry.settings import DEFAULT_GATEWAY_PORT, DEFAULT_PORT, Home, Settings
 
@@ -173,6 +173,7 @@ def tick(context: Context, host: str, gateway_port: int) -> bool:
         jobs.tick,
         models.tick,
         deployments.tick,
+        curves.tick,
         # Always: a verb may have been cut off between its change and the table.
         partial(routing.publish, wait=False),
         partial(gateway.tick, host=host, port=gateway_port),

@@ -53,6 +53,7 @@ class Uses:
         journeys = session.scalars(select(JourneyRow).filter_by(state="running")).all()
         own = {Path(row.run_dir) for row in (*jobs, *deployments, *tasks)}
         own |= {registration(context, row) for row in models}
+        own |= {context.home.run("curves", row.name) for row in jobs}
         resumable = [row for row in jobs if row.status in ("Failed", "Canceled")]
         open_jobs = [row for row in jobs if row.status not in FINISHED]
         needed = [(row.workspace, str(row.spec["model"])) for row in (*open_jobs, *deployments)]
