@@ -156,7 +156,6 @@ def _tags(row: JobRow) -> dict[str, str]:
         "phoundry.base_model": row.spec["model"],
         "phoundry.training_data": row.spec["training_data"],
         "phoundry.validation_data": row.spec.get("validation_data"),
-        "phoundry.experiment": row.spec.get("experiment_name"),
         "mlflow.note.content": row.spec.get("description"),
     }
     tags: dict[str, str] = row.spec.get("tags") or {}
