@@ -4,7 +4,8 @@
 
 spec.json is `{checkpoint_dir, gguf_path, quantization, sha256?}` (what the weights had when they
 were fetched or registered: others are refused); result.json tells `{gguf_path, sha256,
-quantization, bytes, notices}`. One tensor is in memory at a time; torch is not needed.
+quantization, bytes, notices, check, source}`. One tensor is in memory at a time. The file appears
+at its place after `convert_check` has found that llama.cpp computes the model with it.
 """
 
 from __future__ import annotations
@@ -13,15 +14,16 @@ import os
 import tempfile
 from collections.abc import Callable, Generator
 from contextlib import contextmanager
-from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from phoundry.errors import InvalidInput
+from phoundry.errors import MissingDependency
 from phoundry.files import remove_orphans, sha256_file, sync_file, sync_folder
-from phoundry.models.architectures import Architecture, architecture, permute
-from phoundry.models.checkpoints import read_config, unchanged
-from phoundry.models.gguf_metadata import add_shape, rope_tensors
+from phoundry.models.architectures import architecture
+from phoundry.models.checkpoints import read_config
+from phoundry.models.gguf_metadata import add_shape
+from phoundry.models.gguf_record import keep, reusable, source_of
+from phoundry.models.gguf_tensors import Tensor, plan
 from phoundry.models.gguf_vocab import add_tokenizer, check_tokenizer
 from phoundry.models.quantize import FILE_TYPES, kind_for, quantization_named, quantize
 from phoundry.models.tensors import Weights
@@ -29,27 +31,24 @@ from phoundry.spool import Spool
 from phoundry.worker import main
 
 if TYPE_CHECKING:
-    import numpy as np
-    import numpy.typing as npt
     from gguf import GGUFWriter
-
-    Floats = npt.NDArray[np.float32]
-
-
-@dataclass(frozen=True, slots=True)
-class _Tensor:
-    name: str  # llama.cpp's
-    shape: tuple[int, ...]
-    make: Callable[[], Floats]
 
 
 _PHI3_TOKENS = ("<unk>", "<s>", "<|endoftext|>")
 
 
 def convert(
-    checkpoint_dir: Path, gguf_path: Path, quantization: str = "Q8_0", name: str | None = None
+    checkpoint_dir: Path,
+    gguf_path: Path,
+    quantization: str = "Q8_0",
+    name: str | None = None,
+    *,
+    check: Callable[[Path], dict[str, Any]] | None = None,
 ) -> dict[str, Any]:
     """Write the checkpoint as `gguf_path`; matrices as `quantization`, vectors as float32.
+
+    `check` is given the finished file before it takes its place. It raises, or adds to the result;
+    its `notices` join ours.
 
     Returns `{gguf_path, sha256, quantization, bytes, notices}`.
 
@@ -62,7 +61,7 @@ def convert(
     quantization = quantization_named(quantization)
     config = read_config(checkpoint_dir)
     kind = architecture(config["model_type"])
-    tensors = _plan(Weights(checkpoint_dir), kind, config)
+    tensors = plan(Weights(checkpoint_dir), kind, config)
     with _atomic_file(gguf_path) as temporary:
         writer = GGUFWriter(temporary, kind.gguf)
         try:
@@ -74,12 +73,15 @@ def convert(
             _write(writer, tensors, quantization)
         finally:
             writer.close()
+        checked = check(temporary) if check else {}
+        digest = sha256_file(temporary)
     return {
         "gguf_path": str(gguf_path),
-        "sha256": sha256_file(gguf_path),
+        "sha256": digest,
         "quantization": quantization,
         "bytes": gguf_path.stat().st_size,
-        "notices": notices,
+        **checked,
+        "notices": [*notices, *checked.get("notices", [])],
     }
 
 
@@ -89,7 +91,7 @@ def check_convertible(checkpoint_dir: Path) -> None:
     Nothing is read but headers, and nothing is written.
     """
     config = read_config(checkpoint_dir)
-    _plan(Weights(checkpoint_dir), architecture(config["model_type"]), config)
+    plan(Weights(checkpoint_dir), architecture(config["model_type"]), config)
     check_tokenizer(checkpoint_dir, config)
 
 
@@ -108,61 +110,7 @@ def _safe_name(name: str, checkpoint_dir: Path) -> str:
     return name if known else "model"
 
 
-def _plan(weights: Weights, kind: Architecture, config: dict[str, Any]) -> list[_Tensor]:
-    """Every tensor under llama.cpp's name, the rotary factors first."""
-    tensors = [
-        _Tensor(name, factors.shape, lambda factors=factors: factors)
-        for name, factors in rope_tensors(config).items()
-    ]
-    tied = bool(config.get("tie_word_embeddings"))
-    found: set[str] = set()
-    for name in weights.names:
-        # A copy of the embedding that some checkpoints carry; inv_freq follows from the config.
-        if (tied and name == "lm_head.weight") or name.endswith("rotary_emb.inv_freq"):
-            continue
-        target = kind.gguf_name(name)
-        if target is None:
-            raise InvalidInput(
-                f"The checkpoint holds the tensor '{name}', which llama.cpp's {kind.gguf} has not.",
-                remedy="Merge adapters first; quantised checkpoints cannot be converted.",
-            )
-        found.add(name)
-        make = _maker(weights, name, kind.rotated_heads(name, config), kind.offset(name))
-        tensors.append(_Tensor(target, weights.info(name).shape, make))
-    _check_complete(found, kind, config, tied=tied)
-    return tensors
-
-
-def _maker(weights: Weights, name: str, heads: int | None, offset: float) -> Callable[[], Floats]:
-    def make() -> Floats:
-        values = weights.floats(name)
-        if offset:
-            values = values + values.dtype.type(offset)
-        return permute(values, heads) if heads else values
-
-    return make
-
-
-def _check_complete(
-    found: set[str], kind: Architecture, config: dict[str, Any], *, tied: bool
-) -> None:
-    """Every layer has the tensors that layer 0 has, and the outer ones are there."""
-    needed = {"model.embed_tokens.weight", "model.norm.weight"}
-    if not tied:
-        needed.add("lm_head.weight")
-    first = [part for part in kind.layer if f"model.layers.0.{part}" in found]
-    required = [part for part in kind.layer if not part.endswith(".bias")]
-    for number in range(int(config["num_hidden_layers"])):
-        needed |= {f"model.layers.{number}.{part}" for part in {*first, *required}}
-    if missing := sorted(needed - found):
-        more = f" and {len(missing) - 3} more" if len(missing) > 3 else ""
-        raise InvalidInput(
-            f"The checkpoint lacks the tensors {', '.join(missing[:3])}{more}.",
-            remedy="The download or the merge did not finish: make the checkpoint again.",
-        )
-
-
-def _write(writer: GGUFWriter, tensors: list[_Tensor], quantization: str) -> None:
+def _write(writer: GGUFWriter, tensors: list[Tensor], quantization: str) -> None:
     """Header first, then each tensor: made, quantised, written, forgotten."""
     import numpy as np
     from gguf.quants import quant_shape_to_byte_shape
@@ -204,14 +152,40 @@ def _atomic_file(path: Path) -> Generator[Path]:
 
 def task(spec: dict[str, Any], run_dir: Path, spool: Spool) -> dict[str, Any]:
     """The worker's task (see `phoundry.worker`)."""
-    quantization = str(spec.get("quantization") or "Q8_0")
-    spool.append("progress", message="Checking the weights.")
-    unchanged(Path(spec["checkpoint_dir"]), spec.get("sha256"))
-    spool.append("progress", message=f"Converting to GGUF {quantization}.")
-    result = convert(Path(spec["checkpoint_dir"]), Path(spec["gguf_path"]), quantization)
+    # Before torch and llama.cpp load OpenMP: threads that spin while they wait cost minutes on a
+    # busy machine.
+    os.environ.setdefault("OMP_WAIT_POLICY", "passive")
+    folder, path = Path(spec["checkpoint_dir"]), Path(spec["gguf_path"])
+    quantization = quantization_named(str(spec.get("quantization") or "Q8_0"))
+
+    def say(message: str) -> None:
+        spool.append("progress", message=message)
+
+    say("Checking the weights.")
+    source = source_of(folder, spec.get("sha256"))
+    if known := reusable(path, source, quantization):
+        return known
+    say(f"Converting to GGUF {quantization}.")
+    result = convert(folder, path, quantization, check=_checker(folder, quantization, say))
     for notice in result["notices"]:
         spool.append("notice", message=notice)
-    return result
+    return keep(path, {**result, "source": source})
+
+
+def _checker(
+    folder: Path, quantization: str, say: Callable[[str], None]
+) -> Callable[[Path], dict[str, Any]]:
+    def check(gguf: Path) -> dict[str, Any]:
+        # Imports torch and llama.cpp, which writing the file does not need.
+        from phoundry.models.convert_check import check_conversion
+
+        try:
+            found = check_conversion(folder, gguf, quantization, say)
+        except MissingDependency as error:
+            return {"notices": [f"The file was not compared with the model: {error}"]}
+        return {"check": found.to_dict(), "notices": found.notices(quantization)}
+
+    return check
 
 
 if __name__ == "__main__":
