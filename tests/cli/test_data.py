@@ -169,3 +169,20 @@ def test_marks_of_what_is_learnt() -> None:
     assert marked(tokens, colour=False) == "a‹b\nc␛[2J›d"
     coloured_text = marked(tokens, colour=True)
     assert coloured_text == "a\x1b[1;32mb\x1b[0m\n\x1b[1;32mc␛[2J\x1b[0md"
+
+
+def test_what_becomes_of_rows_that_are_too_long_is_said_for_every_policy() -> None:
+    from phoundry.cli.data_tokens import summary
+    from phoundry.specs.data import Loss, TokenReport
+
+    losses = {
+        "drop_turns": Loss(shortened=3, dropped=2, cut=1_234),
+        "truncate": Loss(shortened=5, cut=800),
+        "error": Loss(refused=5),
+    }
+    found = TokenReport(asset="faq:1", model="m", split="train", limit=512, too_long=5)
+    said = "\n".join(summary(found.model_copy(update={"losses": losses})))
+    assert "3 lose whole trailing turns, 2 are left out: 1,234 tokens unseen (the default)" in said
+    assert "5 lose their end, 0 are left out: 800 tokens unseen" in said
+    assert "error       the training is refused" in said
+    assert "All fit: 512" in "\n".join(summary(found.model_copy(update={"too_long": 0})))

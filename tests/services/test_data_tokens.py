@@ -9,11 +9,13 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from phoundry.data import ChatTokenizer
-from phoundry.errors import NotFound
+from phoundry.data.tokens import prepare
+from phoundry.errors import InvalidInput, NotFound
 from phoundry.services import data_tokens
 from phoundry.services.context import Context
 from phoundry.services.data_tokens import buckets, token_texts
-from phoundry.specs.data import TokenReport
+from phoundry.specs.data import Loss, TokenReport
+from phoundry.specs.finetune import Truncation
 from phoundry.store.tables import ModelRow
 from tests.services.fake_workers import FakeWorkers
 from tests.support.assets import make_asset
@@ -77,6 +79,32 @@ def test_rows_that_are_too_long_are_counted_with_their_true_length(
     assert (found.rows, found.too_long, found.shortened, found.dropped) == (3, 2, 1, 1)
     assert found.longest > 300
     assert report(context, model, max_tokens=10**6).limit == CONTEXT_LENGTH
+
+
+@pytest.mark.parametrize("limit", [12, 40, 100, 300])
+def test_what_each_policy_costs_is_what_training_counts(
+    context: Context, model: str, tmp_path: Path, limit: int
+) -> None:
+    turns = [("user", "a"), ("assistant", "b"), ("user", "c " * 200), ("assistant", "d " * 99)]
+    long = [{"role": role, "content": text} for role, text in turns]
+    rows = [{"messages": each} for each in (long[:2], long, long[2:], long[:3])]
+    content = "".join(json.dumps(row) + "\n" for row in rows).encode()
+    make_asset(context, content, test_size=0)
+    (tmp_path / "rows.jsonl").write_bytes(content)
+    found = report(context, model, max_tokens=limit)
+
+    def made(truncation: Truncation) -> Loss:
+        cache, folder = tmp_path / "cache", tmp_path / "tiny"
+        path = tmp_path / "rows.jsonl"
+        each = prepare(path, folder, cache, max_tokens=limit, truncation=truncation)
+        return Loss(shortened=each.truncated, dropped=each.dropped, cut=each.cut)
+
+    assert found.losses["drop_turns"] == made("drop_turns")
+    assert found.losses["truncate"] == made("truncate")
+    with pytest.raises(InvalidInput) as refused:
+        made("error")
+    assert found.losses["error"] == Loss(refused=refused.value.total)
+    assert report(context, model).losses == {}
 
 
 def test_a_model_that_is_not_here_is_fetched_only_if_asked(

@@ -16,7 +16,7 @@ from phoundry.settings import Settings
 if TYPE_CHECKING:
     from phoundry.client import Client
     from phoundry.client.data import Split
-    from phoundry.specs.data import Bucket, DataAsset, Token, TokenReport
+    from phoundry.specs.data import Bucket, DataAsset, Loss, Token, TokenReport
 
 BAR = 40  # characters of the longest bar
 OPEN, CLOSE = "‹", "›"
@@ -93,12 +93,24 @@ def summary(found: TokenReport) -> list[str]:
     ]
     if found.too_long:
         lines.append(
-            f"{found.too_long:,} rows have more than {found.limit:,} ({found.limit_of}): "
-            f"{found.shortened:,} lose trailing turns, {found.dropped:,} are left out."
+            f"{found.too_long:,} rows have more than {found.limit:,} ({found.limit_of}). What "
+            "becomes of them, truncation says:"
         )
+        lines += [_loss(policy, loss) for policy, loss in found.losses.items()]
     else:
         lines.append(f"All fit: {found.limit:,} are allowed ({found.limit_of}).")
     return [*lines, "", *histogram(found.buckets)]
+
+
+def _loss(policy: str, loss: Loss) -> str:
+    if loss.refused:
+        return f"  {policy:<10}  the training is refused, with the rows' numbers"
+    way = "lose whole trailing turns" if policy == "drop_turns" else "lose their end"
+    default = " (the default)" if policy == "drop_turns" else ""
+    return (
+        f"  {policy:<10}  {loss.shortened:,} {way}, {loss.dropped:,} are left out: {loss.cut:,} "
+        f"tokens unseen{default}"
+    )
 
 
 def histogram(buckets: Iterable[Bucket]) -> list[str]:

@@ -3,16 +3,19 @@
 from __future__ import annotations
 
 from bisect import bisect_right
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from itertools import islice
 from pathlib import Path
-from typing import Any, Protocol
+from typing import TYPE_CHECKING, Any, Protocol
 
 from phoundry.files import read_json
 from phoundry.services import bases, data
 from phoundry.services.context import Context
 from phoundry.specs.base import Preparation
-from phoundry.specs.data import Bucket, DataAsset, Token, TokenReport
+from phoundry.specs.data import Bucket, DataAsset, Loss, Token, TokenReport
+
+if TYPE_CHECKING:
+    from phoundry.data.tokens import TokenSet
 
 WHOLE = 2**31 - 1  # no row is longer, so none is cut
 BUCKETS = 10
@@ -88,16 +91,17 @@ def _measure(context: Context, paths: list[Path], folder: Path, found: TokenRepo
     from phoundry.data.tokens import prepare
 
     lengths, learnt = [np.zeros(0, np.int32)], 0
+    losses = {"drop_turns": Loss(), "truncate": Loss(), "error": Loss()}
     for path in paths:
         fitted = prepare(path, folder, context.home.cache, max_tokens=found.limit)
         whole = fitted
-        if fitted.truncated or fitted.dropped:
+        if fitted.cut:
             whole = prepare(path, folder, context.home.cache, max_tokens=WHOLE)
+            _add_losses(losses, whole, fitted, found.limit)
         lengths.append(np.asarray(whole.lengths))
         learnt += int(whole.supervised.sum())
-        found.shortened += fitted.truncated
-        found.dropped += fitted.dropped
         found.notices += [notice for notice in whole.notices if notice not in found.notices]
+    found.shortened, found.dropped = losses["drop_turns"].shortened, losses["drop_turns"].dropped
     every = np.concatenate(lengths)
     if not len(every):
         return
@@ -105,7 +109,27 @@ def _measure(context: Context, paths: list[Path], folder: Path, found: TokenRepo
     found.p50, found.p95 = (int(np.percentile(every, share)) for share in (50, 95))
     found.longest = int(every.max())
     found.too_long = int((every > found.limit).sum())
+    found.losses = losses if found.too_long else {}
     found.buckets = buckets(every.tolist())
+
+
+def _add_losses(losses: Mapping[str, Loss], whole: TokenSet, fitted: TokenSet, limit: int) -> None:
+    """Count one file's rows over the limit by policy, as training would.
+
+    What `truncate` leaves, the whole rows tell: nothing is rendered again for it.
+    """
+    dropping, truncating, refusing = losses["drop_turns"], losses["truncate"], losses["error"]
+    dropping.shortened += fitted.truncated
+    dropping.dropped += fitted.dropped
+    dropping.cut += fitted.cut
+    for place, length in enumerate(whole.lengths.tolist()):
+        if length <= limit:
+            continue
+        refusing.refused += 1
+        left = any(whole[place].loss_mask[:limit])
+        truncating.shortened += left
+        truncating.dropped += not left
+        truncating.cut += length - limit if left else length
 
 
 def buckets(lengths: Sequence[int]) -> list[Bucket]:

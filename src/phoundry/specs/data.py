@@ -136,6 +136,15 @@ class Bucket(View):
     rows: int
 
 
+class Loss(View):
+    """What becomes of the rows over the limit under one of the policies of `truncation`."""
+
+    shortened: int = Field(default=0, description="Rows that lose whole turns, or their end")
+    dropped: int = Field(default=0, description="Rows left out: nothing to learn is left")
+    refused: int = Field(default=0, description="Rows for which the training is refused")
+    cut: int = Field(default=0, description="Tokens that the model does not see")
+
+
 class TokenReport(View):
     """An asset's rows as one model sees them.
 
@@ -160,6 +169,9 @@ class TokenReport(View):
     too_long: int = Field(default=0, description="Rows over the limit")
     shortened: int = Field(default=0, description="Of these, those that lose trailing turns")
     dropped: int = Field(default=0, description="Of these, those left out: no exchange fits")
+    losses: dict[str, Loss] = Field(
+        default_factory=dict[str, Loss], description="By policy of `truncation`, if any is too long"
+    )
     buckets: list[Bucket] = Field(default_factory=list[Bucket])
     examples: list[list[Token]] = Field(default_factory=list[list[Token]])
     notices: list[str] = Field(default_factory=list[str])
