@@ -126,3 +126,24 @@ def test_list_show_logs_cancel(shell: Shell, api: FakeApi) -> None:
     missing = shell("job", "show", "job-2")
     assert missing.code == 1
     assert "Did you mean job-1?" in missing.err
+
+
+def test_pause_and_checkpoints(shell: Shell, api: FakeApi) -> None:
+    shell(*TRAIN, "--detach")
+    paused = shell("job", "pause", "job-1")
+    assert (paused.code, "PauseRequested" in paused.out) == (0, True)
+    assert "Next: phoundry job resume job-1" in paused.err
+    none = shell("job", "checkpoints", "job-1")
+    assert (none.code, none.out) == (0, "")
+    assert "no checkpoint yet" in none.err
+    time = "2026-11-22T12:00:00+00:00"
+    api.curves["checkpoints"] = [
+        {"step": 20, "best": True, "bytes": 303_000_000, "time": time},
+        {"step": 40, "bytes": 303_000_000, "time": time},
+    ]
+    rows = shell("job", "checkpoints", "job-1").out.splitlines()
+    assert rows[0].split() == ["STEP", "BEST", "SIZE", "WRITTEN"]
+    assert [row.split()[:4] for row in rows[1:]] == [
+        ["20", "yes", "303", "MB"],
+        ["40", "no", "303", "MB"],
+    ]

@@ -27,13 +27,16 @@ CREATED = "2026-11-22T12:00:00+00:00"
 class FakeApi:
     """What the fake knows, and how its resources go on.
 
-    `job_states` and `journey_states` are what the next looks at a job or journey show, the last
-    one for good; `answers` are the pieces that a chat streams.
+    `job_states`, `plannings` and `journey_states` are what the next looks at a job, a plan or a
+    journey show, the last one for good; `curves` are a job's `metrics`, `samples` and
+    `checkpoints`; `answers` are the pieces that a chat streams.
     """
 
     url: str = ""
     resources: dict[str, dict[str, Any]] = field(default_factory=dict)
     job_states: list[dict[str, Any]] = field(default_factory=list)
+    plannings: list[dict[str, Any]] = field(default_factory=list)
+    curves: dict[str, list[dict[str, Any]]] = field(default_factory=dict)
     journey_states: list[dict[str, Any]] = field(default_factory=list)
     deployment_states: list[dict[str, Any]] = field(default_factory=list)
     model_states: list[dict[str, Any]] = field(default_factory=list)
@@ -56,10 +59,10 @@ class FakeApi:
             return self.base(query["name"])
         if parts[0] == "endpoints" and len(parts) > 1:
             return self.endpoint(method, parts[1:], query, body)
-        if parts[0] == "jobs" and parts[2:] == ["logs"]:
-            return self.chunk(query)
-        if parts[0] == "jobs" and parts[2:] == ["cancel"]:
-            return self.update("jobs", parts[1], {"status": "CancelRequested"})
+        if parts[0] == "jobs" and len(parts) == 3:
+            return self.job(parts[1], parts[2], query)
+        if parts[0] == "job-plans":
+            return {"name": "p1"} | (self.next(self.plannings) if method == "GET" else {})
         if parts == ["apply", "plan"]:
             return self.plan(body)
         if parts == ["data", "files"]:
@@ -72,6 +75,14 @@ class FakeApi:
         if len(parts) == 1:
             return list(self.resources.get(parts[0], {}).values())
         return self.look(parts[0], parts[1])
+
+    def job(self, name: str, what: str, query: dict[str, str]) -> Any:
+        if what == "logs":
+            return self.chunk(query)
+        if what in ("cancel", "pause"):
+            return self.update("jobs", name, {"status": f"{what.title()}Requested"})
+        step = query.get("step")
+        return [e for e in self.curves.get(what, []) if step in (None, str(e["step"]))]
 
     def base(self, name: str) -> dict[str, Any]:
         for each in self.catalog:

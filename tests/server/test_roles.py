@@ -18,6 +18,7 @@ from tests.server.test_app import routes
 BODIES: dict[tuple[str, str], dict[str, Any]] = {
     ("POST", "/api/data"): {"name": "faq", "files": [{"filename": "f", "sha256": "0" * 64}]},
     ("POST", "/api/jobs"): {"model": "m", "training_data": "d"},
+    ("POST", "/api/job-plans"): {"model": "m", "training_data": "d"},
     ("POST", "/api/models"): {"name": "m", "job": "j"},
     ("POST", "/api/endpoints"): {"name": "faq"},
     ("PATCH", "/api/endpoints/{name}"): {"traffic": {"blue": 100}},

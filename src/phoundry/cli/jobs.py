@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+import shlex
 from pathlib import Path
-from typing import Annotated, Any
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
@@ -12,17 +13,22 @@ from phoundry.cli.commands import noun, verb
 from phoundry.cli.output import Format, Output, Printer
 from phoundry.cli.screen import echo
 
+if TYPE_CHECKING:
+    from phoundry.specs.job import FineTuningJobSpec
+
 app = noun("Fine-tuning jobs.")
 Name = Annotated[str, typer.Argument(help="Name of the job.")]
+File = Annotated[Path, typer.Option("--file", "-f", help="Azure ML's finetuning YAML.")]
+Settings = Annotated[
+    list[str] | None,
+    typer.Option("--set", help="Override a key: name=v, hyperparameters.lora_r=16."),
+]
 
 
 @verb(app, "create", example="phoundry job create -f job.yaml --set learning_rate=1e-4 --stream")
 def create(
-    file: Annotated[Path, typer.Option("--file", "-f", help="Azure ML's finetuning YAML.")],
-    settings: Annotated[
-        list[str] | None,
-        typer.Option("--set", help="Override a key: name=v, hyperparameters.lora_r=16."),
-    ] = None,
+    file: File,
+    settings: Settings = None,
     stream: Annotated[bool, typer.Option("--stream", help="Follow until it ends.")] = False,
     output: Output = Format.table,
 ) -> None:
@@ -32,22 +38,30 @@ def create(
     """
     from phoundry.cli.progress import follow_job
     from phoundry.client import Client
-    from phoundry.client.checking import checked
-    from phoundry.specs import yaml
-    from phoundry.specs.job import FineTuningJobSpec
 
     out, client = Printer(output), Client()
-    spec = yaml.load(file, FineTuningJobSpec)
-    if settings:
-        written = spec.model_dump(mode="json", by_alias=True, exclude_unset=True)
-        overridden = override(written, assignments(settings, "--set"))
-        spec = checked(FineTuningJobSpec, overridden, f"{file} with --set")
-    job = client.jobs.create(spec)
+    job = client.jobs.create(read_job(file, settings))
     if stream:
         follow_job(client, job, out)
     else:
         out.one(job)
         out.suggest(f"phoundry job logs {job.name} -f", f"phoundry job show {job.name}")
+
+
+@verb(app, "plan", example="phoundry job plan -f job.yaml --set pack_length=512")
+def plan(file: File, settings: Settings = None, output: Output = Format.table) -> None:
+    """Show what a job would take, and whether it fits. No job is created.
+
+    Counts tokens and steps, and runs a few of them for speed and memory. Exits 1 where it does not
+    fit, and says what would. Ctrl-C stops the measuring.
+    """
+    from phoundry.cli.job_plan import print_plan
+    from phoundry.client import Client
+
+    spec = read_job(file, settings)
+    words = ["phoundry", "job", "create", "-f", str(file)]
+    words += ["--set", *settings] if settings else []
+    print_plan(Client(), Printer(output), spec, shlex.join(words))
 
 
 @verb(app, "list", example="phoundry job list")
@@ -72,14 +86,19 @@ def list_(output: Output = Format.table) -> None:
 
 @verb(app, "show", example="phoundry job show faq-1 -o json")
 def show(name: Name, output: Output = Format.table) -> None:
-    """Show a job: status, progress, metrics, parameters and where each came from."""
+    """Show a job: status, progress, metrics, parameters, loss curve and newest answers."""
+    from phoundry.cli.job_view import job_picture
     from phoundry.cli.output import sheet
     from phoundry.cli.progress import job_fields
     from phoundry.client import Client
 
-    job = Client().jobs.show(name)
-    fields = sheet(job_fields(job, whole=True))
-    Printer(output).value(job.model_dump(mode="json"), text=fields)
+    out, jobs = Printer(output), Client().jobs
+    job = jobs.show(name)
+    text = sheet(job_fields(job, whole=True))
+    if out.talks and job.started_at:
+        picture = job_picture(jobs.metrics(name), jobs.samples(name), job.progress.best_step)
+        text = f"{text}\n\n{picture}" if picture else text
+    out.value(job.model_dump(mode="json"), text=text)
 
 
 @verb(app, "logs", example="phoundry job logs faq-1 -f")
@@ -140,6 +159,20 @@ def resume(name: Name, output: Output = Format.table) -> None:
     out = Printer(output)
     out.one(Client().jobs.resume(name))
     out.suggest(f"phoundry job logs {name} -f")
+
+
+def read_job(file: Path, settings: list[str] | None) -> FineTuningJobSpec:
+    """The job that `file` describes, with what `--set` overrides. All faults at once, by line."""
+    from phoundry.client.checking import checked
+    from phoundry.specs import yaml
+    from phoundry.specs.job import FineTuningJobSpec
+
+    spec = yaml.load(file, FineTuningJobSpec)
+    if not settings:
+        return spec
+    written = spec.model_dump(mode="json", by_alias=True, exclude_unset=True)
+    overridden = override(written, assignments(settings, "--set"))
+    return checked(FineTuningJobSpec, overridden, f"{file} with --set")
 
 
 def override(document: dict[str, Any], values: dict[str, str]) -> dict[str, Any]:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shlex
 from typing import Annotated, Any
 
 import typer
@@ -53,6 +54,9 @@ def train(
     ] = None,
     name: Annotated[str | None, typer.Option("--name", "-n", help="Name of the job.")] = None,
     detach: Annotated[bool, typer.Option("--detach", "-d", help="Return at once.")] = False,
+    plan: Annotated[
+        bool, typer.Option("--plan", help="Show what it would take, and start nothing.")
+    ] = False,
     output: Output = Format.table,
 ) -> None:
     """Fine-tune MODEL on the data asset DATA.
@@ -72,7 +76,16 @@ def train(
     }
     values |= {"validation_data": validation} if validation else {}
     values |= {"name": name} if name else {}
-    job = client.jobs.create(checked(FineTuningJobSpec, values, "The job"))
+    spec = checked(FineTuningJobSpec, values, "The job")
+    if plan:
+        from phoundry.cli.job_plan import print_plan
+
+        options = {"--validation": validation, "--name": name}
+        given = [word for option, value in options.items() if value for word in (option, value)]
+        given += ["--set", *settings] if settings else []
+        print_plan(client, out, spec, shlex.join(["phoundry", "train", model, data, *given]))
+        return
+    job = client.jobs.create(spec)
     if detach:
         out.one(job)
         out.suggest(f"phoundry job logs {job.name} -f", f"phoundry job show {job.name}")

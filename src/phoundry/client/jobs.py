@@ -3,17 +3,22 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Sequence
+from contextlib import suppress
+from typing import Any
 
 from phoundry.client.paths import located
 from phoundry.client.transport import Transport, segment
 from phoundry.client.waiting import LONGEST, pause, stopped, wait_for
+from phoundry.errors import PhoundryError
 from phoundry.specs.job import (
     RESTING,
     FineTuningJobSpec,
     Job,
     JobCheckpoint,
+    JobPlan,
     LogChunk,
     MetricPoint,
+    Planning,
     SampleGeneration,
 )
 
@@ -26,9 +31,40 @@ class Jobs:
 
     def create(self, spec: FineTuningJobSpec) -> Job:
         """Queue a job. It outlives this process."""
-        spec = spec.model_copy(update={"model": located(spec.model)})
-        body = spec.model_dump(mode="json", by_alias=True, exclude_unset=True)
-        return self._transport.one(Job, "POST", "/api/jobs", json=body, starts=True)
+        return self._transport.one(Job, "POST", "/api/jobs", json=_body(spec), starts=True)
+
+    def plan(
+        self, spec: FineTuningJobSpec, on_wait: Callable[[Planning], None] | None = None
+    ) -> JobPlan:
+        """What the job of `spec` would take: tokens, steps, memory, time, disk. None is created.
+
+        The base model is fetched first where it is not here, then the data are rendered and a few
+        steps are run. Whoever stops waiting stops that too.
+
+        Args:
+            on_wait: while it is worked out, sees how far it is.
+
+        Raises:
+            NotFound, InvalidInput: as for `create`. That it does not fit is no error here: see
+                `fits` and `would_fit`.
+        """
+        begun = self._transport.one(
+            Planning, "POST", "/api/job-plans", json=_body(spec), starts=True
+        )
+        path = f"/api/job-plans/{segment(begun.name)}"
+        try:
+            found = wait_for(
+                lambda: self._transport.one(Planning, "GET", path),
+                lambda planning: planning.plan is not None,
+                on_change=on_wait,
+                alive=self._transport.running,
+                what="The plan",
+            )
+        finally:
+            with suppress(PhoundryError):  # kept by the control plane until it forgets it
+                self._transport.request("DELETE", path)
+        assert found.plan is not None  # noqa: S101 - waited for
+        return found.plan
 
     def show(self, name: str) -> Job:
         return self._transport.one(Job, "GET", f"/api/jobs/{segment(name)}")
@@ -90,6 +126,11 @@ class Jobs:
 
     def list(self) -> Sequence[Job]:
         return self._transport.many(Job, "/api/jobs")
+
+
+def _body(spec: FineTuningJobSpec) -> dict[str, Any]:
+    spec = spec.model_copy(update={"model": located(spec.model)})
+    return spec.model_dump(mode="json", by_alias=True, exclude_unset=True)
 
 
 def follow_log(

@@ -13,8 +13,10 @@ from phoundry.services.context import Context
 from phoundry.specs.data import DataAsset
 from phoundry.specs.finetune import FineTuneParameters, Source, resolve
 from phoundry.specs.job import FineTuningJobSpec
-from phoundry.training.estimate import ModelShape, check_memory, estimate_memory
 from phoundry.training.machine import machine_recommendation
+from phoundry.training.remedies import Needs
+from phoundry.training.remedies import check_fits as check_needs
+from phoundry.training.shape import ModelShape
 
 # Of these, each needs conversations that are held out.
 _HELD_OUT = ("apply_early_stopping", "load_best_model_at_end")
@@ -68,7 +70,8 @@ def check(context: Context, spec: FineTuningJobSpec) -> Checked:
 
 
 def check_fits(config: dict[str, Any], parameters: FineTuneParameters) -> None:
-    """Raise InsufficientResources where the formulas alone say that it cannot fit."""
+    """Raise InsufficientResources, with what would fit, where the formulas alone say that nothing
+    that the plan may choose does. Lengths are not known yet: the plan and the job look again."""
     try:
         shape = ModelShape.from_config(config)
     except KeyError as missing:
@@ -76,9 +79,7 @@ def check_fits(config: dict[str, Any], parameters: FineTuneParameters) -> None:
             f"The model's config.json has no {missing}.",
             remedy="Only decoder models can be trained: see `phoundry model list --catalog`.",
         ) from None
-    row_tokens = parameters.pack_length * parameters.per_device_train_batch_size
-    needed = estimate_memory(shape, parameters, row_tokens=row_tokens)
-    check_memory(needed, machine.available_memory())
+    check_needs(Needs(shape, parameters), machine.available_memory())
 
 
 def _chats(context: Context, reference: str) -> DataAsset:

@@ -193,7 +193,7 @@ def view(row: JobRow) -> Job:
     parameters, sources = dict(row.parameters), dict(row.sources)
     for choice in choices:  # measured by the worker; the row keeps what it was told
         name = choice["name"]
-        if name in parameters and sources.get(name) != "user":
+        if name in parameters and choice["measured"] and sources.get(name) != "user":
             parameters[name], sources[name] = choice["value"], "measured"
     return Job.model_validate(
         {

@@ -28,7 +28,7 @@ def ensure(
     Asked for by somebody who lacks what it makes: if it succeeded before, that has been removed
     since (caches may be emptied), and it is made again.
     """
-    row = _find(session, context, key)
+    row = present(session, context, key)
     if row is None:
         run_dir = context.home.runs / f"task-{key.replace('/', '-')}"
         row = TaskRow(
@@ -93,6 +93,7 @@ def retry(session: Session, context: Context, prefix: str) -> None:
         row.state = "new"
 
 
-def _find(session: Session, context: Context, key: str) -> TaskRow | None:
+def present(session: Session, context: Context, key: str) -> TaskRow | None:
+    """The task `key`, in whatever state, or None."""
     query = select(TaskRow).filter_by(workspace=context.workspace, key=key)
     return session.scalars(query).first()

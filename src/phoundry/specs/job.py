@@ -173,6 +173,7 @@ class JobPlan(View):
 class Planning(View):
     """A plan that is being made: `plan` is there once it is."""
 
+    name: str = Field(description="To ask for it again; a job of its own is not made")
     plan: JobPlan | None = None
     preparation: Preparation | None = Field(
         default=None, description="How far the base model, or the measuring, has come"

@@ -14,8 +14,10 @@ if TYPE_CHECKING:
         FineTuningJobSpec,
         Job,
         JobCheckpoint,
+        JobPlan,
         LogChunk,
         MetricPoint,
+        Planning,
         SampleGeneration,
     )
 
@@ -29,6 +31,26 @@ class AsyncJobs:
     async def create(self, spec: FineTuningJobSpec) -> Job:
         """Queue a job. It outlives this process."""
         return await self._runner.call(lambda client: client.jobs.create(spec))
+
+    async def plan(
+        self,
+        spec: FineTuningJobSpec,
+        on_wait: Callable[[Planning], Awaitable[None] | None] | None = None,
+    ) -> JobPlan:
+        """What the job of `spec` would take: tokens, steps, memory, time, disk. None is created.
+
+        The base model is fetched first where it is not here, then the data are rendered and a few
+        steps are run. Whoever stops waiting stops that too.
+
+        Args:
+            on_wait: while it is worked out, sees how far it is.
+
+        Raises:
+            NotFound, InvalidInput: as for `create`. That it does not fit is no error here: see
+                `fits` and `would_fit`.
+        """
+        on_wait_ = told(on_wait)
+        return await self._runner.call(lambda client: client.jobs.plan(spec, on_wait_))
 
     async def show(self, name: str) -> Job:
         return await self._runner.call(lambda client: client.jobs.show(name))

@@ -7,13 +7,14 @@ from typing import Annotated
 from fastapi import APIRouter, Query
 
 from phoundry.server.routers.common import Acting
-from phoundry.services import jobs
+from phoundry.services import job_plans, jobs
 from phoundry.specs.job import (
     FineTuningJobSpec,
     Job,
     JobCheckpoint,
     LogChunk,
     MetricPoint,
+    Planning,
     SampleGeneration,
 )
 
@@ -23,6 +24,24 @@ router = APIRouter(tags=["jobs"])
 @router.post("/jobs", status_code=201)
 def create(context: Acting, spec: FineTuningJobSpec) -> Job:
     return jobs.create(context, spec)
+
+
+@router.post("/job-plans", status_code=202)
+def start_plan(context: Acting, spec: FineTuningJobSpec) -> Planning:
+    """Begin to work out what a job would take; ask for the plan by its `name` until it is there."""
+    return job_plans.start(context, spec)
+
+
+@router.get("/job-plans/{name}")
+def look_at_plan(context: Acting, name: str) -> Planning:
+    return job_plans.look(context, name)
+
+
+@router.delete("/job-plans/{name}")
+def drop_plan(context: Acting, name: str) -> dict[str, str]:
+    """Forget a plan. One that is being made is stopped."""
+    job_plans.drop(context, name)
+    return {}
 
 
 @router.get("/jobs")

@@ -11,8 +11,9 @@ from sqlalchemy.orm import Session
 
 from phoundry.compute import workers
 from phoundry.errors import PhoundryError
-from phoundry.services import bases, data, job_records
+from phoundry.services import bases, job_records
 from phoundry.services.context import Context, now, record
+from phoundry.services.job_workers import Wording, worker_spec
 from phoundry.services.reconcile.isolation import each
 from phoundry.services.reconcile.job_events import finite, take_in
 from phoundry.store.tables import JobRow
@@ -73,20 +74,7 @@ def _prepare(session: Session, context: Context, row: JobRow) -> None:
 
 
 def _start(session: Session, context: Context, row: JobRow, checkpoint: Path) -> None:
-    train = data.show(context, row.spec["training_data"])
-    chosen = row.spec.get("validation_data")
-    if chosen:
-        validation = data.split_path(context, data.show(context, chosen), "train")
-    else:
-        validation = data.split_path(context, train, "test")
-    spec: dict[str, Any] = {
-        "checkpoint_dir": str(checkpoint),
-        "train_path": str(data.split_path(context, train, "train")),
-        "validation_path": str(validation) if validation else None,
-        "parameters": row.parameters,
-        "sources": row.sources,
-        "cache_dir": str(context.home.cache),
-    }
+    spec = worker_spec(context, row.spec, row.parameters, row.sources, checkpoint)
     pid = workers.start(Path(row.run_dir), "phoundry.training", spec)
     row.status, row.started_at, row.stopping_since = "Running", row.started_at or now(), None
     record(session, context, f"job/{row.name}", "started", f"Training in process {pid}.")
@@ -105,6 +93,8 @@ def _watch(session: Session, context: Context, row: JobRow) -> None:
         row.metrics = {**row.metrics, **finite(state.result.get("metrics", {}))}
     if status in ("succeeded", "failed"):
         error = state.result.get("error") if state.result else None
+        if error:
+            error = Wording.of(context, run_dir, row.spec).error(error)
         _end(session, context, row, _ENDED[status], error)
     elif row.status == "PauseRequested":
         _pause(session, context, row)
