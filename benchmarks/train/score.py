@@ -67,10 +67,11 @@ def summary(
     ratio_<peer>           ours ÷ the peer's
     seconds_to_eval_loss   until the loss `eval_loss_reached_by_all`, on the first round's curve
     mfu                    tokens/s × FLOPs of a token ÷ the best rate of any product measured here
-    ratio_rss_<peer>       our peak resident memory ÷ the peer's; ratio_rss_trl: beside its defaults
+    peak_rss_mb            of the process and its children, in rounds that did nothing but train
+    ratio_rss_<peer>       our peak ÷ the peer's; ratio_rss_trl: beside its defaults
     """
     speed = {name: median(of_one, "rate") for name, of_one in runs.items()}
-    memory = {name: median(of_one, "peak_rss") for name, of_one in runs.items()}
+    memory = {name: median(_plain(of_one), "peak_rss") for name, of_one in runs.items()}
     others = [name for name in runs if name != OURS]
     best = max(rates.values())
     goal = reachable(runs)
@@ -107,6 +108,11 @@ def summary(
 def median_loss(runs: Sequence[Run], judged: Mapping[str, float]) -> float:
     """The judge's loss of what a contestant's rounds ended with."""
     return statistics.median(judged[run.adapter] for run in runs)
+
+
+def _plain(runs: Sequence[Run]) -> Sequence[Run]:
+    """Those that did nothing but train, where there are any: looking takes memory too."""
+    return [run for run in runs if not run.curve] or runs
 
 
 def _memory_ratios(memory: Mapping[str, float], others: Sequence[str]) -> dict[str, float]:
