@@ -130,9 +130,9 @@ def compare(chosen: argparse.Namespace, cache: Path, folder: Path) -> None:
     )
     if machine["load_average_at_start"][0] > QUIET:
         say(
-            "This machine is busy. Threads that wait by spinning, as TRL's do and ours do not, then "
-            "lose far more than their share: the ratios below flatter us. OMP_WAIT_POLICY=passive "
-            "is the fairer setting for all."
+            "This machine is busy. Threads that wait by spinning, as TRL's do and ours do not, "
+            "then lose far more than their share: the ratios below flatter us. "
+            "OMP_WAIT_POLICY=passive is the fairer setting for all."
         )
     runs = match.play(match.names(chosen.only), chosen.repeats)
     score.check_tokens(runs)
