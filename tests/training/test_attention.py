@@ -1,78 +1,95 @@
+"""Attention per conversation against one dense mask over the whole row, and rotary turns."""
+
 from __future__ import annotations
+
+from dataclasses import replace
 
 import pytest
 import torch
 from torch import Tensor
-from torch.nn import Module
 from torch.nn.functional import scaled_dot_product_attention
 
 from phoundry.training import attention
-from phoundry.training.attention import segment_attention
+from phoundry.training.attention import Heads, attend
+from phoundry.training.rope import Turn
 
 SEGMENTS = (5, 1, 17, 9)
+TOKENS = sum(SEGMENTS)
+HEADS = Heads(queries=6, keys=2, width=8, scale=0.3)
 
 
-def _inputs(dtype: torch.dtype = torch.float32) -> tuple[Tensor, Tensor, Tensor]:
+def _qkv() -> Tensor:
     torch.manual_seed(1)
-    tokens = sum(SEGMENTS)
-    query = torch.randn(1, tokens, 6, 8, dtype=dtype).transpose(1, 2).requires_grad_()
-    key = torch.randn(1, tokens, 2, 8, dtype=dtype).transpose(1, 2).requires_grad_()
-    value = torch.randn(1, tokens, 2, 8, dtype=dtype).transpose(1, 2).requires_grad_()
-    return query, key, value
+    return torch.randn(TOKENS, (6 + 2 * 2) * 8, requires_grad=True)
 
 
-def _reference(query: Tensor, key: Tensor, value: Tensor, window: int | None) -> Tensor:
+def _turn(half: int = 4) -> Turn:
+    angles = torch.randn(TOKENS, 1, half)
+    return angles.cos(), angles.sin()
+
+
+def _turned(x: Tensor, turn: Turn) -> Tensor:
+    """The textbook's x·cos + rotate_half(x)·sin, over the first dimensions."""
+    cosine, sine = (torch.cat([each, each], -1) for each in turn)
+    width = cosine.shape[-1]
+    moved, still = x[..., :width], x[..., width:]
+    rotated = torch.cat([-moved[..., width // 2 :], moved[..., : width // 2]], -1)
+    return torch.cat([moved * cosine + rotated * sine, still], -1)
+
+
+def _reference(qkv: Tensor, turn: Turn, window: int | None) -> Tensor:
     """One dense mask over the whole row, keys repeated: slow and plain."""
     number = torch.repeat_interleave(torch.arange(len(SEGMENTS)), torch.tensor(SEGMENTS))
-    place = torch.arange(len(number))
+    place = torch.arange(TOKENS)
     back = place[:, None] - place[None, :]
     mask = (number[:, None] == number[None, :]) & (back >= 0)
     if window is not None:
         mask &= back < window
-    key, value = key.repeat_interleave(3, 1), value.repeat_interleave(3, 1)
-    return scaled_dot_product_attention(query, key, value, attn_mask=mask).transpose(1, 2)
+    parts = qkv.view(TOKENS, 10, 8)
+    query, key = _turned(parts[:, :6], turn), _turned(parts[:, 6:8], turn)
+    key, value = key.repeat_interleave(3, 1), parts[:, 8:].repeat_interleave(3, 1)
+    query, key, value = (each.transpose(0, 1) for each in (query, key, value))
+    output = scaled_dot_product_attention(query, key, value, attn_mask=mask, scale=HEADS.scale)
+    return output.transpose(0, 1).flatten(1)
 
 
 @pytest.mark.parametrize("longest_dense", [0, 10, 512])
 @pytest.mark.parametrize("window", [None, 4, 64])
+@pytest.mark.parametrize("half", [4, 2])
 def test_output_and_gradients_equal_one_dense_mask(
-    longest_dense: int, window: int | None, monkeypatch: pytest.MonkeyPatch
+    longest_dense: int, window: int | None, half: int, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(attention, "LONGEST_DENSE", longest_dense)
-    inputs = _inputs()
-    expected = _reference(*inputs, window)
+    qkv, turn = _qkv(), _turn(half)
+    expected = _reference(qkv, turn, window)
     direction = torch.randn_like(expected)
-    wanted = torch.autograd.grad(expected, inputs, direction)
-    ours, _ = segment_attention(Module(), *inputs, None, segments=SEGMENTS, sliding_window=window)
-    got = torch.autograd.grad(ours, inputs, direction)
+    (wanted,) = torch.autograd.grad(expected, qkv, direction)
+    ours = attend(qkv, turn, SEGMENTS, replace(HEADS, window=window))
+    (got,) = torch.autograd.grad(ours, qkv, direction)
     torch.testing.assert_close(ours, expected, rtol=1e-5, atol=1e-5)
-    for a, b in zip(got, wanted, strict=True):
-        torch.testing.assert_close(a, b, rtol=1e-5, atol=1e-5)
+    torch.testing.assert_close(got, wanted, rtol=1e-5, atol=1e-5)
 
 
 def test_nothing_crosses_from_one_conversation_to_another() -> None:
-    query, key, value = _inputs()
-    first = slice(0, SEGMENTS[0])
-    before, _ = segment_attention(Module(), query, key, value, None, segments=SEGMENTS)
+    qkv, turn = _qkv(), _turn()
+    before = attend(qkv, turn, SEGMENTS, HEADS)
     with torch.no_grad():
-        for tensor in (query, key, value):
-            tensor[:, :, first] += 5
-    after, _ = segment_attention(Module(), query, key, value, None, segments=SEGMENTS)
-    assert not torch.equal(before[:, first], after[:, first])
-    assert torch.equal(before[:, SEGMENTS[0] :], after[:, SEGMENTS[0] :])
+        qkv[: SEGMENTS[0]] += 5
+    after = attend(qkv, turn, SEGMENTS, HEADS)
+    assert not torch.equal(before[: SEGMENTS[0]], after[: SEGMENTS[0]])
+    assert torch.equal(before[SEGMENTS[0] :], after[SEGMENTS[0] :])
 
 
 def test_nothing_is_seen_ahead() -> None:
-    query, key, value = _inputs()
-    before, _ = segment_attention(Module(), query, key, value, None, segments=SEGMENTS)
+    qkv, turn = _qkv(), _turn()
+    before = attend(qkv, turn, SEGMENTS, HEADS)
     with torch.no_grad():
-        value[:, :, -1] += 5
-        key[:, :, -1] += 5
-    after, _ = segment_attention(Module(), query, key, value, None, segments=SEGMENTS)
-    assert torch.equal(before[:, :-1], after[:, :-1])
-    assert not torch.equal(before[:, -1], after[:, -1])
+        qkv[-1] += 5
+    after = attend(qkv, turn, SEGMENTS, HEADS)
+    assert torch.equal(before[:-1], after[:-1])
+    assert not torch.equal(before[-1], after[-1])
 
 
 def test_a_row_whose_segments_do_not_add_up_is_refused() -> None:
-    with pytest.raises(ValueError, match="all its segments"):
-        segment_attention(Module(), *_inputs(), None, segments=(5, 1))
+    with pytest.raises(ValueError, match="32 tokens are not the segments"):
+        attend(_qkv(), _turn(), (5, 1), HEADS)

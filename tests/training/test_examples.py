@@ -10,7 +10,6 @@ import pytest
 from phoundry.data import ChatTokenizer, check_messages
 from phoundry.errors import InvalidInput
 from phoundry.specs.finetune import Truncation
-from phoundry.training.batch import make_row, rows_of_step
 from phoundry.training.examples import Sample, read_samples
 from tests.support.tiny_tokenizer import make_tiny_tokenizer
 
@@ -130,19 +129,3 @@ def test_the_fingerprint_follows_tokens_masks_and_order(tmp_path: Path, checkpoi
     prints = [read_samples(file, checkpoint, longest=100).fingerprint() for file in files]
     assert len(set(prints)) == 4
     assert prints[0] == prints[4]
-
-
-def test_a_row_is_its_conversations_end_to_end() -> None:
-    row = make_row([Sample([7, 8, 9], [False, True, True]), Sample([4, 5, 6], [True, False, True])])
-    assert row.token_ids.tolist() == [[7, 8, 9, 4, 5, 6]]
-    assert row.position_ids.tolist() == [[0, 1, 2, 0, 1, 2]]
-    assert row.segments == (3, 3)
-    # Token 8 is predicted from place 0, 9 from 1, 6 from 4. Nothing predicts a first token.
-    assert row.places.tolist() == [0, 1, 4]
-    assert row.targets.tolist() == [8, 9, 6]
-
-
-def test_a_step_is_split_into_rows_of_so_many_packs() -> None:
-    samples = [Sample([n, n], [False, True]) for n in range(5)]
-    rows = rows_of_step([[0, 1], [2], [3, 4]], samples, 2)
-    assert [row.token_ids.tolist()[0] for row in rows] == [[0, 0, 1, 1, 2, 2], [3, 3, 4, 4]]

@@ -5,25 +5,25 @@ import torch
 from torch.nn.functional import cross_entropy
 
 from phoundry.training import loss
-from phoundry.training.loss import cross_entropy_sum
+from phoundry.training.loss import cross_entropy_and_hits, cross_entropy_sum
 
 
 @pytest.mark.parametrize("tokens", [1, 7, 8, 9, 40])
-@pytest.mark.parametrize("with_bias", [False, True])
+@pytest.mark.parametrize("cached", [1, 150, 1 << 20])
 def test_loss_and_gradients_equal_torch(
-    tokens: int, with_bias: bool, monkeypatch: pytest.MonkeyPatch
+    tokens: int, cached: int, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(loss, "CHUNK", 8)
+    monkeypatch.setattr(loss, "_CACHED", cached)
     torch.manual_seed(0)
     hidden = torch.randn(tokens, 16, requires_grad=True)
     weight = torch.randn(50, 16, requires_grad=True)
-    bias = torch.randn(50) if with_bias else None
     targets = torch.randint(50, (tokens,))
-    logits = torch.nn.functional.linear(hidden, weight, bias)
+    logits = torch.nn.functional.linear(hidden, weight)
     expected = cross_entropy(logits, targets, reduction="sum")
     wanted = torch.autograd.grad(expected * 0.3, (hidden, weight))
 
-    ours = cross_entropy_sum(hidden, weight, targets, bias=bias)
+    ours = cross_entropy_sum(hidden, weight, targets)
     got = torch.autograd.grad(ours * 0.3, (hidden, weight))
     torch.testing.assert_close(ours, expected, rtol=1e-5, atol=1e-5)
     for a, b in zip(got, wanted, strict=True):
@@ -56,3 +56,14 @@ def test_extreme_logits_stay_finite() -> None:
     assert float(total.detach()) == pytest.approx(600.0)
     assert hidden.grad is not None
     assert torch.isfinite(hidden.grad).all()
+
+
+@pytest.mark.parametrize("tokens", [1, 8, 21])
+def test_hits_are_the_likeliest_tokens(tokens: int, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(loss, "CHUNK", 8)
+    torch.manual_seed(0)
+    hidden, weight = torch.randn(tokens, 16), torch.randn(5, 16)
+    targets = torch.randint(5, (tokens,))
+    total, hits = cross_entropy_and_hits(hidden, weight, targets)
+    assert hits == int(((hidden @ weight.T).argmax(-1) == targets).sum())
+    assert total == pytest.approx(float(cross_entropy_sum(hidden, weight, targets)), rel=1e-5)

@@ -1,4 +1,4 @@
-"""The model's loss and gradients against plain transformers with labels, one at a time."""
+"""The decoder's loss, gradients and answers against transformers and PEFT, one at a time."""
 
 from __future__ import annotations
 
@@ -14,13 +14,16 @@ from transformers import AutoModelForCausalLM
 
 from phoundry.errors import InvalidInput, NotFound
 from phoundry.specs.finetune import FineTuneParameters
+from phoundry.training.architecture import Architecture, read_config
 from phoundry.training.batch import make_row
 from phoundry.training.examples import Sample
-from phoundry.training.model import TunedModel, read_config
+from phoundry.training.model import TunedModel
+from tests.support.checkpoints import LONG, build
 from tests.training.conftest import CheckpointMaker
 
-KINDS = ["llama", "phi3", "mistral", "gemma3_text"]
-CASES = [*((kind, False) for kind in KINDS[:3]), ("llama", True), ("gemma3_text", True)]
+KINDS = ["llama", "phi3", "mistral", "qwen2", "qwen3", "gemma3_text"]
+CASES = [*((kind, False) for kind in KINDS[:5]), ("llama", True), ("gemma3_text", True)]
+LORA = {"apply_lora": True, "lora_r": 4, "lora_alpha": 8}
 
 
 def _reference_loss(model: Any, samples: list[Sample]) -> Tensor:
@@ -36,10 +39,11 @@ def _reference_loss(model: Any, samples: list[Sample]) -> Tensor:
     return total
 
 
-def _gradients(model: Any, loss: Tensor) -> dict[str, Tensor]:
-    model.zero_grad()
+def _gradients(weights: dict[str, Any], loss: Tensor) -> dict[str, Tensor]:
+    for weight in weights.values():
+        weight.grad = None
     torch.autograd.backward(loss)
-    return {n: p.grad for n, p in model.named_parameters() if p.grad is not None}
+    return {name: w.grad.clone() for name, w in weights.items() if w.grad is not None}
 
 
 def _assert_same(ours: dict[str, Tensor], theirs: dict[str, Tensor]) -> None:
@@ -55,25 +59,50 @@ def _assert_same(ours: dict[str, Tensor], theirs: dict[str, Tensor]) -> None:
         )
 
 
+def _plain(folder: Path, dtype: torch.dtype = torch.float32) -> Any:
+    """transformers' own model, attending as transformers does by default."""
+    return AutoModelForCausalLM.from_pretrained(folder, dtype=dtype).train()
+
+
+def _tuned(folder: Path, **changes: Any) -> TunedModel:
+    return TunedModel(folder, FineTuneParameters.model_validate(changes))
+
+
+def _randomise_adapters(tuned: TunedModel) -> None:
+    """B starts at 0, which would hide every fault in A's gradient."""
+    torch.manual_seed(11)
+    for name, weight in tuned.trainable().items():
+        if "lora_B" in name:
+            torch.nn.init.normal_(weight, std=0.1)
+
+
+def _with_peft(folder: Path, tuned: TunedModel) -> tuple[Any, dict[str, Any]]:
+    """PEFT on transformers' model with the very adapter of `tuned`, and its weights by our name."""
+    config = LoraConfig(r=4, lora_alpha=8, target_modules="all-linear", task_type="CAUSAL_LM")
+    adapted = get_peft_model(_plain(folder), config).train()
+    own = {
+        name.removeprefix("base_model.model.").replace(".default", ""): weight
+        for name, weight in adapted.named_parameters()
+        if "lora_" in name
+    }
+    assert own.keys() == tuned.trainable().keys()
+    with torch.no_grad():
+        for name, weight in tuned.trainable().items():
+            own[name].copy_(weight)
+    return adapted, own
+
+
 @pytest.mark.parametrize(("kind", "tied"), CASES)
 def test_full_loss_and_gradients_equal_transformers(
     kind: str, tied: bool, checkpoint_maker: CheckpointMaker, samples: list[Sample]
 ) -> None:
     folder = checkpoint_maker(kind, tied=tied)
-    reference = AutoModelForCausalLM.from_pretrained(folder, dtype=torch.float32).train()
+    reference, tuned = _plain(folder), _tuned(folder)
     expected = _reference_loss(reference, samples)
-    tuned = TunedModel(folder, FineTuneParameters())
     ours = tuned.loss_sum(make_row(samples))
     torch.testing.assert_close(ours, expected, rtol=1e-5, atol=1e-5)
-    _assert_same(_gradients(tuned.causal, ours), _gradients(reference, expected))
-
-
-def _randomise_adapters(model: Any) -> None:
-    """B starts at 0, which would hide every fault in A's gradient."""
-    torch.manual_seed(11)
-    for name, weight in sorted(model.named_parameters()):
-        if "lora_B" in name:
-            torch.nn.init.normal_(weight, std=0.1)
+    theirs = _gradients(dict(reference.named_parameters()), expected)
+    _assert_same(_gradients(tuned.trainable(), ours), theirs)
 
 
 @pytest.mark.parametrize("kind", KINDS)
@@ -81,33 +110,136 @@ def test_lora_loss_and_gradients_equal_plain_peft(
     kind: str, checkpoint_maker: CheckpointMaker, samples: list[Sample]
 ) -> None:
     folder = checkpoint_maker(kind)
-    torch.manual_seed(5)
-    base: Any = AutoModelForCausalLM.from_pretrained(folder, dtype=torch.float32)
-    config = LoraConfig(r=4, lora_alpha=8, target_modules="all-linear", task_type="CAUSAL_LM")
-    reference = get_peft_model(base, config).train()
-    parameters = FineTuneParameters(apply_lora=True, lora_r=4, lora_alpha=8)
-    tuned = TunedModel(folder, parameters)
-    for model in (base, tuned.causal):
-        _randomise_adapters(model)
-    own = tuned.causal.state_dict()
-    base.load_state_dict({name: own[name] for name in base.state_dict()})
+    tuned = _tuned(folder, **LORA)
+    _randomise_adapters(tuned)
+    reference, weights = _with_peft(folder, tuned)
     expected = _reference_loss(reference, samples)
     ours = tuned.loss_sum(make_row(samples))
     torch.testing.assert_close(ours, expected, rtol=1e-5, atol=1e-5)
-    _assert_same(_gradients(tuned.causal, ours), _gradients(base, expected))
+    _assert_same(_gradients(tuned.trainable(), ours), _gradients(weights, expected))
 
 
 @pytest.mark.parametrize("kind", KINDS)
 def test_packed_equals_one_at_a_time(
     kind: str, checkpoint_maker: CheckpointMaker, samples: list[Sample]
 ) -> None:
-    tuned = TunedModel(checkpoint_maker(kind), FineTuneParameters(apply_lora=True, lora_r=4))
-    _randomise_adapters(tuned.causal)
+    tuned = _tuned(checkpoint_maker(kind), **LORA)
+    _randomise_adapters(tuned)
     packed = tuned.loss_sum(make_row(samples))
     single = torch.stack([tuned.loss_sum(make_row([sample])) for sample in samples]).sum()
     torch.testing.assert_close(packed, single, rtol=1e-5, atol=1e-5)
-    ours, theirs = _gradients(tuned.causal, packed), _gradients(tuned.causal, single)
-    _assert_same({n: g.clone() for n, g in ours.items()}, theirs)
+    ours, theirs = _gradients(tuned.trainable(), packed), _gradients(tuned.trainable(), single)
+    _assert_same(ours, theirs)
+
+
+ROPES: list[dict[str, Any]] = [
+    {"rope_type": "linear", "factor": 4.0},
+    {"rope_type": "dynamic", "factor": 2.0},
+    {"rope_type": "yarn", "factor": 4.0, "original_max_position_embeddings": 8},
+    {
+        "rope_type": "llama3",
+        "factor": 8.0,
+        "low_freq_factor": 1.0,
+        "high_freq_factor": 4.0,
+        "original_max_position_embeddings": 16,
+    },
+]
+
+
+@pytest.mark.parametrize("rope", ROPES, ids=lambda rope: rope["rope_type"])
+def test_every_way_to_a_longer_context_is_transformers(
+    rope: dict[str, Any], samples: list[Sample], tmp_path: Path
+) -> None:
+    """The longest conversation is longer than what the model was made for."""
+    changes: dict[str, Any] = {
+        "rope_parameters": {"rope_theta": 100.0, **rope},
+        "max_position_embeddings": 16,
+    }
+    folder = build("llama", tmp_path, 0, **changes)
+    expected = _reference_loss(_plain(folder), samples)
+    ours = _tuned(folder).loss_sum(make_row(samples))
+    torch.testing.assert_close(ours, expected, rtol=1e-5, atol=1e-5)
+
+
+@pytest.mark.parametrize("partial", [1.0, 0.5])
+def test_phi3_turns_long_and_short_conversations_of_a_row_as_if_alone(
+    partial: float, samples: list[Sample], tmp_path: Path
+) -> None:
+    half = int(8 * partial)
+    rope = {
+        **LONG["rope_parameters"],
+        "partial_rotary_factor": partial,
+        "short_factor": LONG["rope_parameters"]["short_factor"][:half],
+        "long_factor": LONG["rope_parameters"]["long_factor"][:half],
+        "original_max_position_embeddings": 16,
+    }
+    changes: dict[str, Any] = {
+        **LONG,
+        "rope_parameters": rope,
+        "original_max_position_embeddings": 16,
+    }
+    folder = build("phi3", tmp_path, 0, **changes)
+    tuned = _tuned(folder)
+    # A model of its own for each: transformers keeps what the one before has left.
+    for sample in samples:
+        expected = _reference_loss(_plain(folder), [sample])
+        alone = tuned.loss_sum(make_row([sample]))
+        torch.testing.assert_close(alone, expected, rtol=1e-5, atol=1e-5)
+    each = sum(float(_reference_loss(_plain(folder), [sample]).detach()) for sample in samples)
+    assert float(tuned.loss_sum(make_row(samples)).detach()) == pytest.approx(each, rel=1e-5)
+
+
+@pytest.mark.parametrize("kind", KINDS)
+@pytest.mark.parametrize("changes", [{}, {**LORA, "lora_dropout": 0.3}], ids=["full", "lora"])
+def test_recomputed_layers_give_the_same_gradients(
+    kind: str, changes: dict[str, Any], checkpoint_maker: CheckpointMaker, samples: list[Sample]
+) -> None:
+    parameters = FineTuneParameters.model_validate(changes)
+    found: list[dict[str, Tensor]] = []
+    for recompute in (False, True):
+        torch.manual_seed(0)
+        tuned = TunedModel(checkpoint_maker(kind), parameters, recompute=recompute)
+        _randomise_adapters(tuned)
+        loss = tuned.loss_sum(make_row(samples))
+        found.append({"loss": loss.detach(), **_gradients(tuned.trainable(), loss)})
+    kept, again = found
+    assert kept.keys() == again.keys()
+    assert all(torch.equal(kept[name], again[name]) for name in kept)
+
+
+@pytest.mark.parametrize("kind", KINDS)
+def test_the_answers_are_those_of_transformers(
+    kind: str, checkpoint_maker: CheckpointMaker, samples: list[Sample]
+) -> None:
+    folder = checkpoint_maker(kind)
+    reference, tuned = _plain(folder).eval(), _tuned(folder)
+    for sample in samples:
+        expected = reference.generate(
+            torch.tensor([sample.token_ids]), max_new_tokens=12, do_sample=False, eos_token_id=-1
+        )[0, len(sample.token_ids) :].tolist()
+        assert tuned.generate(sample.token_ids, max_new_tokens=12, stop=()) == expected
+        stop = expected[5]
+        shorter = tuned.generate(sample.token_ids, max_new_tokens=12, stop={stop})
+        assert shorter == expected[: expected.index(stop)]
+
+
+def test_a_measure_is_the_loss_and_the_likeliest_tokens(
+    checkpoint_maker: CheckpointMaker, samples: list[Sample]
+) -> None:
+    folder = checkpoint_maker("llama")
+    reference, tuned = _plain(folder), _tuned(folder, **LORA, lora_dropout=0.5)
+    found = tuned.measure(make_row(samples))
+    expected = float(_reference_loss(reference, samples).detach())
+    assert found.loss_sum == pytest.approx(expected, rel=1e-5)
+    assert found.targets == sum(sample.targets for sample in samples)
+    correct = 0
+    for sample in samples:
+        likeliest = reference(torch.tensor([sample.token_ids])).logits[0].argmax(-1).tolist()
+        correct += sum(
+            sample.supervised[i] and likeliest[i - 1] == sample.token_ids[i]
+            for i in range(1, len(sample.token_ids))
+        )
+    assert found.correct == correct
 
 
 @pytest.mark.parametrize(
@@ -122,21 +254,33 @@ def test_what_the_loss_would_pass_over_is_refused(
         read_config(tmp_path)
 
 
-def test_dropout_goes_through_pefts_own_layer(
+def test_dropout_is_on_in_training_alone(
     checkpoint_maker: CheckpointMaker, samples: list[Sample]
 ) -> None:
-    parameters = FineTuneParameters(apply_lora=True, lora_r=4, lora_dropout=0.5)
-    tuned = TunedModel(checkpoint_maker("llama"), parameters)
-    _randomise_adapters(tuned.causal)
+    tuned = _tuned(checkpoint_maker("llama"), **LORA, lora_dropout=0.5)
+    _randomise_adapters(tuned)
     row = make_row(samples)
-    torch.manual_seed(0)
     first, second = (float(tuned.loss_sum(row).detach()) for _ in range(2))
     assert first != second
-    tuned.causal.eval()
+    tuned.train(False)
     assert torch.equal(tuned.loss_sum(row), tuned.loss_sum(row))
 
 
-@pytest.mark.parametrize("kind", ["llama", "phi3"])
+def test_dropout_leaves_the_gradient_unbiased(
+    checkpoint_maker: CheckpointMaker, samples: list[Sample]
+) -> None:
+    """With a dropout of next to nothing it is that without."""
+    folder = checkpoint_maker("phi3")
+    found: list[dict[str, Tensor]] = []
+    for drop in (0.0, 1e-7):
+        torch.manual_seed(0)
+        tuned = _tuned(folder, **LORA, lora_dropout=drop)
+        _randomise_adapters(tuned)
+        found.append(_gradients(tuned.trainable(), tuned.loss_sum(make_row(samples))))
+    _assert_same(*found)
+
+
+@pytest.mark.parametrize("kind", KINDS)
 @pytest.mark.parametrize("precision", ["32", "16"])
 def test_the_adapter_loads_in_plain_peft(
     kind: str,
@@ -146,51 +290,100 @@ def test_the_adapter_loads_in_plain_peft(
     tmp_path: Path,
 ) -> None:
     folder = checkpoint_maker(kind)
-    parameters = FineTuneParameters.model_validate(
-        {"apply_lora": True, "lora_r": 4, "precision": precision}
-    )
-    tuned = TunedModel(folder, parameters)
-    _randomise_adapters(tuned.causal)
+    tuned = _tuned(folder, **LORA, precision=precision)
+    _randomise_adapters(tuned)
     saved = tuned.save(tmp_path / "output")
     assert saved == tmp_path / "output" / "adapter"
     assert not list(saved.rglob("*.bin"))
     dtype = torch.bfloat16 if precision == "16" else torch.float32
-    base: Any = AutoModelForCausalLM.from_pretrained(folder, dtype=dtype)
+    base = _plain(folder, dtype)
     plain = PeftModel.from_pretrained(base, str(saved), autocast_adapter_dtype=False).train()
+    # Bit by bit what was trained, and not nothing: a loss alone is near for many reasons.
+    loaded = {
+        name.removeprefix("base_model.model.").replace(".default", ""): weight
+        for name, weight in plain.named_parameters()
+        if "lora_" in name
+    }
+    own = tuned.trainable()
+    assert own.keys() == loaded.keys()
+    assert all(torch.equal(own[name], loaded[name]) for name in own)
+    assert all(weight.abs().max() > 0 for weight in loaded.values())
     expected = _reference_loss(plain, samples)
     tolerance = 1e-5 if precision == "32" else 3e-2
     ours = tuned.loss_sum(make_row(samples))
     torch.testing.assert_close(ours, expected.float(), rtol=tolerance, atol=tolerance)
-    # Bit by bit what was trained, and not nothing: a loss alone is near for many reasons.
-    own, loaded = _adapters(tuned.causal), _adapters(plain)
-    assert own.keys() == loaded.keys()
-    assert all(torch.equal(own[name], loaded[name]) for name in own)
-    assert all(weight.abs().max() > 0 for weight in loaded.values())
-    if precision == "32":  # bfloat16's rounding is of the size of what so small adapters change
-        untuned = _reference_loss(
-            AutoModelForCausalLM.from_pretrained(folder, dtype=dtype), samples
-        )
-        assert (ours - untuned).abs() > 10 * (ours - expected).abs()
 
 
-def _adapters(model: Any) -> dict[str, torch.Tensor]:
-    """LoRA's weights by the name that PEFT gives them."""
-    return {
-        name.removeprefix("base_model.model."): weight.detach()
-        for name, weight in model.named_parameters()
-        if "lora_" in name
-    }
-
-
-def test_a_full_model_is_saved_whole(checkpoint_maker: CheckpointMaker, tmp_path: Path) -> None:
-    folder = checkpoint_maker("llama", tied=True)
-    tuned = TunedModel(folder, FineTuneParameters())
+@pytest.mark.parametrize("kind", KINDS)
+def test_a_full_model_is_saved_whole(
+    kind: str, checkpoint_maker: CheckpointMaker, tmp_path: Path
+) -> None:
+    folder = checkpoint_maker(kind, tied=kind in ("llama", "gemma3_text"))
+    tuned = _tuned(folder)
+    with torch.no_grad():  # what is saved is what was trained, not what was read
+        for weight in tuned.trainable().values():
+            weight.mul_(1.5)
     saved = tuned.save(tmp_path / "output")
-    again = AutoModelForCausalLM.from_pretrained(saved, dtype=torch.float32)
-    for name, weight in again.state_dict().items():
-        assert torch.equal(weight, tuned.causal.state_dict()[name]), name
+    original, again = _plain(folder).state_dict(), _plain(saved).state_dict()
+    for name, weight in again.items():
+        assert torch.equal(weight, 1.5 * original[name]), name
     for file in ("tokenizer.json", "chat_template.jinja", "tokenizer_config.json"):
         assert (saved / file).read_bytes() == (folder / file).read_bytes()
+
+
+def test_weights_that_are_not_those_of_the_config_are_named(
+    checkpoint_maker: CheckpointMaker, tmp_path: Path
+) -> None:
+    folder = checkpoint_maker("llama")
+    for file in folder.iterdir():
+        (tmp_path / file.name).write_bytes(file.read_bytes())
+    config = json.loads((folder / "config.json").read_text())
+    (tmp_path / "config.json").write_text(json.dumps({**config, "num_hidden_layers": 3}))
+    with pytest.raises(InvalidInput, match=r"model\.layers\.2\..* is missing; .* 6 more"):
+        _tuned(tmp_path)
+
+
+def test_a_configs_defaults_are_those_of_transformers() -> None:
+    from transformers import AutoConfig
+
+    for kind in KINDS:
+        theirs: Any = AutoConfig.for_model(kind)
+        written = {"model_type": kind} | {
+            key: getattr(theirs, key)
+            for key in (
+                *("hidden_size", "num_attention_heads", "num_hidden_layers"),
+                *("intermediate_size", "vocab_size"),
+            )
+        }
+        ours = _read_back(written)
+        assert ours.key_heads == theirs.num_key_value_heads, kind
+        assert ours.eps == theirs.rms_norm_eps, kind
+        assert ours.context_length == theirs.max_position_embeddings, kind
+        assert ours.tied == theirs.tie_word_embeddings, kind
+        width = getattr(theirs, "head_dim", None) or theirs.hidden_size // ours.heads
+        assert ours.head_width == width, kind
+        types = getattr(theirs, "layer_types", None)
+        window = getattr(theirs, "sliding_window", None)
+        windows = (
+            [window if each == "sliding_attention" else None for each in types]
+            if types
+            else [window] * ours.layers
+        )
+        assert list(ours.windows) == windows, kind
+        ropes = theirs.rope_parameters
+        thetas = [
+            (ropes[each] if types and each in ropes else ropes)["rope_theta"]
+            for each in types or ["all"] * ours.layers
+        ]
+        assert [ours.rope[each]["rope_theta"] for each in ours.rotations] == thetas, kind
+
+
+def _read_back(config: dict[str, Any]) -> Architecture:
+    import tempfile
+
+    with tempfile.TemporaryDirectory() as folder:
+        (Path(folder) / "config.json").write_text(json.dumps(config))
+        return Architecture.from_config(read_config(Path(folder)))
 
 
 def test_code_in_a_checkpoint_is_refused(tmp_path: Path) -> None:

@@ -3,102 +3,149 @@
 A row holds whole conversations one after another. Each attends causally to itself alone, so no mask
 over the row is ever built: `S` conversations of `n` tokens cost `S·n²` scores, not `(S·n)²`.
 
-Short segments use plain batched products (`_PackedAttention`): on CPU they run several times
-faster than `scaled_dot_product_attention`, whose bfloat16 kernel is not made of matrix products of
-full speed. The query heads that share a key head are stacked into one product, so grouped keys are
-never repeated. Longer segments use torch's kernel, which does not keep the `n × n` weights.
+Short segments use plain batched products: on CPU they run several times faster than
+`scaled_dot_product_attention`, whose bfloat16 kernel is not made of matrix products of full speed.
+The query heads that share a key head are stacked into one product, so grouped keys are never
+repeated. Longer segments use torch's kernel, which does not keep the `n × n` weights.
 """
 
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import dataclass
 from typing import Any, cast
 
 import torch
 from torch import Tensor
 from torch.nn.functional import scaled_dot_product_attention
 
-NAME = "phoundry_segments"
+from phoundry.training.layers import pieces
+from phoundry.training.rope import Turn
+
 # Above this many tokens the kept n × n weights outgrow what the faster products save.
 LONGEST_DENSE = 512
 
 
-def register() -> str:
-    """Make the attention known to transformers; returns the `attn_implementation` to load with.
+@dataclass(frozen=True, slots=True)
+class Heads:
+    """How a layer attends. `window`: how many tokens back it sees, itself included; None: all."""
 
-    transformers builds no mask for an attention that has none registered, which is what we want:
-    the segments say it all.
-    """
-    from transformers import AttentionInterface
-
-    AttentionInterface.register(NAME, segment_attention)
-    return NAME
+    queries: int
+    keys: int
+    width: int
+    scale: float
+    window: int | None = None
 
 
-def segment_attention(
-    module: torch.nn.Module,
-    query: Tensor,
-    key: Tensor,
-    value: Tensor,
-    attention_mask: Tensor | None,
-    *,
-    segments: Sequence[int],
-    scaling: float | None = None,
-    dropout: float = 0.0,
-    sliding_window: int | None = None,
-    **unused: Any,
-) -> tuple[Tensor, None]:
-    """Causal attention per segment, in the form transformers calls it.
+def attend(qkv: Tensor, turn: Turn, segments: Sequence[int], heads: Heads) -> Tensor:
+    """Causal attention per segment, queries and keys turned before it.
 
     Args:
-        query: (1, heads, tokens, head_dim).
-        key, value: (1, key heads, tokens, head_dim).
+        qkv: (tokens, (queries + 2 · keys) · width): queries, keys and values side by side.
+        turn: the rotary turn of each token.
         segments: lengths of the conversations in the row; their sum is `tokens`.
-        sliding_window: how many tokens back a token sees, itself included; None: all.
 
     Returns:
-        (1, tokens, heads, head_dim) and None (no weights are returned).
+        (tokens, queries · width).
 
     Raises:
-        ValueError: the row is not one, a mask was passed, or the lengths don't add up.
+        ValueError: the lengths don't add up.
     """
-    if query.shape[0] != 1 or attention_mask is not None or sum(segments) != query.shape[2]:
-        raise ValueError("segment attention takes one row without a mask, and all its segments")
-    scale = query.shape[-1] ** -0.5 if scaling is None else scaling
-    dense = dropout == 0 and max(segments) <= LONGEST_DENSE
-    if dense and (sliding_window is None or max(segments) <= sliding_window):
-        apply = cast(Any, _PackedAttention.apply)
-        return apply(query[0], key[0], value[0], tuple(segments), scale), None
+    if sum(segments) != qkv.shape[0]:
+        raise ValueError(f"{qkv.shape[0]} tokens are not the segments {list(segments)}")
+    longest = max(segments)
+    if longest <= min(LONGEST_DENSE, heads.window or longest):
+        apply = cast(Any, _ShortSegments.apply)
+        return apply(qkv, *turn, tuple(segments), heads)
+    turned, value = _parts(qkv, heads)
+    turned = cast(Tensor, cast(Any, _Turn.apply)(turned, *turn))
     parts: list[Tensor] = []
-    start = 0
-    for length in segments:
-        window = slice(start, start + length)
-        mask = _window_mask(length, sliding_window, query.device)
-        part = scaled_dot_product_attention(
-            query[:, :, window],
-            key[:, :, window],
-            value[:, :, window],
-            attn_mask=mask,
-            is_causal=mask is None,
-            dropout_p=dropout,
-            scale=scale,
-            enable_gqa=query.shape[1] != key.shape[1],
-        )
-        parts.append(part)
-        start += length
-    return torch.cat(parts, dim=2).transpose(1, 2), None
+    for query, key, each in zip(
+        pieces(turned[: heads.queries], segments, 1),
+        pieces(turned[heads.queries :], segments, 1),
+        pieces(value, segments, 1),
+        strict=True,
+    ):
+        parts.append(attend_to(query, key, each, heads))
+    return torch.cat(parts)
 
 
-def _window_mask(length: int, window: int | None, device: torch.device) -> Tensor | None:
-    """(length, length) of what may be seen, or None where plain causality says it."""
-    if window is None or length <= window:
+def attend_to(query: Tensor, key: Tensor, value: Tensor, heads: Heads) -> Tensor:
+    """The last tokens of one conversation, with torch's own kernel.
+
+    Args:
+        query: (queries, asked tokens, width), turned.
+        key, value: (keys, all tokens, width), keys turned.
+
+    Returns:
+        (asked tokens, queries · width).
+    """
+    past = key.shape[1] - query.shape[1]
+    mask = _window_mask(past, key.shape[1], heads.window, value.device)
+    output = scaled_dot_product_attention(
+        query[None],
+        key[None],
+        value[None],
+        attn_mask=mask,
+        is_causal=mask is None and past == 0,
+        scale=heads.scale,
+        enable_gqa=heads.queries != heads.keys,
+    )
+    return output[0].transpose(0, 1).reshape(-1, heads.queries * heads.width)
+
+
+def turned_heads(qkv: Tensor, turn: Turn, heads: Heads) -> tuple[Tensor, Tensor, Tensor]:
+    """Queries and keys, turned, and values: (heads, tokens, width) each. Without gradients."""
+    both, value = _parts(qkv, heads)
+    turned = _turned(both, *turn)
+    return turned[: heads.queries], turned[heads.queries :], value
+
+
+def _parts(qkv: Tensor, heads: Heads) -> tuple[Tensor, Tensor]:
+    """(heads, tokens, width) of queries and keys, and of values."""
+    whole = qkv.view(qkv.shape[0], -1, heads.width).transpose(0, 1)
+    return whole[: heads.queries + heads.keys], whole[heads.queries + heads.keys :]
+
+
+def _window_mask(past: int, length: int, window: int | None, device: torch.device) -> Tensor | None:
+    """(length − past, length) of what may be seen, or None where causality or all says it."""
+    if (window is None or length <= window) and (past == 0 or past == length - 1):
         return None
     position = torch.arange(length, device=device)
-    back = position[:, None] - position[None, :]
-    return (back >= 0) & (back < window)
+    back = position[past:, None] - position[None, :]
+    return (back >= 0) & (back < (window or length))
 
 
-class _PackedAttention(torch.autograd.Function):
+def _turned(x: Tensor, cosine: Tensor, sine: Tensor, *, back: bool = False) -> Tensor:
+    """Each pair (x₁, x₂) of (heads, tokens, width) → (x₁c − x₂s, x₂c + x₁s); `back` undoes it.
+
+    Pairs are a dimension and the one half the turned width further; the rest stays as it is.
+    """
+    half = cosine.shape[-1]
+    c, s = cosine[:, 0], sine[:, 0]
+    out = torch.empty(x.shape, dtype=x.dtype, device=x.device)
+    first, second = x[..., :half], x[..., half : 2 * half]
+    sign = 1.0 if back else -1.0
+    torch.mul(first, c, out=out[..., :half]).addcmul_(second, s, value=sign)
+    torch.mul(second, c, out=out[..., half : 2 * half]).addcmul_(first, s, value=-sign)
+    out[..., 2 * half :] = x[..., 2 * half :]
+    return out
+
+
+class _Turn(torch.autograd.Function):
+    """The gradient of a turn is turned back."""
+
+    @staticmethod
+    def forward(ctx: Any, x: Tensor, cosine: Tensor, sine: Tensor) -> Tensor:
+        ctx.save_for_backward(cosine, sine)
+        return _turned(x, cosine, sine)
+
+    @staticmethod
+    def backward(ctx: Any, *gradients: Tensor) -> tuple[Tensor | None, ...]:
+        return _turned(gradients[0], *ctx.saved_tensors, back=True), None, None
+
+
+class _ShortSegments(torch.autograd.Function):
     """softmax(s·QKᵀ + causal)·V for each segment, with its backward pass written out.
 
     With P the weights and g the gradient of the output: dV = Pᵀg, dP = gVᵀ,
@@ -108,57 +155,69 @@ class _PackedAttention(torch.autograd.Function):
 
     @staticmethod
     def forward(
-        ctx: Any, query: Tensor, key: Tensor, value: Tensor, segments: tuple[int, ...], scale: float
+        ctx: Any,
+        qkv: Tensor,
+        cosine: Tensor,
+        sine: Tensor,
+        segments: tuple[int, ...],
+        heads: Heads,
     ) -> Tensor:
-        heads, tokens, width = query.shape
-        groups = key.shape[0]
-        # (tokens, heads, width): the layout the output projection wants.
-        output = query.new_empty(tokens, heads, width)
+        turned, value = _parts(qkv, heads)
+        turned = _turned(turned, cosine, sine)
+        turned[: heads.queries].mul_(heads.scale)
+        output = qkv.new_empty(qkv.shape[0], heads.queries * heads.width)
+        by_head = output.view(-1, heads.queries, heads.width).transpose(0, 1)
         weights: list[Tensor] = []
+        masks: dict[int, Tensor] = {}
         start = 0
         for length in segments:
-            q, k, v = _slices(query, key, value, start, length)
-            scores = torch.bmm(q, k.transpose(1, 2)).view(groups, -1, length, length)
-            scores = scores.float().mul_(scale).add_(_causal(length, query.device))
-            p = torch.softmax(scores, dim=-1).to(query.dtype).view(groups, -1, length)
-            part = torch.bmm(p, v).view(heads, length, width)
-            output[start : start + length] = part.transpose(0, 1)
+            window = slice(start, start + length)
+            q, k = _stacked(turned[: heads.queries, window], heads), turned[heads.queries :, window]
+            if length not in masks:
+                masks[length] = _ahead(length, q)
+            scores = torch.bmm(q, k.transpose(1, 2)).view(heads.keys, -1, length, length)
+            p = torch.softmax(scores.add_(masks[length]), dim=-1).view(heads.keys, -1, length)
+            by_head[:, window] = torch.bmm(p, value[:, window]).view(-1, length, heads.width)
             weights.append(p)
             start += length
-        ctx.save_for_backward(query, key, value, *weights)
-        ctx.segments, ctx.scale = segments, scale
-        return output.unsqueeze(0)
+        ctx.save_for_backward(turned, value, cosine, sine, *weights)
+        ctx.segments, ctx.heads = segments, heads
+        return output
 
     @staticmethod
     def backward(ctx: Any, *gradients: Tensor) -> tuple[Tensor | None, ...]:
-        query, key, value, *weights = ctx.saved_tensors
-        gradient = gradients[0][0].transpose(0, 1)  # (heads, tokens, width)
-        heads, _, width = query.shape
-        d_query, d_key, d_value = (torch.empty_like(x) for x in (query, key, value))
+        turned, value, cosine, sine, *weights = ctx.saved_tensors
+        heads: Heads = ctx.heads
+        gradient = gradients[0].view(-1, heads.queries, heads.width).transpose(0, 1)
+        d_qkv = gradients[0].new_empty(
+            gradients[0].shape[0], heads.queries + 2 * heads.keys, heads.width
+        )
+        d_value = d_qkv[:, heads.queries + heads.keys :].transpose(0, 1)
+        d_turned = torch.empty_like(turned)
         start = 0
         for length, p in zip(ctx.segments, weights, strict=True):
-            q, k, v = _slices(query, key, value, start, length)
-            g = gradient[:, start : start + length].reshape(key.shape[0], -1, width)
             window = slice(start, start + length)
+            q, k = _stacked(turned[: heads.queries, window], heads), turned[heads.queries :, window]
+            g = _stacked(gradient[:, window], heads)
             d_value[:, window] = torch.bmm(p.transpose(1, 2), g)
-            d_p = torch.bmm(g, v.transpose(1, 2))
-            d_s = torch.ops.aten._softmax_backward_data(d_p, p, -1, p.dtype).mul_(ctx.scale)
-            d_query[:, window] = torch.bmm(d_s, k).view(heads, length, width)
-            d_key[:, window] = torch.bmm(d_s.transpose(1, 2), q)
+            d_p = torch.bmm(g, value[:, window].transpose(1, 2))
+            d_s = torch.ops.aten._softmax_backward_data(d_p, p, -1, p.dtype)
+            d_q = torch.bmm(d_s, k).view(-1, length, heads.width)
+            torch.mul(d_q, heads.scale, out=d_turned[: heads.queries, window])
+            # The queries carry the scale already.
+            d_turned[heads.queries :, window] = torch.bmm(d_s.transpose(1, 2), q)
             start += length
-        return d_query, d_key, d_value, None, None
+        d_both = d_qkv[:, : heads.queries + heads.keys]
+        d_both.copy_(_turned(d_turned, cosine, sine, back=True).transpose(0, 1))
+        return d_qkv.flatten(1), None, None, None, None
 
 
-def _slices(
-    query: Tensor, key: Tensor, value: Tensor, start: int, length: int
-) -> tuple[Tensor, Tensor, Tensor]:
-    """One segment: queries (key heads, heads a key head · length, width), keys and values."""
-    window = slice(start, start + length)
-    q = query[:, window].reshape(key.shape[0], -1, query.shape[-1])
-    return q, key[:, window], value[:, window]
+def _stacked(x: Tensor, heads: Heads) -> Tensor:
+    """(queries, length, width) → (keys, queries a key · length, width)."""
+    return x.reshape(heads.keys, -1, heads.width)
 
 
-def _causal(length: int, device: torch.device) -> Tensor:
+def _ahead(length: int, like: Tensor) -> Tensor:
     """(length, length): 0 where a token may look, −∞ ahead of it."""
-    ahead = torch.full((length, length), float("-inf"), device=device)
+    ahead = torch.full((length, length), float("-inf"), device=like.device, dtype=like.dtype)
     return ahead.triu_(1)

@@ -1,62 +1,32 @@
-"""The model being tuned: loading, its loss on a row, and what is left behind at the end."""
+"""The model being tuned: loading, its loss on a row, its answers, and what is left at the end."""
 
 from __future__ import annotations
 
-import json
 import shutil
+from collections.abc import Collection, Sequence
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, cast
 
 import torch
-from peft import PeftModel
 from torch import Tensor, nn
 
-from phoundry.errors import InvalidInput, NotFound
-from phoundry.files import atomic_folder
+from phoundry.files import atomic_folder, write_json
 from phoundry.specs.finetune import FineTuneParameters
-from phoundry.training import attention, lora
+from phoundry.training.architecture import Architecture, read_config
 from phoundry.training.batch import Row
-from phoundry.training.loss import cross_entropy_sum
-
-# Decoders whose logits are the plain product of the last hidden state and the output projection,
-# and whose attention hands our segments through.
-ARCHITECTURES = frozenset({"gemma3_text", "llama", "mistral", "phi3", "qwen2", "qwen3"})
-# What transformers takes for keys that a config.json may leave out.
-_DEFAULTS: dict[str, dict[str, Any]] = {
-    "gemma3_text": {"tie_word_embeddings": True, "head_dim": 256},
-    "mistral": {"num_key_value_heads": 8},
-}
-# Set by no model of these architectures; the loss here would pass over them.
-_BEYOND = ("final_logit_softcapping", "attn_logit_softcapping", "use_bidirectional_attention")
+from phoundry.training.decoder import Cached, Decoder
+from phoundry.training.loss import cross_entropy_and_hits, cross_entropy_sum
+from phoundry.training.weights import read_tensors, write_tensors
 
 
-def read_config(checkpoint_dir: Path) -> dict[str, Any]:
-    """config.json of a checkpoint that may be trained.
+@dataclass(frozen=True, slots=True)
+class Measure:
+    """Of a row's supervised tokens: the sum of losses (nats), and how many are the likeliest."""
 
-    Raises:
-        NotFound: there is none.
-        InvalidInput: it wants code of its own to run, or its architecture is not known here.
-    """
-    path = checkpoint_dir / "config.json"
-    try:
-        config = cast(dict[str, Any], json.loads(path.read_bytes()))
-    except FileNotFoundError:
-        raise NotFound(f"{checkpoint_dir} holds no config.json.") from None
-    if "auto_map" in config:
-        raise InvalidInput(
-            f"{path} names code of its own (auto_map), which is never run here.",
-            remedy="Use a checkpoint of an architecture that transformers knows.",
-        )
-    kind = str(config.get("model_type"))
-    if kind not in ARCHITECTURES:
-        known = ", ".join(sorted(ARCHITECTURES))
-        raise InvalidInput(f"{path}: architecture '{kind}' cannot be tuned here, only {known}.")
-    if found := [key for key in _BEYOND if config.get(key)]:
-        raise InvalidInput(
-            f"{path} has {found[0]}={config[found[0]]!r}, which training does not compute here.",
-            remedy="Choose a model without it: no model of the catalog has it.",
-        )
-    return {**_DEFAULTS.get(kind, {}), **config}
+    loss_sum: float
+    correct: int
+    targets: int
 
 
 class TunedModel:
@@ -64,60 +34,136 @@ class TunedModel:
 
     With `precision` 16 the weights are bfloat16, else float32. With LoRA only adapters train.
     Seed torch before making one: adapters start from random numbers.
+
+    Args:
+        recompute: compute layers again in the backward pass instead of keeping them.
+        device: where it trains; None: the processor.
     """
 
-    def __init__(self, checkpoint_dir: Path, parameters: FineTuneParameters) -> None:
-        from transformers import AutoModelForCausalLM
-
-        read_config(checkpoint_dir)
+    def __init__(
+        self,
+        checkpoint_dir: Path,
+        parameters: FineTuneParameters,
+        *,
+        recompute: bool = False,
+        device: torch.device | None = None,
+    ) -> None:
+        self.checkpoint_dir, self.parameters = checkpoint_dir, parameters
+        self.device = device or torch.device("cpu")
+        architecture = Architecture.from_config(read_config(checkpoint_dir))
         dtype = torch.bfloat16 if parameters.precision == "16" else torch.float32
-        loaded = AutoModelForCausalLM.from_pretrained(
-            checkpoint_dir,
-            dtype=dtype,
-            attn_implementation=attention.register(),
-            local_files_only=True,
-            use_safetensors=True,
-            trust_remote_code=False,
+        tensors = read_tensors(checkpoint_dir, architecture, dtype, self.device)
+        self.decoder = Decoder(architecture, tensors, recompute=recompute)
+        p = parameters
+        self._trained = (
+            self.decoder.add_adapters(p.lora_r, p.lora_alpha, p.lora_dropout)
+            if p.apply_lora
+            else self.decoder.train_all()
         )
-        self.checkpoint_dir = checkpoint_dir
-        self.adapted: PeftModel | None = None
-        if parameters.apply_lora:
-            loaded.requires_grad_(False)
-            self.adapted = lora.add_adapters(loaded, parameters, str(checkpoint_dir))
-        # PEFT changes the layers in place: the model underneath is the adapted one.
-        self.causal = cast(Any, loaded)
-        self.causal.train()
 
     def trainable(self) -> dict[str, nn.Parameter]:
-        """Trainable parameters by name, sorted, so that their order never depends on a library."""
-        named = cast(dict[str, nn.Parameter], dict(self.causal.named_parameters()))
-        return {name: named[name] for name in sorted(named) if named[name].requires_grad}
+        """Trainable parameters by name, sorted: transformers' names, and PEFT's under them."""
+        return {name: self._trained[name] for name in sorted(self._trained)}
+
+    def train(self, mode: bool = True) -> None:
+        """Dropout on or off."""
+        self.decoder.training = mode
 
     def loss_sum(self, row: Row) -> Tensor:
         """Sum of the losses of the row's supervised tokens (nats, float32)."""
-        decoder = getattr(self.causal, self.causal.base_model_prefix)
-        output = decoder(
-            input_ids=row.token_ids,
-            position_ids=row.position_ids,
-            use_cache=False,
-            segments=row.segments,
-        )
-        head = cast(nn.Linear, self.causal.get_output_embeddings())
-        hidden = output.last_hidden_state[0].index_select(0, row.places)
-        return cross_entropy_sum(hidden, head.weight, row.targets, bias=head.bias)
+        return cross_entropy_sum(*self._asked(row))
+
+    @torch.no_grad()
+    def measure(self, row: Row) -> Measure:
+        """The same without gradients or dropout, and how many tokens it would have said."""
+        was, self.decoder.training = self.decoder.training, False
+        loss, correct = cross_entropy_and_hits(*self._asked(row))
+        self.decoder.training = was
+        return Measure(loss, correct, len(row.targets))
+
+    def generate(
+        self, prompt_ids: Sequence[int], *, max_new_tokens: int, stop: Collection[int]
+    ) -> list[int]:
+        """The likeliest answer, without the token of `stop` that ends it."""
+        answer: list[int] = []
+        past: list[Cached] | None = None
+        following = list(prompt_ids)
+        while len(answer) < max_new_tokens:
+            ids = torch.tensor(following, device=self.device)
+            logits, past = self.decoder.extend(ids, past)
+            token = int(logits.argmax())
+            if token in stop:
+                break
+            answer.append(token)
+            following = [token]
+        return answer
 
     def save(self, output_dir: Path) -> Path:
         """Write `adapter/` (PEFT's files) or `model/` (Hugging Face layout); returns the folder."""
-        if self.adapted is not None:
+        if self.parameters.apply_lora:
             with atomic_folder(output_dir / "adapter") as folder:
-                # Embeddings are never trained with adapters; looking would ask the hub.
-                self.adapted.save_pretrained(str(folder), save_embedding_layers=False)
-                # PEFT's empty form of a model card: nobody filled it in.
-                (folder / "README.md").unlink(missing_ok=True)
+                self._save_adapter(folder)
             return output_dir / "adapter"
         with atomic_folder(output_dir / "model") as folder:
             for file in self.checkpoint_dir.iterdir():
                 if file.suffix in (".json", ".jinja", ".model") and "index" not in file.name:
                     shutil.copy(file, folder / file.name)
-            self.causal.save_pretrained(str(folder))
+            write_tensors(folder, self.decoder.state())
+            config = {**_raw_config(self.checkpoint_dir), "dtype": _name(self.dtype)}
+            config.pop("torch_dtype", None)
+            write_json(folder / "config.json", config)
         return output_dir / "model"
+
+    @property
+    def dtype(self) -> torch.dtype:
+        return self.decoder.embedding.dtype
+
+    def _asked(self, row: Row) -> tuple[Tensor, Tensor, Tensor]:
+        """Hidden states where a token is predicted, the output projection, and those tokens."""
+        ids, places = row.token_ids.to(self.device), row.places.to(self.device)
+        hidden = self.decoder.hidden(ids, row.segments, places)
+        return hidden, self.decoder.head, row.targets.to(self.device)
+
+    def _save_adapter(self, folder: Path) -> None:
+        """adapter_config.json and adapter_model.safetensors as `PeftModel.from_pretrained` reads
+        them (tested)."""
+        from safetensors import torch as files
+
+        p = self.parameters
+        tensors = {
+            f"base_model.model.{name}": weight.detach().cpu().contiguous()
+            for name, weight in self.trainable().items()
+        }
+        cast(Any, files).save_file(
+            tensors, folder / "adapter_model.safetensors", metadata={"format": "pt"}
+        )
+        modules = {name.rsplit(".", 3)[1] for name in tensors}
+        config: dict[str, Any] = {
+            "peft_type": "LORA",
+            "task_type": "CAUSAL_LM",
+            "base_model_name_or_path": str(self.checkpoint_dir),
+            "revision": None,
+            "inference_mode": True,
+            "r": p.lora_r,
+            "lora_alpha": p.lora_alpha,
+            "lora_dropout": p.lora_dropout,
+            "target_modules": sorted(modules),
+            "exclude_modules": None,
+            "bias": "none",
+            "fan_in_fan_out": False,
+            "init_lora_weights": True,
+            "modules_to_save": None,
+            "use_rslora": False,
+            "use_dora": False,
+        }
+        write_json(folder / "adapter_config.json", config)
+
+
+def _raw_config(checkpoint_dir: Path) -> dict[str, Any]:
+    from phoundry.files import read_json
+
+    return read_json(checkpoint_dir / "config.json")
+
+
+def _name(dtype: torch.dtype) -> str:
+    return str(dtype).removeprefix("torch.")
