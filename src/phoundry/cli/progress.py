@@ -1,19 +1,15 @@
-"""Following a job or a journey: a live display in a terminal, lines anywhere else."""
+"""Following a job or a journey until it ends."""
 
 from __future__ import annotations
 
-import sys
-import time
-from collections.abc import Callable, Generator
-from contextlib import contextmanager
+from collections.abc import Generator
 from typing import TYPE_CHECKING, Any
 
 import typer
 
+from phoundry.cli.display import Bar, displayed
 from phoundry.cli.output import Printer, cell, duration, sheet
-from phoundry.cli.screen import visible
 from phoundry.errors import PhoundryError, WorkerFailed, from_dict
-from phoundry.settings import Settings
 
 if TYPE_CHECKING:
     from phoundry.client import Client
@@ -22,9 +18,6 @@ if TYPE_CHECKING:
     from phoundry.specs.journey import Journey, Step
 
 MARKS = {"waiting": "·", "running": "▸", "done": "✓", "failed": "✗"}
-LINE_SECONDS = 10.0  # between two lines about the same thing where nothing can be redrawn
-# A line, and what a passing line is about (None: the line is final).
-Show = Callable[[str, str | None], None]
 
 
 def job_detail(job: Job) -> str:
@@ -40,17 +33,38 @@ def prepared(doing: str, preparation: Preparation | None) -> str:
 
 
 def progress_detail(progress: Progress) -> str:
-    """`step 40/120, loss 1.83, validation 1.91, 310 tokens/s, 1 min 20 s left`"""
-    parts = [f"step {progress.step}/{progress.max_steps}"]
+    """`step 40/120, loss 1.830, validation 1.910, 310 tokens/s, MFU 45 %, 1 min 20 s left`"""
+    parts = [f"step {progress.step}/{progress.max_steps}", *_measured(progress)]
+    return ", ".join([*parts, *_left(progress)])
+
+
+def _measured(progress: Progress) -> Generator[str]:
     if progress.loss is not None:
-        parts.append(f"loss {progress.loss:.3f}")
+        yield f"loss {progress.loss:.3f}"
     if progress.eval_loss is not None:
-        parts.append(f"validation {progress.eval_loss:.3f}")
+        yield f"validation {progress.eval_loss:.3f}"
     if progress.tokens_per_second:
-        parts.append(f"{progress.tokens_per_second:,.0f} tokens/s")
+        yield f"{progress.tokens_per_second:,.0f} tokens/s"
+    if progress.mfu is not None:
+        yield f"MFU {progress.mfu:.0%}".replace("%", " %")
+
+
+def _left(progress: Progress) -> Generator[str]:
     if progress.seconds_left is not None and progress.step < progress.max_steps:
-        parts.append(f"{duration(progress.seconds_left)} left")
-    return ", ".join(parts)
+        yield f"{duration(progress.seconds_left)} left"
+
+
+def job_bar(job: Job, title: str) -> Bar | None:
+    """Where a job is that trains, as a bar for a terminal; None while it does not train yet."""
+    progress = job.progress
+    if job.preparation or not progress.max_steps:
+        return None
+    share = min(1.0, progress.step / progress.max_steps)
+    said = [f"{share:.0%}".replace("%", " %"), f"step {progress.step}/{progress.max_steps}"]
+    detail = list(_measured(progress))
+    if progress.best_step is not None and progress.best_step < progress.step:
+        detail.append(f"best at step {progress.best_step}")
+    return Bar(title, share, "  ".join([*said, *_left(progress)]), ", ".join(detail))
 
 
 def job_fields(job: Job, *, whole: bool) -> dict[str, Any]:
@@ -69,34 +83,42 @@ def job_fields(job: Job, *, whole: bool) -> dict[str, Any]:
 
 
 def follow_job(client: Client, job: Job, out: Printer) -> Job:
-    """Show a job's progress until it ends, and print it.
+    """Show a job's progress until it ends or is paused, and print it.
 
     Raises:
         PhoundryError: the job's own failure.
-        typer.Exit: 130 after Ctrl-C, which leaves the job running; 1 if it was canceled.
+        typer.Exit: 130 after Ctrl-C, which leaves the job running; 1 if it was canceled or paused.
     """
     name = job.name
     out.note(f"Job {name} trains {job.model} on {job.training_data}. Ctrl-C leaves it running.")
-    for notice in job.notices:
-        out.note(f"Note: {notice}")
+    told = 0
+
+    def tell(job: Job) -> None:
+        nonlocal told
+        for notice in job.notices[told:]:
+            show(f"Note: {notice}", None)
+        told = max(told, len(job.notices))
+        line = f"{job.status:<10} {job_detail(job)}".rstrip()
+        show(line, job.status, job_bar(job, job.status))
+
     try:
         with displayed(out) as show:
-            job = client.jobs.wait(
-                name,
-                lambda job: show(f"{job.status:<10} {job_detail(job)}".rstrip(), job.status),
-            )
+            job = client.jobs.wait(name, tell)
     except KeyboardInterrupt:
         out.note(
             f"\nJob {name} goes on. Follow it: phoundry job logs {name} -f\n"
+            f"              Pause it:  phoundry job pause {name}\n"
             f"              Cancel it: phoundry job cancel {name}"
         )
         raise typer.Exit(130) from None
     if job.status == "Failed":
         raise failure_of(job)
     out.value(job.model_dump(mode="json"), text=sheet(job_fields(job, whole=False)))
-    if job.status == "Canceled":
+    if job.status == "Paused":
+        out.suggest(f"phoundry job resume {name}")
+    if job.status != "Completed":
         raise typer.Exit(1)
-    out.suggest(f"phoundry model register NAME --job {name}")
+    out.suggest(f"phoundry model register NAME --job {name}", f"phoundry job show {name}")
     return job
 
 
@@ -108,11 +130,11 @@ def failure_of(job: Job) -> PhoundryError:
 
 
 def follow_journey(client: Client, name: str, out: Printer) -> Journey:
-    """Show a journey's steps until it is done.
+    """Show a journey's steps until it is done, or until its training is paused.
 
     Raises:
         PhoundryError: the failure of the step that failed.
-        typer.Exit: 130 after Ctrl-C, which leaves the journey going.
+        typer.Exit: 130 after Ctrl-C, which leaves the journey going; 1 if its training is paused.
     """
     from phoundry.client.waiting import wait_for
 
@@ -124,17 +146,19 @@ def follow_journey(client: Client, name: str, out: Printer) -> Journey:
             job = client.jobs.show(training.reference)
         return journey, job
 
+    told: set[str] = set()
+
+    def tell(current: tuple[Journey, Job | None]) -> None:
+        journey, job = current
+        for line, about in step_lines(journey, job, told):
+            title = next((step.title for step in journey.steps if step.name == about), "")
+            show(line, about, job_bar(job, title) if job and about == "train" else None)
+
     try:
         with displayed(out) as show:
-            told: set[str] = set()
-
-            def tell(current: tuple[Journey, Job | None]) -> None:
-                for line, about in step_lines(*current, told):
-                    show(line, about)
-
-            journey, _ = wait_for(
+            journey, job = wait_for(
                 look,
-                lambda current: current[0].state != "running",
+                lambda current: current[0].state != "running" or _paused(current[1]),
                 on_change=tell,
                 alive=client.transport.running,
                 what=f"The journey '{name}'",
@@ -146,7 +170,15 @@ def follow_journey(client: Client, name: str, out: Printer) -> Journey:
         if journey.error:
             raise from_dict(journey.error)
         raise WorkerFailed(f"The journey '{name}' failed.", remedy="Run the same command again.")
+    if job and _paused(job):
+        out.note(f"The training is paused at {progress_detail(job.progress)}.")
+        out.suggest(f"phoundry job resume {job.name}")
+        raise typer.Exit(1)
     return journey
+
+
+def _paused(job: Job | None) -> bool:
+    return job is not None and job.status == "Paused"
 
 
 def step_lines(
@@ -162,7 +194,8 @@ def step_lines(
             yield _step_line(step, step.message or cell(step.reference or "")), None
     for step in journey.steps:
         if step.state == "running":
-            yield _step_line(step, job_detail(job) if job else step.message), step.name
+            detail = job_detail(job) if job and not _paused(job) else step.message
+            yield _step_line(step, detail), step.name
 
 
 def _step_line(step: Step, detail: str) -> str:
@@ -170,59 +203,3 @@ def _step_line(step: Step, detail: str) -> str:
     if step.started_at and step.finished_at:
         took = f"  ({duration((step.finished_at - step.started_at).total_seconds())})"
     return f"{MARKS[step.state]} {step.title}" + (f": {detail}" if detail else "") + took
-
-
-@contextmanager
-def displayed(out: Printer) -> Generator[Show]:
-    """Yield `show(line, about)`: a final line stays, a passing one is replaced by the next.
-
-    Where standard error is no terminal, a passing line is printed when what it is about changes,
-    and otherwise every few seconds.
-    """
-    if not out.talks:
-        yield lambda line, about: None
-    elif Settings().lively(terminal=sys.stderr.isatty()):
-        with _live() as show:
-            yield show
-    else:
-        yield _lines(out)
-
-
-@contextmanager
-def _live() -> Generator[Show]:
-    from rich.console import Console
-    from rich.markup import escape
-    from rich.progress import Progress, SpinnerColumn, TextColumn, TimeElapsedColumn
-
-    console = Console(stderr=True, highlight=False)
-    columns = (SpinnerColumn(), TextColumn("{task.description}"), TimeElapsedColumn())
-    with Progress(*columns, console=console, transient=True) as progress:
-        task = progress.add_task("…")
-        subject: str | None = None
-
-        def show(line: str, about: str | None) -> None:
-            nonlocal subject
-            if about is None:
-                console.print(visible(line), markup=False)
-                return
-            if about != subject:
-                progress.reset(task)  # the time shown is that of the step, not of the whole
-                subject = about
-            text = visible(line).removeprefix(MARKS["running"]).strip()
-            progress.update(task, description=escape(text))
-
-        yield show
-
-
-def _lines(out: Printer) -> Show:
-    subject: str | None = None
-    told = 0.0
-
-    def show(line: str, about: str | None) -> None:
-        nonlocal subject, told
-        now = time.monotonic()
-        if about is None or about != subject or now - told >= LINE_SECONDS:
-            subject, told = about, now
-            out.note(line)
-
-    return show
