@@ -128,7 +128,8 @@ def compare(chosen: argparse.Namespace, cache: Path, folder: Path) -> None:
         f"{given.supervised:,} are supervised; packs of {given.pack_length}; "
         f"load {machine['load_average_at_start'][0]}"
     )
-    if machine["load_average_at_start"][0] > QUIET:
+    busy = machine["load_average_at_start"][0] > QUIET
+    if busy and "OMP_WAIT_POLICY" not in os.environ:
         say(
             "This machine is busy. Threads that wait by spinning, as TRL's do and ours do not, "
             "then lose far more than their share: the ratios below flatter us. "

@@ -20,6 +20,7 @@ SAMPLE_SECONDS = 0.1
 @dataclass(frozen=True, slots=True)
 class Measured:
     seconds: float  # from the start to the end of the process, loading included
+    cpu_seconds: float  # of all its threads and children
     peak_rss: int  # bytes
 
 
@@ -53,7 +54,8 @@ def run_module(module: str, *arguments: str, log: Path, environ: Mapping[str, st
         tail = log.read_text(errors="replace")[-3000:]
         raise Failed(f"{module} ended with {process.returncode}:\n{tail}")
     own = usage.ru_maxrss * (1 if sys.platform == "darwin" else 1024)
-    return Measured(time.monotonic() - started, max(own, tree.peak))
+    cpu = usage.ru_utime + usage.ru_stime
+    return Measured(time.monotonic() - started, cpu, max(own, tree.peak))
 
 
 class _Tree:

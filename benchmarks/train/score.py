@@ -100,6 +100,8 @@ def summary(
         "steps": {name: of_one[0].steps for name, of_one in runs.items()},
         "tokens": runs[OURS][0].tokens,
         "process_seconds": {n: round(median(r, "process_seconds"), 1) for n, r in runs.items()},
+        "cpu_seconds": {n: round(median(r, "cpu_seconds"), 1) for n, r in runs.items()},
+        "choices": runs[OURS][0].choices,
         "rounds": {name: [round(run.rate, 1) for run in of_one] for name, of_one in runs.items()},
         **machine,
     }

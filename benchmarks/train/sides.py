@@ -44,9 +44,8 @@ def ours(material: Material, folder: Path, *, bfloat16: bool, evaluate: bool) ->
     if result["status"] != "succeeded":
         raise Failed(f"The training worker says {result}.")
     lines = (folder / "events.jsonl").read_text().splitlines()
-    run = read_ours([json.loads(line) for line in lines], result, supervised=material.supervised)
-    run.process_seconds, run.peak_rss = measured.seconds, measured.peak_rss
-    return run
+    events = [json.loads(line) for line in lines]
+    return read_ours(events, result, supervised=material.supervised).take(measured)
 
 
 def read_ours(events: list[dict[str, Any]], result: dict[str, Any], *, supervised: int) -> Run:
@@ -78,6 +77,7 @@ def read_ours(events: list[dict[str, Any]], result: dict[str, Any], *, supervise
         seconds=seconds,
         adapter=str(adapter_in(Path(result["output"]))),
         curve=curve,
+        choices={e["name"]: str(e["value"]) for e in events if e["kind"] == "choice"},
     )
 
 
@@ -111,9 +111,7 @@ def peer(
         log=folder / "log.txt",
         environ=with_packages(os.environ, packages),
     )
-    run = Run.read(folder / "result.json")
-    run.process_seconds, run.peak_rss = measured.seconds, measured.peak_rss
-    return run
+    return Run.read(folder / "result.json").take(measured)
 
 
 def with_packages(environ: Mapping[str, str], packages: Path) -> dict[str, str]:

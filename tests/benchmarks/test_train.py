@@ -10,7 +10,7 @@ import pytest
 from benchmarks.train import __main__ as command
 from benchmarks.train import contest, gpu, material, score, sides
 from benchmarks.train.ceiling import flops_per_token, shapes
-from benchmarks.train.process import Failed, run_module
+from benchmarks.train.process import Failed, Measured, run_module
 from benchmarks.train.run import Point, Run
 
 from tests.support.tiny_tokenizer import make_tiny_tokenizer
@@ -28,7 +28,8 @@ SMOLLM2: dict[str, Any] = {
 
 
 def a_run(name: str, *, seconds: float, rss: int, curve: list[Point], tokens: int = 1000) -> Run:
-    return Run(name, tokens, 600, 10, seconds, f"/adapters/{name}", curve, 2 * seconds, rss)
+    run = Run(name, tokens, 600, 10, seconds, f"/adapters/{name}", curve)
+    return run.take(Measured(2 * seconds, 3 * seconds, rss))
 
 
 @pytest.fixture
@@ -121,6 +122,22 @@ def test_flops_of_a_token_are_those_worked_out_by_hand() -> None:
     assert found == 4 * weights + 2 * head + 6 * adapters + 6 * attention
 
 
+@pytest.mark.parametrize("config", [SMOLLM2, gpu.PHI3_MINI])
+def test_the_benchmark_counts_as_the_product_does(config: dict[str, Any]) -> None:
+    from phoundry.specs.finetune import FineTuneParameters
+    from phoundry.training import flops
+    from phoundry.training.shape import ModelShape
+
+    parameters = FineTuneParameters(apply_lora=True, lora_r=8)
+    product = flops.flops_per_token(
+        ModelShape.from_config(config), parameters, supervised_share=0.6, mean_segment=106.0
+    )
+
+    assert flops_per_token(config, rank=8, supervised_share=0.6, segment=106.0) == pytest.approx(
+        product, rel=1e-12
+    )
+
+
 def test_the_products_measured_are_the_models_own() -> None:
     assert shapes(SMOLLM2, 1024) == {
         "square_2048": (2048, 2048, 2048),
@@ -192,9 +209,12 @@ RESULT: dict[str, Any] = {
 
 
 def test_our_seconds_are_the_clocks_where_nothing_was_evaluated() -> None:
-    run = sides.read_ours(EVENTS, RESULT, supervised=600)
+    choice = {"time": 99.0, "kind": "choice", "name": "row_tokens", "value": "1024"}
+
+    run = sides.read_ours([choice, *EVENTS], RESULT, supervised=600)
 
     assert (run.seconds, run.rate, run.curve) == (10.0, 100.0, [])
+    assert run.choices == {"row_tokens": "1024"}
 
 
 def test_evaluations_are_left_out_of_our_seconds() -> None:
