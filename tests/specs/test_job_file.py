@@ -10,7 +10,7 @@ from phoundry.errors import InvalidInput
 from phoundry.specs import yaml
 from phoundry.specs.documents import Text, read_documents
 from phoundry.specs.finetune import located, resolve
-from phoundry.specs.job_file import read_job
+from phoundry.specs.job import FineTuningJobSpec
 
 JOB = """\
 type: finetuning
@@ -30,6 +30,64 @@ hyperparameters:
   num_train_epochs: "2"
   eval_steps: 50
 """
+
+
+# Key by key as Azure's own samples of `az ml job create` have it (azureml-examples, finetuning).
+AZURE = """\
+type: finetuning
+
+name: "Library-phi-3"
+experiment_name: "Library-experiment"
+display_name: "Library-display"
+task: chat_completion
+model_provider: custom
+model:
+  path: "azureml://registries/azureml/models/Phi-3-mini-4k-instruct/versions/14"
+  type: mlflow_model
+compute: "gpu-pool"
+training_data: books.jsonl
+validation_data:
+  path: held-out.jsonl
+  type: uri_file
+hyperparameters:
+  num_train_epochs: "1"
+  per_device_train_batch_size: "1"
+  learning_rate: "0.00002"
+properties:
+  shelf: "seven"
+tags:
+  owner: "library"
+outputs:
+  registered_model:
+    name: "library-model"
+    type: mlflow_model
+"""
+INSTANCES = """\
+resources:
+  instance_types:
+  # One of these is chosen there.
+    - "Standard_A100"
+    - "Standard_E4s"
+"""
+
+
+def read_job(path: Path) -> FineTuningJobSpec:
+    return yaml.load(path, FineTuningJobSpec)
+
+
+@pytest.mark.parametrize(
+    "text", [AZURE, AZURE.replace('compute: "gpu-pool"\n', INSTANCES)], ids=["compute", "types"]
+)
+def test_what_azures_samples_have_is_read_unchanged(tmp_path: Path, text: str) -> None:
+    spec = read_job(written(tmp_path, text))
+    assert spec.model == "azureml://registries/azureml/models/Phi-3-mini-4k-instruct/versions/14"
+    assert (spec.training_data, spec.validation_data) == ("books.jsonl", "held-out.jsonl")
+    assert (spec.properties, spec.tags) == ({"shelf": "seven"}, {"owner": "library"})
+    parameters, sources = resolve(spec.hyperparameters)
+    assert (parameters.num_train_epochs, parameters.learning_rate) == (1, 2e-5)
+    assert list(sources.values()).count("user") == 3
+    (document,) = read_documents([Text("job.yaml", text, tmp_path)])
+    assert document.spec == spec
 
 
 def written(tmp_path: Path, text: str) -> Path:

@@ -4,15 +4,23 @@ from __future__ import annotations
 
 from datetime import UTC, datetime
 from html import escape
-from typing import cast
+from typing import Any, cast
 
 from pydantic import BaseModel, ConfigDict, Field
+
+from phoundry.errors import Fault
 
 
 class Spec(BaseModel):
     """Something a user writes. Unknown keys are faults, so that a typo is never ignored."""
 
     model_config = ConfigDict(extra="forbid", validate_default=True)
+
+    @classmethod
+    def more_faults(cls, name: str, document: Any) -> list[Fault]:
+        """Faults of a YAML document (its file's `name`) that validating it does not find."""
+        del name, document
+        return []
 
 
 class View(BaseModel):

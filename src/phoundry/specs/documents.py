@@ -12,7 +12,7 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any, Literal, cast
 
-from pydantic import AliasChoices, BaseModel, Field, ValidationError
+from pydantic import AliasChoices, Field, ValidationError
 
 from phoundry.errors import Fault, InvalidInput, UsageError, nearest
 from phoundry.specs import yaml
@@ -24,7 +24,6 @@ from phoundry.specs.deployment import DeploymentSpec
 from phoundry.specs.endpoint import EndpointSpec
 from phoundry.specs.finetune import written_faults
 from phoundry.specs.job import FineTuningJobSpec, Input
-from phoundry.specs.job_file import hyperparameter_faults
 from phoundry.specs.names import AssetName
 from phoundry.specs.plan import Kind
 from phoundry.specs.project import Project
@@ -85,7 +84,7 @@ class ModelDocument(Spec):
         return match[1] if match else None
 
 
-MODELS: dict[Kind, type[BaseModel]] = {
+MODELS: dict[Kind, type[Spec]] = {
     "project": Project,
     "data": DataDocument,
     "job": FineTuningJobSpec,
@@ -225,7 +224,7 @@ def _read(text: Text, document: Any, kind: Kind, faults: list[Fault]) -> list[Do
     """The document, or nothing and its faults."""
     where = f"{text.name}:{document.lc.line + 1}"
     model = MODELS[kind]
-    faults += _parameter_faults(text, document, kind)
+    faults += model.more_faults(text.name, document) + _parameter_faults(text, document, kind)
     try:
         values = connection_values(text.name, document) if kind == "connection" else document
         spec = model.model_validate(values)
@@ -243,8 +242,6 @@ def _read(text: Text, document: Any, kind: Kind, faults: list[Fault]) -> list[Do
 
 def _parameter_faults(text: Text, document: Any, kind: Kind) -> list[Fault]:
     """What is wrong with training parameters beyond what their model tells."""
-    if kind == "job":
-        return hyperparameter_faults(text.name, document)
     if kind == "project":
         return written_faults(text.name, document, "finetune", values=False)
     return []

@@ -7,7 +7,9 @@ from typing import Annotated, Any, Literal, cast
 
 from pydantic import AliasChoices, BeforeValidator, Field
 
+from phoundry.errors import Fault
 from phoundry.specs.base import Event, Preparation, Spec, View
+from phoundry.specs.finetune import written_faults
 from phoundry.specs.names import AssetName
 
 # Azure ML's words.
@@ -70,6 +72,15 @@ class FineTuningJobSpec(Spec):
     # Recorded, and run on this machine with a notice.
     compute: str | None = None
     resources: dict[str, Any] = Field(default_factory=dict[str, Any])
+    properties: dict[str, Any] = Field(
+        default_factory=dict[str, Any], description="Recorded; Azure's files have them beside tags"
+    )
+
+    @classmethod
+    def more_faults(cls, name: str, document: Any) -> list[Fault]:
+        """Unknown, bad and contradictory hyperparameters, under either name of their key."""
+        section = "hyperparameters" if "hyperparameters" in document else "parameters"
+        return written_faults(name, document, section)
 
 
 class Progress(View):

@@ -11,6 +11,7 @@ from pydantic import AliasChoices, BaseModel, ValidationError
 from pydantic.fields import FieldInfo
 
 from phoundry.errors import Fault, InvalidInput, NotFound, nearest
+from phoundry.specs.base import Spec
 
 SpecT = TypeVar("SpecT", bound=BaseModel)
 
@@ -23,12 +24,15 @@ def load(path: Path, kind: type[SpecT]) -> SpecT:
         InvalidInput: not UTF-8, not YAML, or not a `kind`: every fault with its line.
     """
     document = load_document(path)
+    faults = kind.more_faults(str(path), document) if issubclass(kind, Spec) else []
     try:
-        return kind.model_validate(document)
+        spec = kind.model_validate(document)
     except ValidationError as error:
-        raise InvalidInput(
-            f"{path} cannot be used.", faults=faults_of(str(path), document, error, kind)
-        ) from None
+        faults = [*faults_of(str(path), document, error, kind), *faults]
+    else:
+        if not faults:
+            return spec
+    raise InvalidInput(f"{path} cannot be used.", faults=faults)
 
 
 def load_document(path: Path) -> Any:
