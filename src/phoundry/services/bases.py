@@ -16,11 +16,11 @@ from phoundry.models import catalog
 from phoundry.services import tasks
 from phoundry.services.context import Context
 from phoundry.services.rows import find, names
+from phoundry.settings import Home
 from phoundry.specs.base import Preparation
 from phoundry.specs.names import split_version
+from phoundry.specs.quantization import QUANTIZATIONS, Quantization
 from phoundry.store.tables import ModelRow
-
-QUANTIZATION = "Q8_0"  # of the GGUF that is served
 
 
 def check(session: Session, context: Context, reference: str) -> None:
@@ -103,17 +103,27 @@ def made(session: Session, context: Context, reference: str) -> Path | None:
     return folder if (folder / "source.json").exists() else None
 
 
+def tokenizer_dir(session: Session, context: Context, reference: str) -> Path | None:
+    """A folder with the model's tokenizer, where there is one already: its own, or the user's."""
+    if (folder := made(session, context, reference)) is not None:
+        return folder
+    found = _source(session, context, reference)
+    folder = Path(found.location)
+    there = found.kind == "folder" and (folder / "tokenizer.json").exists()
+    return folder if there else None
+
+
 def preparation(session: Session, context: Context, reference: str) -> Preparation | None:
     """How far the model has come that somebody waits for, or None where nothing is under way."""
     row = registered(session, context, reference)
     if row is not None:
         folder = Path(row.checkpoint_dir) if row.checkpoint_dir else None
-        return tasks.preparation(session, context, conversion_key(folder)) if folder else None
+        return tasks.preparation(session, context, *_conversions(folder)) if folder else None
     try:
         key, folder = _place(context, _source(session, context, reference))
     except PhoundryError:
         return None  # a folder of the user's that is gone since: whoever needs it says so
-    return tasks.preparation(session, context, key, conversion_key(folder))
+    return tasks.preparation(session, context, key, *_conversions(folder))
 
 
 def retry(session: Session, context: Context, reference: str) -> None:
@@ -124,13 +134,27 @@ def retry(session: Session, context: Context, reference: str) -> None:
     else:
         key, folder = _place(context, _source(session, context, reference))
         tasks.retry(session, context, key)
-    tasks.retry(session, context, conversion_key(folder))
+    tasks.retry(session, context, _conversion(folder))
 
 
-def conversion_key(checkpoint: Path) -> str:
+def conversion_key(checkpoint: Path, quantization: Quantization) -> str:
     """The key of the task that converts a checkpoint to GGUF. Checkpoints never change."""
-    digest = hashlib.sha256(str(checkpoint).encode()).hexdigest()[:16]
-    return f"convert/{digest}-{QUANTIZATION}"
+    return f"{_conversion(checkpoint)}{quantization}"
+
+
+def ggufs(home: Home, checkpoint: Path) -> dict[Quantization, Path]:
+    """Where the GGUF files of a checkpoint are, or would be."""
+    folder = home.cache / "gguf"
+    name = _conversion(checkpoint).removeprefix("convert/")
+    return {kind: folder / f"{name}{kind}.gguf" for kind in QUANTIZATIONS}
+
+
+def _conversion(checkpoint: Path) -> str:
+    return f"convert/{hashlib.sha256(str(checkpoint).encode()).hexdigest()[:16]}-"
+
+
+def _conversions(checkpoint: Path) -> list[str]:
+    return [conversion_key(checkpoint, kind) for kind in QUANTIZATIONS]
 
 
 def config(session: Session, context: Context, reference: str) -> dict[str, Any] | None:

@@ -10,6 +10,7 @@ from phoundry.errors import Fault, InvalidInput
 from phoundry.models import catalog
 from phoundry.services import bases, data, data_diff
 from phoundry.services.context import Context
+from phoundry.services.job_templates import check_tools
 from phoundry.specs.data import DataAsset
 from phoundry.specs.finetune import FineTuneParameters, Source, resolve
 from phoundry.specs.job import FineTuningJobSpec
@@ -46,8 +47,9 @@ def check(context: Context, spec: FineTuningJobSpec) -> Checked:
     Raises:
         NotFound: the model or the data.
         Conflict: a registered model that is not ready.
-        InvalidInput: the parameters, all faults together; the data are no conversations, or none
-            are held out for what needs them.
+        InvalidInput: the parameters, all faults together; the data are no conversations, or have
+            tool calls that the model's template has no place for; or none are held out for what
+            needs them.
     """
     training = _chats(context, spec.training_data)
     validation = _held_out(context, spec, training)
@@ -60,6 +62,8 @@ def check(context: Context, spec: FineTuningJobSpec) -> Checked:
         machine=machine_recommendation(),
         where="hyperparameters",
     )
+    splits = [(training, "train"), *([validation] if validation else [])]
+    check_tools(context, spec.model, splits)
     if validation is None:
         _check_nothing_held_out(training, parameters)
     pins = {"training_data": _reference(training)}
