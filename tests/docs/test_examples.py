@@ -25,6 +25,7 @@ GUIDES = (
     "prompt-flow-folder",
     "traffic",
     "azure-ml-yaml",
+    "training-parameters",
     "from-azure-ml",
     "from-ollama",
     "python",
