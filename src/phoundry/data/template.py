@@ -9,8 +9,7 @@ Python through it.
 from __future__ import annotations
 
 import json
-from collections.abc import Generator, Mapping, Sequence
-from contextlib import contextmanager
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime
 from functools import cached_property
@@ -76,8 +75,10 @@ class ChatTemplate:
             InvalidInput: the template refuses the conversation.
         """
         variables = self._variables(messages, add_generation_prompt, tools)
-        with self._refusal_told():
+        try:
             return self._template.render(variables)
+        except _FAILURES as error:
+            raise self._refusal(error) from None
 
     def marked(
         self,
@@ -92,8 +93,10 @@ class ChatTemplate:
         """
         marks = Marks()
         variables = self._variables(messages, False, tools) | {MARKS: marks}
-        with self._refusal_told():
+        try:
             text = marks.text(self._with_tags.generate(variables))
+        except _FAILURES as error:
+            raise self._refusal(error) from None
         spans = [(start, start + len(said)) for start, said in marks.found]
         if any(
             text[start:end] != said
@@ -126,16 +129,12 @@ class ChatTemplate:
             "add_generation_prompt": add_generation_prompt,
         }
 
-    @contextmanager
-    def _refusal_told(self) -> Generator[None]:
-        try:
-            yield
-        except _FAILURES as error:
-            raise InvalidInput(
-                f"The chat template of {self.name} refuses this conversation: "
-                f"{str(error).rstrip('.')}.",
-                remedy="Use the roles, and their order, that the model was trained with.",
-            ) from None
+    def _refusal(self, error: Exception) -> InvalidInput:
+        return InvalidInput(
+            f"The chat template of {self.name} refuses this conversation: "
+            f"{str(error).rstrip('.')}.",
+            remedy="Use the roles, and their order, that the model was trained with.",
+        )
 
 
 def template_message(message: ChatMessage) -> Mapping[str, Any]:

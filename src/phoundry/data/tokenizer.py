@@ -198,8 +198,7 @@ class ChatTokenizer:
         Raises:
             InvalidInput: as `render_example`.
         """
-        learnt = _learnt(messages)
-        if len(learnt) < 2:
+        if len(_learnt(messages)) < 2:
             return [messages]
         groups = self._turns.parts(self._view(messages, tools))
         if len(groups) == 1:
@@ -219,8 +218,9 @@ class ChatTokenizer:
                 )
         shown = [template_message(message) for message in messages]
         inert, inert_tools, guarded = self._control.guard(shown, tools)
-        learnt = _learnt(messages)
-        return View(self._template, inert, inert_tools, guarded, _answers(messages), learnt)
+        places = _answers(messages)
+        learnt = [place for place in places if messages[place].get("weight", 1)]
+        return View(self._template, inert, inert_tools, guarded, places, learnt)
 
     def _encode(
         self, text: str, starts: Sequence[int], guarded: bool

@@ -20,6 +20,9 @@ from phoundry.errors import InvalidInput
 
 _THOUGHT = re.compile("|".join(re.escape(text) for pair in THOUGHTS for text in pair))
 
+# From so many answers on, reading the marks of two texts is less work than a prompt for each.
+_MANY = 6
+
 
 @dataclass(slots=True)
 class View:
@@ -91,15 +94,16 @@ class Turns:
             InvalidInput: the template writes one of them otherwise there than when it is asked for,
                 without an end of its own, or not as its generation tags say.
         """
-        if not self.steady(view):
+        # The last message, learnt alone, stands in the text as it is when it is asked for.
+        alone = len(view.learnt) == 1 and view.learnt[0] == len(view.messages) - 1
+        if not alone and not self.steady(view):
             return self._rewritten(view)
-        if self._template.taught and len(view.answers) > 1:
+        if not alone and self._template.taught and len(view.answers) >= _MANY:
             return self._marked(view)
         text = view.render(len(view.messages), False)
         for place in view.learnt:
-            end = self._end(text, view, place)
-            if end is None:
-                self._refuse(place)
+            if self._end(text, view, place) is None:
+                return self._rewritten(view)
         starts = _starts(text, view)
         if self._template.tagged:
             self._check_tags(view, len(view.messages), starts)
