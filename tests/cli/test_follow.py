@@ -129,6 +129,27 @@ def test_notices_are_said_when_they_come_and_once(shell: Shell, api: FakeApi) ->
     assert err.count("Note: Stopped early.") == 1
 
 
+@pytest.mark.parametrize(
+    ("status", "code", "said"),
+    [
+        ("Completed", 0, "Next: phoundry model register NAME --job job-1"),
+        ("Failed", 1, "Error: Needs 9 GB, 4 are free."),
+        ("Canceled", 1, "Job job-1 is Canceled."),
+        ("Paused", 1, "Next: phoundry job resume job-1"),
+    ],
+)
+def test_a_followed_log_exits_as_the_job_ended(
+    shell: Shell, api: FakeApi, status: str, code: int, said: str
+) -> None:
+    shell(*TRAIN, "--detach")
+    error = {"code": "InsufficientResources", "message": "Needs 9 GB, 4 are free."}
+    api.job_states = [{"status": status, "error": error if status == "Failed" else None}]
+    done = shell("job", "logs", "job-1", "-f")
+    assert (done.code, done.out) == (code, api.log)
+    assert said in done.err
+    assert shell("job", "logs", "job-1").code == 0, "only reading is no judgement"
+
+
 def plain(text: str) -> str:
     """Text without what moves the cursor or clears lines."""
     return re.sub(r"\x1b\[[0-9;?]*[A-Za-z]", "", text).replace("\r", "\n")

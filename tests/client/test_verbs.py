@@ -64,6 +64,8 @@ MORE = {
     "flows.session": "flow test",
     "flows.settings": "flow test",
     "jobs.follow": "job logs -f",
+    "jobs.metrics": "job show",
+    "jobs.samples": "job show",
     "jobs.wait": "job create --stream",
     "journeys.create": "up",
     "journeys.list": "status",

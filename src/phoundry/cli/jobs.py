@@ -95,7 +95,7 @@ def show(name: Name, output: Output = Format.table) -> None:
     out, jobs = Printer(output), Client().jobs
     job = jobs.show(name)
     text = sheet(job_fields(job, whole=True))
-    if out.talks and job.started_at:
+    if out.talks:
         picture = job_picture(jobs.metrics(name), jobs.samples(name), job.progress.best_step)
         text = f"{text}\n\n{picture}" if picture else text
     out.value(job.model_dump(mode="json"), text=text)
@@ -106,13 +106,16 @@ def logs(
     name: Name,
     follow: Annotated[bool, typer.Option("--follow", "-f", help="Until the job ends.")] = False,
 ) -> None:
-    """Print what a job has written."""
+    """Print what a job has written. With -f until it ends: 1 unless it completed."""
+    from phoundry.cli.progress import ended
     from phoundry.client import Client
 
     jobs = Client().jobs
     pieces = jobs.follow(name) if follow else [jobs.logs(name).text]
     for piece in pieces:
         echo(piece, nl=False)
+    if follow:
+        ended(jobs.show(name), Printer(Format.table))
 
 
 @verb(app, "cancel", example="phoundry job cancel faq-1")

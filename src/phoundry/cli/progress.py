@@ -111,15 +111,29 @@ def follow_job(client: Client, job: Job, out: Printer) -> Job:
             f"              Cancel it: phoundry job cancel {name}"
         )
         raise typer.Exit(130) from None
+    if job.status != "Failed":
+        out.value(job.model_dump(mode="json"), text=sheet(job_fields(job, whole=False)))
+    ended(job, out)
+    return job
+
+
+def ended(job: Job, out: Printer) -> None:
+    """Say what comes after a job that rests.
+
+    Raises:
+        PhoundryError: the job's own failure.
+        typer.Exit: 1 if it was canceled or paused: what should come after it must not begin.
+    """
     if job.status == "Failed":
         raise failure_of(job)
-    out.value(job.model_dump(mode="json"), text=sheet(job_fields(job, whole=False)))
-    if job.status == "Paused":
-        out.suggest(f"phoundry job resume {name}")
-    if job.status != "Completed":
-        raise typer.Exit(1)
-    out.suggest(f"phoundry model register NAME --job {name}", f"phoundry job show {name}")
-    return job
+    if job.status == "Completed":
+        out.suggest(
+            f"phoundry model register NAME --job {job.name}", f"phoundry job show {job.name}"
+        )
+        return
+    out.note(f"Job {job.name} is {job.status}.")
+    out.suggest(f"phoundry job resume {job.name}")
+    raise typer.Exit(1)
 
 
 def failure_of(job: Job) -> PhoundryError:
@@ -136,7 +150,7 @@ def follow_journey(client: Client, name: str, out: Printer) -> Journey:
         PhoundryError: the failure of the step that failed.
         typer.Exit: 130 after Ctrl-C, which leaves the journey going; 1 if its training is paused.
     """
-    from phoundry.client.waiting import wait_for
+    from phoundry.client.waiting import RESTART_SECONDS, wait_for
 
     def look() -> tuple[Journey, Job | None]:
         journey = client.journeys.show(name)
@@ -161,6 +175,7 @@ def follow_journey(client: Client, name: str, out: Printer) -> Journey:
                 lambda current: current[0].state != "running" or _paused(current[1]),
                 on_change=tell,
                 alive=client.transport.running,
+                patience=RESTART_SECONDS,
                 what=f"The journey '{name}'",
             )
     except KeyboardInterrupt:

@@ -8,8 +8,8 @@ from typing import Any
 
 from phoundry.client.paths import located
 from phoundry.client.transport import Transport, segment
-from phoundry.client.waiting import LONGEST, pause, stopped, wait_for
-from phoundry.errors import PhoundryError
+from phoundry.client.waiting import LONGEST, RESTART_SECONDS, Presence, pause, stopped, wait_for
+from phoundry.errors import PhoundryError, Unavailable
 from phoundry.specs.job import (
     RESTING,
     FineTuningJobSpec,
@@ -121,6 +121,7 @@ class Jobs:
             on_change=on_progress,
             alive=self._transport.running,
             timeout=timeout,
+            patience=RESTART_SECONDS,
             what=f"Job {name}",
         )
 
@@ -141,15 +142,21 @@ def follow_log(
     Raises:
         Unavailable: the control plane has ended.
     """
-    offset = 0
+    offset, presence = 0, Presence(alive)
     while True:
-        chunk = read(offset)
-        offset = chunk.offset
+        try:
+            chunk = read(offset)
+        except Unavailable:
+            if not presence.bearable:
+                raise
+            pause(LONGEST)
+            continue
+        offset, there = chunk.offset, bool(presence)
         if chunk.text:
             yield chunk.text
         elif chunk.finished:
             return
-        elif not alive():
+        elif not there:
             raise stopped(what)
         else:
             pause(LONGEST / 2)

@@ -13,6 +13,7 @@ from phoundry.errors import Unavailable
 
 T = TypeVar("T")
 SHORTEST, LONGEST = 0.1, 1.0  # seconds between two looks
+RESTART_SECONDS = 15.0  # in which a control plane that was there may come back
 
 
 class Stop(threading.Event):
@@ -60,6 +61,29 @@ def pause(seconds: float) -> None:
         raise Abandoned
 
 
+class Presence:
+    """Whether somebody is there who moves things on, or was a moment ago.
+
+    A control plane may be killed and started again while somebody waits for a job; the job goes on
+    meanwhile. So whoever has had an answer once bears its absence for `patience` seconds.
+    """
+
+    def __init__(self, alive: Callable[[], bool], patience: float = RESTART_SECONDS) -> None:
+        self._alive = alive
+        self._patience = patience
+        self._seen: float | None = None
+
+    def __bool__(self) -> bool:
+        if self._alive():
+            self._seen = time.monotonic()
+            return True
+        return self.bearable
+
+    @property
+    def bearable(self) -> bool:
+        return self._seen is not None and time.monotonic() - self._seen < self._patience
+
+
 def wait_for(
     look: Callable[[], T],
     done: Callable[[T], bool],
@@ -67,19 +91,28 @@ def wait_for(
     on_change: Callable[[T], None] | None = None,
     alive: Callable[[], bool] = lambda: True,
     timeout: float | None = None,
+    patience: float = 0.0,
     what: str = "It",
 ) -> T:
     """Call `look` until `done`; `on_change` sees each result that differs from the last.
 
-    `alive` says whether somebody is there who moves things on.
+    `alive` says whether somebody is there who moves things on; who was there may be away for
+    `patience` seconds.
 
     Raises:
         Unavailable: `timeout` seconds have passed, or nobody is there.
     """
     begun, between = time.monotonic(), SHORTEST
     last: T | None = None
+    presence = Presence(alive, patience)
     while True:
-        current = look()
+        try:
+            current = look()
+        except Unavailable:
+            if not presence.bearable:
+                raise
+            pause(LONGEST)
+            continue
         if on_change and current != last:
             on_change(current)
         last = current
@@ -90,7 +123,7 @@ def wait_for(
                 f"{what} is not done after {timeout:g} seconds.",
                 remedy="It goes on; look again later.",
             )
-        if not alive():
+        if not presence:
             raise stopped(what)
         pause(between)
         between = min(LONGEST, between * 1.5)
