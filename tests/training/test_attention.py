@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import replace
+from itertools import pairwise
 
 import pytest
 import torch
@@ -10,7 +11,7 @@ from torch import Tensor
 from torch.nn.functional import scaled_dot_product_attention
 
 from phoundry.training import attention
-from phoundry.training.attention import Heads, attend
+from phoundry.training.attention import Heads, attend, attend_varlen
 from phoundry.training.rope import Turn
 
 SEGMENTS = (5, 1, 17, 9)
@@ -65,6 +66,52 @@ def test_output_and_gradients_equal_one_dense_mask(
     direction = torch.randn_like(expected)
     (wanted,) = torch.autograd.grad(expected, qkv, direction)
     ours = attend(qkv, turn, SEGMENTS, replace(HEADS, window=window))
+    (got,) = torch.autograd.grad(ours, qkv, direction)
+    torch.testing.assert_close(ours, expected, rtol=1e-5, atol=1e-5)
+    torch.testing.assert_close(got, wanted, rtol=1e-5, atol=1e-5)
+
+
+@pytest.mark.parametrize("window", [None, 4, 64])
+def test_a_graphics_processor_is_asked_for_the_same(
+    window: int | None, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The kernel itself needs one; here a plain reading of its documentation stands for it."""
+
+    def kernel(
+        query: Tensor,
+        key: Tensor,
+        value: Tensor,
+        cu_seq_q: Tensor,
+        cu_seq_k: Tensor,
+        max_q: int,
+        max_k: int,
+        *,
+        scale: float,
+        window_size: tuple[int, int],
+        enable_gqa: bool = False,
+    ) -> Tensor:
+        assert cu_seq_q.dtype == cu_seq_k.dtype == torch.int32
+        assert (max_q, max_k) == (max(SEGMENTS), max(SEGMENTS))
+        assert enable_gqa
+        ends = [int(each) for each in cu_seq_q]
+        parts: list[Tensor] = []
+        for start, end in pairwise(ends):
+            q, k, v = (each[start:end].transpose(0, 1) for each in (query, key, value))
+            place = torch.arange(end - start)
+            back = place[:, None] - place[None, :]
+            seen = (back >= -window_size[1]) & ((window_size[0] < 0) | (back <= window_size[0]))
+            part = scaled_dot_product_attention(
+                q, k, v, attn_mask=seen, scale=scale, enable_gqa=True
+            )
+            parts.append(part.transpose(0, 1))
+        return torch.cat(parts)
+
+    monkeypatch.setattr("torch.nn.attention.varlen.varlen_attn", kernel)
+    qkv, turn = _qkv(), _turn()
+    expected = _reference(qkv, turn, window)
+    direction = torch.randn_like(expected)
+    (wanted,) = torch.autograd.grad(expected, qkv, direction)
+    ours = attend_varlen(qkv, turn, SEGMENTS, replace(HEADS, window=window))
     (got,) = torch.autograd.grad(ours, qkv, direction)
     torch.testing.assert_close(ours, expected, rtol=1e-5, atol=1e-5)
     torch.testing.assert_close(got, wanted, rtol=1e-5, atol=1e-5)

@@ -6,7 +6,8 @@ over the row is ever built: `S` conversations of `n` tokens cost `S·n²` scores
 Short segments use plain batched products: on CPU they run several times faster than
 `scaled_dot_product_attention`, whose bfloat16 kernel is not made of matrix products of full speed.
 The query heads that share a key head are stacked into one product, so grouped keys are never
-repeated. Longer segments use torch's kernel, which does not keep the `n × n` weights.
+repeated. Longer segments use torch's kernel, which does not keep the `n × n` weights. A graphics
+processor takes all segments in one call of FlashAttention.
 """
 
 from __future__ import annotations
@@ -53,6 +54,8 @@ def attend(qkv: Tensor, turn: Turn, segments: Sequence[int], heads: Heads) -> Te
     """
     if sum(segments) != qkv.shape[0]:
         raise ValueError(f"{qkv.shape[0]} tokens are not the segments {list(segments)}")
+    if qkv.is_cuda and qkv.dtype != torch.float32:
+        return attend_varlen(qkv, turn, segments, heads)
     longest = max(segments)
     if longest <= min(LONGEST_DENSE, heads.window or longest):
         apply = cast(Any, _ShortSegments.apply)
@@ -68,6 +71,30 @@ def attend(qkv: Tensor, turn: Turn, segments: Sequence[int], heads: Heads) -> Te
     ):
         parts.append(attend_to(query, key, each, heads))
     return torch.cat(parts)
+
+
+def attend_varlen(qkv: Tensor, turn: Turn, segments: Sequence[int], heads: Heads) -> Tensor:
+    """`attend` on a graphics processor: FlashAttention over all segments at once, as torch has it
+    for 16-bit numbers."""
+    from torch.nn.attention import varlen
+
+    both, value = _parts(qkv, heads)
+    turned = cast(Tensor, cast(Any, _Turn.apply)(both, *turn)).transpose(0, 1)
+    ends = torch.tensor([0, *segments]).cumsum(0).to(qkv.device, torch.int32)
+    longest = max(segments)
+    # Its window counts the tokens before a token, ours the token itself too.
+    before = -1 if heads.window is None else heads.window - 1
+    grouped: dict[str, Any] = {} if heads.queries == heads.keys else {"enable_gqa": True}
+    output = cast(Any, varlen).varlen_attn(
+        turned[:, : heads.queries],
+        turned[:, heads.queries :],
+        value.transpose(0, 1),
+        *(ends, ends, longest, longest),
+        scale=heads.scale,
+        window_size=(before, 0),
+        **grouped,
+    )
+    return cast(Tensor, output).flatten(1)
 
 
 def attend_to(query: Tensor, key: Tensor, value: Tensor, heads: Heads) -> Tensor:
