@@ -10,6 +10,7 @@ import typer
 
 from phoundry.cli.arguments import assignments
 from phoundry.cli.commands import noun, verb
+from phoundry.cli.job_file import lines_told, with_assets
 from phoundry.cli.output import Format, Output, Printer
 from phoundry.cli.screen import echo
 
@@ -34,13 +35,16 @@ def create(
 ) -> None:
     """Create a job from a YAML file (`type: finetuning`).
 
-    It runs in a process of its own and outlives this terminal.
+    It runs in a process of its own and outlives this terminal. Data files that the YAML names
+    become data assets.
     """
     from phoundry.cli.progress import follow_job
     from phoundry.client import Client
 
     out, client = Printer(output), Client()
-    job = client.jobs.create(read_job(file, settings))
+    with lines_told(file, settings):
+        spec = with_assets(client, read_job(file, settings), file.parent, out)
+        job = client.jobs.create(spec)
     if stream:
         follow_job(client, job, out)
     else:
@@ -58,10 +62,12 @@ def plan(file: File, settings: Settings = None, output: Output = Format.table) -
     from phoundry.cli.job_plan import print_plan
     from phoundry.client import Client
 
-    spec = read_job(file, settings)
+    out, client = Printer(output), Client()
     words = ["phoundry", "job", "create", "-f", str(file)]
     words += ["--set", *settings] if settings else []
-    print_plan(Client(), Printer(output), spec, shlex.join(words))
+    with lines_told(file, settings):
+        spec = with_assets(client, read_job(file, settings), file.parent, out)
+        print_plan(client, out, spec, shlex.join(words))
 
 
 @verb(app, "list", example="phoundry job list")

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Collection
 from typing import Any, cast
 
 from phoundry.errors import Fault, InvalidInput
@@ -35,19 +36,26 @@ def written_faults(name: str, document: Any, section: str, *, values: bool = Tru
     return [_placed(name, document, section, fault) for fault in found]
 
 
-def located(error: InvalidInput, name: str, document: Any) -> InvalidInput:
-    """`error` with the lines of `document` for the faults that `resolve` found in it."""
+def located(
+    error: InvalidInput, name: str, document: Any, overridden: Collection[str] = ()
+) -> InvalidInput:
+    """`error` with the lines of `document` for the faults that `resolve` found in it.
+
+    `overridden` parameters have a value that does not stand there.
+    """
     return InvalidInput(
         error.message,
-        faults=[_where(fault, name, document) for fault in error.faults],
+        faults=[_where(fault, name, document, overridden) for fault in error.faults],
         total=error.total,
         remedy=error.remedy,
     )
 
 
-def _where(fault: Fault, name: str, document: Any) -> Fault:
+def _where(fault: Fault, name: str, document: Any, overridden: Collection[str]) -> Fault:
     """`hyperparameters lora_r` is a line of the file, if the parameter stands there."""
     place, _, parameter = fault.where.partition(" ")
+    if parameter in overridden:
+        return fault
     for section in SECTIONS if place in SECTIONS else ():
         if parameter and parameter in (document.get(section) or {}):
             return _placed(name, document, section, Fault(parameter, fault.reason))

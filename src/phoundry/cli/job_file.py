@@ -1,12 +1,16 @@
-"""Data files that a job's YAML names where an asset could stand: Azure makes assets of them."""
+"""A job's YAML on the command line: the data files that it names, and the lines of its faults."""
 
 from __future__ import annotations
 
 import re
+from collections.abc import Generator, Sequence
+from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from phoundry.cli.arguments import assignments
 from phoundry.cli.output import Printer
+from phoundry.errors import InvalidInput
 
 if TYPE_CHECKING:
     from phoundry.client import Client
@@ -18,7 +22,7 @@ HELD_OUT = 0.2  # of the training file, where nothing else is named to evaluate 
 def with_assets(
     client: Client, spec: FineTuningJobSpec, folder: Path, out: Printer
 ) -> FineTuningJobSpec:
-    """`spec` with an asset in the place of each data file, which is seen from `folder`.
+    """`spec` with an asset in the place of each data file that is seen from `folder`.
 
     A file is known by its suffix, and by being there; what is none of them stays as it is. The
     asset is named after the file; the same file makes no second version of it.
@@ -37,6 +41,22 @@ def with_assets(
         rows = asset.train.rows + (asset.test.rows if asset.test else 0)
         out.note(f"{key}: {path} is the data asset {changes[key]} now, of {rows:,} rows.")
     return spec.model_copy(update=changes)
+
+
+@contextmanager
+def lines_told(file: Path, settings: Sequence[str] | None = None) -> Generator[None]:
+    """What is found wrong with the hyperparameters of `file` only when the model is known, by line.
+
+    Those that `settings` override have none.
+    """
+    from phoundry.specs import yaml
+    from phoundry.specs.finetune import located
+
+    try:
+        yield
+    except InvalidInput as error:
+        overridden = {name.rpartition(".")[2] for name in assignments(settings, "--set")}
+        raise located(error, str(file), yaml.load_document(file), overridden) from None
 
 
 def _file(text: str, folder: Path) -> Path | None:

@@ -1,4 +1,4 @@
-"""A job that names data files, as Azure's own samples do."""
+"""Jobs that name data files, as Azure's own samples do; and the lines of what is wrong."""
 
 from __future__ import annotations
 
@@ -7,12 +7,13 @@ from pathlib import Path
 
 import pytest
 
-from phoundry.cli.job_data import with_assets
+from phoundry.cli.job_file import lines_told, with_assets
 from phoundry.cli.output import Format, Printer
 from phoundry.client import Client
-from phoundry.errors import InvalidInput
+from phoundry.errors import Fault, InvalidInput
 from phoundry.settings import Home
 from phoundry.specs.job import FineTuningJobSpec
+from tests.cli.conftest import Shell
 
 
 def write(path: Path, rows: int) -> Path:
@@ -64,3 +65,36 @@ def test_bad_rows_are_refused_by_line(home: Home, tmp_path: Path) -> None:
     (tmp_path / "faq.jsonl").write_text("{nonsense\n")
     with pytest.raises(InvalidInput):
         with_assets(Client(), job("faq.jsonl"), tmp_path, Printer(Format.json))
+
+
+def test_what_is_found_later_has_its_line_unless_it_was_overridden(tmp_path: Path) -> None:
+    file = tmp_path / "job.yaml"
+    file.write_text("model: m\nhyperparameters:\n  eval_steps: 5\n  lora_r: 4\n")
+    faults = [Fault(f"hyperparameters {name}", "bad") for name in ("eval_steps", "lora_r", "seed")]
+    faults.append(Fault("faq.jsonl:2", "bad row"))
+    with pytest.raises(InvalidInput) as told, lines_told(file, ["hyperparameters.lora_r=8"]):
+        raise InvalidInput("Not usable.", faults=faults, remedy="Look.")
+    assert [str(fault) for fault in told.value.faults] == [
+        f"{file}:3: hyperparameters.eval_steps: bad",
+        "hyperparameters lora_r: bad",
+        "hyperparameters seed: bad",
+        "faq.jsonl:2: bad row",
+    ]
+    assert told.value.remedy == "Look."
+
+
+def test_a_job_of_two_files_is_created_and_refused_by_line(shell: Shell, tmp_path: Path) -> None:
+    write(tmp_path / "train.jsonl", 10)
+    write(tmp_path / "held-out.jsonl", 3)
+    text = (
+        "type: finetuning\nname: two\nmodel: {path: smollm2-135m-instruct, type: custom_model}\n"
+        "training_data: train.jsonl\nvalidation_data: {path: held-out.jsonl, type: uri_file}\n"
+        'hyperparameters:\n  num_train_epochs: "1"\n  eval_steps: "5"\n'
+    )
+    file = tmp_path / "job.yaml"
+    file.write_text(text)
+    refused = shell("job", "create", "-f", str(file))
+    assert refused.code == 1
+    assert f"{file}:8: hyperparameters.eval_steps: eval_steps=5 has no effect" in refused.err
+    listed = shell("data", "list", "-o", "json").json
+    assert {each["name"] for each in listed} == {"train", "held-out"}
