@@ -14,7 +14,8 @@ from hypothesis import strategies as st
 from hypothesis.extra import numpy as arrays
 
 from phoundry.errors import InvalidInput
-from phoundry.models.quantize import AT_ONCE, FILE_TYPES, kind_for, quantization_named, quantize
+from phoundry.models.quantize import AT_ONCE, FILE_TYPES, kind_for, quantize
+from phoundry.specs.quantization import QUANTIZATIONS
 
 BLOCKED = [GGMLQuantizationType[name] for name in ("Q8_0", "Q5_1", "Q4_0")]
 # Nothing so small that one divided by it is infinite: there the references are undefined.
@@ -102,14 +103,8 @@ def test_vectors_stay_exact_and_odd_rows_become_f16(quantization: str) -> None:
     assert kind_for((64, 48), quantization, logits=True).name == expected
 
 
-def test_names_in_any_case_and_near_ones() -> None:
-    assert quantization_named("q8_0") == "Q8_0"
-    assert quantization_named(" bf16 ") == "BF16"
-    assert quantization_named("q4-0") == "Q4_0"
-    with pytest.raises(InvalidInput, match="Q4_K_M") as caught:
-        quantization_named("Q4_K_M")
-    assert "Did you mean Q4_0?" in str(caught.value)
-    assert "Q8_0, Q5_1, Q4_0, F16, BF16, F32" in str(caught.value)
+def test_every_kind_that_users_may_name_can_be_written() -> None:
+    assert set(FILE_TYPES) == set(QUANTIZATIONS)
 
 
 def test_what_no_file_can_hold_is_refused() -> None:

@@ -32,7 +32,8 @@ InEndpoint = Annotated[
         "phoundry deployment create blue --endpoint faq --model faq:1\n"
         "phoundry deployment create -f blue.yaml --all-traffic\n"
         "phoundry deployment create faq/terse --model faq:1 --system-prompt 'Be brief.' "
-        "--max-tokens 80"
+        "--max-tokens 80\n"
+        "phoundry deployment create faq/small --model faq:1 --quantization Q4_0"
     ),
 )
 def create(
@@ -42,6 +43,12 @@ def create(
         str | None, typer.Option(help="Registered NAME:VERSION, catalog name or folder.")
     ] = None,
     engine: Annotated[str | None, typer.Option(help="llama.cpp or transformers.")] = None,
+    quantization: Annotated[
+        str | None,
+        typer.Option(
+            help="Q8_0 (unless named), Q5_1, Q4_0, F16, BF16 or F32, of llama.cpp's GGUF."
+        ),
+    ] = None,
     context_length: Annotated[int | None, typer.Option(help="Tokens of a conversation.")] = None,
     system_prompt: SystemPrompt = None,
     temperature: Temperature = None,
@@ -70,7 +77,12 @@ def create(
 
     if no_wait and all_traffic:
         raise UsageError("--all-traffic has to wait until the deployment is ready.")
-    flags = {"model": model, "engine": engine, "context_length": context_length}
+    flags = {
+        "model": model,
+        "engine": engine,
+        "quantization": quantization,
+        "context_length": context_length,
+    }
     defaults = given(system_prompt, temperature, top_p, max_tokens, stop)
     flags = {key: value for key, value in flags.items() if value is not None}
     spec = _spec(name, endpoint, file, flags, defaults, assignments(settings, "--set"))

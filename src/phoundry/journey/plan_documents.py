@@ -30,6 +30,7 @@ from phoundry.specs.endpoint import EndpointSpec
 from phoundry.specs.job import FineTuningJobSpec, Job
 from phoundry.specs.names import split_version
 from phoundry.specs.plan import Action, Change, Declared, Forecast
+from phoundry.specs.quantization import served_as
 
 
 def plan_data(context: Context, declared: Declared, planned: Planned) -> None:
@@ -190,6 +191,7 @@ def _fixed(found: Deployment, wanted: DeploymentSpec) -> list[tuple[str, Any, An
     name, version = split_version(wanted.model)
     pairs: list[tuple[str, Any, Any]] = [
         ("engine", found.engine, wanted.engine),
+        ("quantization", found.quantization, served_as(wanted.engine, wanted.quantization)),
         ("context_length", found.context_length, wanted.context_length),
     ]
     served = split_version(found.model)

@@ -17,6 +17,7 @@ from phoundry.specs.deployment import Deployment
 from phoundry.specs.finetune import FineTuneParameters
 from phoundry.specs.journey import JourneySpec
 from phoundry.specs.project import Project
+from phoundry.specs.quantization import served_as
 
 TUNED = "tuned-"
 TAG = "phoundry.journey"  # on the jobs of a journey: its name
@@ -73,21 +74,23 @@ class Choice:
 def choose(context: Context, project: Project, model: str) -> Choice:
     """Where `model` is, or will be, deployed as the project says.
 
-    One that differs in its defaults alone is taken, and changed while it serves. For another engine
-    or context the model is deployed once more: beside, as everything that may answer otherwise.
+    One that differs in its defaults alone is taken, and changed while it serves. For another
+    engine, quantisation or context the model is deployed once more: beside, as everything that may
+    answer otherwise.
     """
     try:
         found = deployments.listing(context, project.endpoint_name)
     except NotFound:
         found = []
     wanted = project.deployment
-    facts = (wanted.engine, wanted.context_length, wanted.request_settings)
+    kind = served_as(wanted.engine, wanted.quantization)
+    facts = (wanted.engine, kind, wanted.context_length, wanted.request_settings)
     same = [
         item
         for item in found
         if item.model == model
         and item.provisioning_state != "Deleting"
-        and (item.engine, item.context_length, item.request_settings) == facts
+        and (item.engine, item.quantization, item.context_length, item.request_settings) == facts
         and item.name.startswith(TUNED)
     ]
     exact = [item for item in same if item.defaults == wanted.defaults]

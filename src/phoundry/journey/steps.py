@@ -213,6 +213,7 @@ def _deployment(context: Context, spec: JourneySpec, name: str, model: str) -> D
             endpoint_name=spec.endpoint,
             model=model,
             engine=wanted.engine,
+            quantization=wanted.quantization,
             context_length=wanted.context_length,
             defaults=wanted.defaults if name != BASE else GenerationDefaults(),
             request_settings=wanted.request_settings,

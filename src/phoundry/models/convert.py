@@ -25,8 +25,9 @@ from phoundry.models.gguf_metadata import add_shape
 from phoundry.models.gguf_record import keep, reusable, source_of
 from phoundry.models.gguf_tensors import Tensor, plan
 from phoundry.models.gguf_vocab import add_tokenizer, check_tokenizer
-from phoundry.models.quantize import FILE_TYPES, kind_for, quantization_named, quantize
+from phoundry.models.quantize import FILE_TYPES, kind_for, quantize
 from phoundry.models.tensors import Weights
+from phoundry.specs.quantization import DEFAULT, quantization_named
 from phoundry.spool import Spool
 from phoundry.worker import main
 
@@ -40,7 +41,7 @@ _PHI3_TOKENS = ("<unk>", "<s>", "<|endoftext|>")
 def convert(
     checkpoint_dir: Path,
     gguf_path: Path,
-    quantization: str = "Q8_0",
+    quantization: str = DEFAULT,
     name: str | None = None,
     *,
     check: Callable[[Path], dict[str, Any]] | None = None,
@@ -58,7 +59,7 @@ def convert(
     """
     from gguf import GGUFWriter
 
-    quantization = quantization_named(quantization)
+    kept = quantization_named(quantization)
     config = read_config(checkpoint_dir)
     kind = architecture(config["model_type"])
     tensors = plan(Weights(checkpoint_dir), kind, config)
@@ -66,11 +67,11 @@ def convert(
         writer = GGUFWriter(temporary, kind.gguf)
         try:
             writer.add_name(_safe_name(name or checkpoint_dir.name, checkpoint_dir))
-            writer.add_file_type(FILE_TYPES[quantization])
+            writer.add_file_type(FILE_TYPES[kept])
             writer.add_quantization_version(2)
             notices = add_shape(writer, config, kind)
             notices += add_tokenizer(writer, checkpoint_dir, config)
-            _write(writer, tensors, quantization)
+            _write(writer, tensors, kept)
         finally:
             writer.close()
         checked = check(temporary) if check else {}
@@ -78,7 +79,7 @@ def convert(
     return {
         "gguf_path": str(gguf_path),
         "sha256": digest,
-        "quantization": quantization,
+        "quantization": kept,
         "bytes": gguf_path.stat().st_size,
         **checked,
         "notices": [*notices, *checked.get("notices", [])],
@@ -156,7 +157,7 @@ def task(spec: dict[str, Any], run_dir: Path, spool: Spool) -> dict[str, Any]:
     # busy machine.
     os.environ.setdefault("OMP_WAIT_POLICY", "passive")
     folder, path = Path(spec["checkpoint_dir"]), Path(spec["gguf_path"])
-    quantization = quantization_named(str(spec.get("quantization") or "Q8_0"))
+    quantization = quantization_named(str(spec.get("quantization") or DEFAULT))
 
     def say(message: str) -> None:
         spool.append("progress", message=message)

@@ -2,8 +2,9 @@
 
 Three comparisons, each blind to what the others are for:
 
-1. Every tensor is read back and held against the checkpoint (`read_back`): exact bounds, so that a
-   swapped tensor or a lost permutation is found even in four bits.
+1. What the file says of the model (`gguf_facts`), and every tensor read back (`read_back`), against
+   the checkpoint: exact bounds, so that a swapped tensor or a lost permutation is found even in
+   four bits.
 2. llama.cpp's log-probabilities against transformers' **with the values that the file holds**.
    Rounding of weights plays no part, only what llama.cpp computes with them: the rotary embedding,
    norms, heads, and its own eight-bit activations. This is `error`, and its limit is narrow.
@@ -23,6 +24,8 @@ from phoundry.errors import InvalidInput, ModelError, NotFound
 from phoundry.models import llama_cpp, reference
 from phoundry.models.architectures import architecture
 from phoundry.models.checkpoints import read_config
+from phoundry.models.gguf_facts import check_facts
+from phoundry.models.gguf_file import GGUFFile
 from phoundry.models.read_back import Compared, ReadBack
 from phoundry.models.tensors import Weights
 
@@ -95,12 +98,16 @@ def check_conversion(
     say("Running the file in llama.cpp.")
     found = llama_cpp.next_log_probabilities(gguf, ids, lengths, top=TOP, whole=whole)
     say("Reading the file back.")
-    made = ReadBack(gguf, architecture(config["model_type"]), config)
-    weights = Weights(checkpoint_dir)
-    read = Compared(made, weights)
-    same = reference.log_probabilities(checkpoint_dir, read, ids, lengths)
+    file, weights, model = (
+        GGUFFile(gguf),
+        Weights(checkpoint_dir),
+        reference.skeleton(checkpoint_dir),
+    )
+    check_facts(file, model)
+    read = Compared(ReadBack(file, architecture(config["model_type"]), config), weights)
+    same = reference.run(model, read, ids, lengths)
     say("Comparing the file with the model.")
-    plain = reference.log_probabilities(checkpoint_dir, weights.floats, ids, lengths)
+    plain = reference.run(model, weights.floats, ids, lengths)
     result = _compare(found, same, plain)
     if not result.agrees(quantization):
         raise ModelError(

@@ -44,6 +44,14 @@ def recorded(gguf: Path) -> dict[str, Any] | None:
     return cast("dict[str, Any]", found) if isinstance(found, dict) else None
 
 
+def complete(gguf: Path) -> bool:
+    """Whether the file is there, with as many bytes as are known of it; they are not read."""
+    if not gguf.is_file():
+        return False
+    found = recorded(gguf)
+    return found is None or found.get("bytes") == gguf.stat().st_size
+
+
 def reusable(gguf: Path, source: str, quantization: str) -> dict[str, Any] | None:
     """The result that made `gguf`, if it was made of the same and has the same bytes."""
     found = recorded(gguf)

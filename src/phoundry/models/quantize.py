@@ -10,8 +10,9 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import TYPE_CHECKING, Any
 
-from phoundry.errors import InvalidInput, nearest
+from phoundry.errors import InvalidInput
 from phoundry.models.tensors import to_bfloat16
+from phoundry.specs.quantization import Quantization
 
 if TYPE_CHECKING:
     import numpy as np
@@ -21,30 +22,20 @@ if TYPE_CHECKING:
     Floats = npt.NDArray[np.float32]
 
 # general.file_type of a file whose matrices are of this kind (gguf.constants.LlamaFileType).
-FILE_TYPES = {"Q8_0": 7, "Q5_1": 9, "Q4_0": 2, "F16": 1, "BF16": 32, "F32": 0}
+FILE_TYPES: dict[Quantization, int] = {
+    "Q8_0": 7,
+    "Q5_1": 9,
+    "Q4_0": 2,
+    "F16": 1,
+    "BF16": 32,
+    "F32": 0,
+}
 BLOCK = 32
 AT_ONCE = 1 << 17  # values; half a megabyte a temporary
 _BLOCKED = ("Q8_0", "Q5_1", "Q4_0")
 # The logits' own matrix, which llama-quantize keeps at Q6_K in files of these kinds. We have no
 # Q6_K; Q8_0 is the next better one.
 _LOGITS = {"Q5_1": "Q8_0", "Q4_0": "Q8_0"}
-
-
-def quantization_named(text: str) -> str:
-    """A name of `FILE_TYPES`, whatever its case.
-
-    Raises:
-        InvalidInput: there is none of that name; with the nearest.
-    """
-    name = text.strip().upper().replace("-", "_")
-    if name in FILE_TYPES:
-        return name
-    near = nearest(name, FILE_TYPES, limit=1)
-    meant = f"Did you mean {near[0]}? " if near else ""
-    raise InvalidInput(
-        f"The quantisation '{text}' is not supported.",
-        remedy=f"{meant}Choose one of {', '.join(FILE_TYPES)}.",
-    )
 
 
 def kind_for(

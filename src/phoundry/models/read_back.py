@@ -6,7 +6,6 @@ rows in the wrong order, or a value lost on the way is found in any kind, howeve
 
 from __future__ import annotations
 
-from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from phoundry.errors import ModelError
@@ -26,10 +25,10 @@ _TINY = 2.0**-25  # half of the smallest float16
 
 
 class ReadBack:
-    """The tensors of `gguf` under Hugging Face's names, in Hugging Face's order."""
+    """The tensors of `file` under Hugging Face's names, in Hugging Face's order."""
 
-    def __init__(self, gguf: Path, kind: Architecture, config: dict[str, Any]) -> None:
-        self._file = GGUFFile(gguf)
+    def __init__(self, file: GGUFFile, kind: Architecture, config: dict[str, Any]) -> None:
+        self._file = file
         self._kind, self._config = kind, config
 
     def __call__(self, name: str) -> Floats:

@@ -33,30 +33,41 @@ def from_checkpoint(folder: Path) -> Read:
 def log_probabilities(
     folder: Path, read: Read, ids: Sequence[int], lengths: Sequence[int]
 ) -> Floats:
+    """`run` with the graph of `folder`'s config.json."""
+    return run(skeleton(folder), read, ids, lengths)
+
+
+def run(model: Any, read: Read, ids: Sequence[int], lengths: Sequence[int]) -> Floats:
     """Natural log-probabilities of the token after the first `n` of `ids`, for each `n`.
 
-    The graph is what transformers makes of `folder`'s config.json; `read` gives the weights.
+    `model` is a `skeleton`, which is one again afterwards; `read` gives its weights.
 
     Returns:
         `(len(lengths), vocabulary)`, float32.
     """
     import torch
 
-    model = _skeleton(folder)
     tied = bool(model.config.tie_word_embeddings)
+    hooks: list[Any] = []
     for path, module in model.named_modules():
         names = [name for name, _ in module.named_parameters(recurse=False)]
         if names:
             source = "model.embed_tokens" if tied and path == "lm_head" else path
-            module.register_forward_pre_hook(_filler(read, source, names))
-            module.register_forward_hook(_emptier(names))
+            hooks.append(module.register_forward_pre_hook(_filler(read, source, names)))
+            hooks.append(module.register_forward_hook(_emptier(names)))
     keep = torch.tensor([length - 1 for length in lengths])
-    with torch.inference_mode():
-        logits: Any = model(torch.tensor([list(ids)]), use_cache=False, logits_to_keep=keep).logits
+    try:
+        with torch.inference_mode():
+            logits: Any = model(
+                torch.tensor([list(ids)]), use_cache=False, logits_to_keep=keep
+            ).logits
+    finally:
+        for hook in hooks:
+            hook.remove()
     return logits[0].float().log_softmax(-1).numpy()
 
 
-def _skeleton(folder: Path) -> Any:
+def skeleton(folder: Path) -> Any:
     """The model in float32 without weights; buffers, which are computed, are there."""
     import torch
     from torch.nn.modules.module import register_module_parameter_registration_hook

@@ -17,6 +17,7 @@ from phoundry.services.logs import read_log
 from phoundry.services.rows import find, get
 from phoundry.specs.deployment import Deployment, DeploymentSpec, DeploymentUpdate
 from phoundry.specs.job import LogChunk
+from phoundry.specs.quantization import served_as
 from phoundry.store.tables import DeploymentRow, EndpointRow
 from phoundry.store.vault import new_secret
 
@@ -42,7 +43,9 @@ def create(context: Context, spec: DeploymentSpec) -> Deployment:
         first = session.scalars(query.where(DeploymentRow.state != "Deleting")).first() is None
         defaults.check_new(session, context, spec)
         model = bases.pinned(session, context, spec.model)
-        pinned = spec.model_copy(update={"model": model})
+        # The default of today stays this deployment's, whatever it is one day.
+        kind = served_as(spec.engine, spec.quantization)
+        pinned = spec.model_copy(update={"model": model, "quantization": kind})
         row = DeploymentRow(
             workspace=context.workspace,
             endpoint=spec.endpoint_name,
@@ -166,6 +169,7 @@ def view(session: Session, context: Context, row: DeploymentRow) -> Deployment:
     return Deployment.model_validate(
         {
             **row.spec,
+            "quantization": served_as(row.spec["engine"], row.spec.get("quantization")),
             "defaults": defaults.of(row),
             "provisioning_state": row.state,
             "preparation": bases.preparation(session, context, row.spec["model"])

@@ -5,10 +5,11 @@ from __future__ import annotations
 from datetime import datetime
 from typing import Annotated, Any, Literal
 
-from pydantic import Field
+from pydantic import Field, model_validator
 
 from phoundry.specs.base import Event, Preparation, Spec, View
 from phoundry.specs.names import EndpointName
+from phoundry.specs.quantization import Quantization, QuantizationField, check_engine
 
 DeploymentStatus = Literal["Creating", "Succeeded", "Failed", "Deleting"]
 EngineName = Literal["llama.cpp", "transformers"]
@@ -43,6 +44,7 @@ class DeploymentSpec(Spec):
     endpoint_name: EndpointName
     model: str = Field(description="Registered model (NAME:VERSION), catalog name or folder")
     engine: EngineName = "llama.cpp"
+    quantization: QuantizationField = None
     context_length: int | None = Field(default=None, gt=0, description="Tokens of one conversation")
     defaults: GenerationDefaults = Field(default_factory=GenerationDefaults)
     request_settings: RequestSettings = Field(default_factory=RequestSettings)
@@ -52,6 +54,11 @@ class DeploymentSpec(Spec):
     instance_type: str | None = None
     instance_count: int = Field(default=1, ge=1, le=1, description="One replica on this machine")
     compute: str | None = None
+
+    @model_validator(mode="after")
+    def _quantized_by_its_engine(self) -> DeploymentSpec:
+        check_engine(self.engine, self.quantization)
+        return self
 
 
 class DeploymentUpdate(Spec):
@@ -70,6 +77,9 @@ class Deployment(View):
     endpoint_name: str
     model: str
     engine: EngineName
+    quantization: Quantization | None = Field(
+        default=None, description="Of the GGUF; an engine that serves the checkpoint has none"
+    )
     provisioning_state: DeploymentStatus
     preparation: Preparation | None = Field(
         default=None, description="While no replica is started: how far its model has come"

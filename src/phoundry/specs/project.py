@@ -20,6 +20,7 @@ from phoundry.specs.deployment import EngineName, GenerationDefaults, RequestSet
 from phoundry.specs.finetune import FineTuneParameters
 from phoundry.specs.job import Input
 from phoundry.specs.names import EndpointName
+from phoundry.specs.quantization import QuantizationField, check_engine
 
 CHAT = "chat"  # the flow that is made for the user
 
@@ -81,8 +82,14 @@ class ProjectDeployment(Spec):
     defaults: GenerationDefaults = Field(default_factory=GenerationDefaults)
     context_length: int | None = Field(default=None, gt=0, description="Tokens of one conversation")
     engine: EngineName = "llama.cpp"
+    quantization: QuantizationField = None
     request_settings: RequestSettings = Field(default_factory=RequestSettings)
     base: bool = Field(default=False, description="Serve the untuned model beside, at 0 %")
+
+    @model_validator(mode="after")
+    def _quantized_by_its_engine(self) -> ProjectDeployment:
+        check_engine(self.engine, self.quantization)
+        return self
 
 
 class Project(Spec):

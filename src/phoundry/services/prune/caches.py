@@ -40,9 +40,9 @@ def base_models(home: Home, uses: Uses) -> Iterator[Prunable]:
 
 
 def ggufs(home: Home, uses: Uses) -> Iterator[Prunable]:
-    served = {bases.conversion_key(folder).removeprefix("convert/") for folder in uses.bases}
+    served = {path.name for folder in uses.bases for path in bases.ggufs(home, folder).values()}
     for path in _inside(home.cache / "gguf"):
-        if path.stem not in served and not uses.has(path) and not uses.fetching:
+        if path.name not in served and not uses.has(path) and not uses.fetching:
             yield item("GGUF", path.name, path, "no deployment serves it", again=True)
 
 

@@ -13,10 +13,12 @@ from sqlalchemy.orm import Session
 from phoundry.compute import machine, workers
 from phoundry.errors import PhoundryError, from_dict
 from phoundry.files import read_json
+from phoundry.models import gguf_record
 from phoundry.models.tensors import weight_files
 from phoundry.services import bases, defaults, deployments, serving_memory, tasks
 from phoundry.services.context import Context, now, record
 from phoundry.services.reconcile.isolation import each
+from phoundry.specs.quantization import DEFAULT, Quantization
 from phoundry.store.tables import DeploymentRow, EndpointRow
 
 GRACE = timedelta(seconds=15)
@@ -61,7 +63,7 @@ def _start(session: Session, context: Context, row: DeploymentRow) -> None:
     if row.spec["engine"] == "transformers":
         files: dict[str, Any] = _checkpoint(session, context, checkpoint)
     else:
-        gguf = _converted(session, context, checkpoint)
+        gguf = _converted(session, context, row, checkpoint)
         if gguf is None:
             return
         files = {"gguf_path": str(gguf)}
@@ -138,19 +140,24 @@ def _try_again(
     _note(session, context, row, "crashed", f"{error['message']} Starting again in {delay} s.")
 
 
-def _converted(session: Session, context: Context, checkpoint: Path) -> Path | None:
+def _converted(
+    session: Session, context: Context, row: DeploymentRow, checkpoint: Path
+) -> Path | None:
     """The GGUF of a checkpoint, or None while it is being made. Checkpoints never change."""
-    name = bases.conversion_key(checkpoint).removeprefix("convert/")
-    path = context.home.cache / "gguf" / f"{name}.gguf"
-    if path.exists():
+    kind: Quantization = row.spec.get("quantization") or DEFAULT
+    path = bases.ggufs(context.home, checkpoint)[kind]
+    if gguf_record.complete(path):
+        found = gguf_record.recorded(path) or {}
+        told = [notice for notice in found.get("notices", []) if notice not in row.notices]
+        row.notices = [*row.notices, *told]
         return path
     spec = {
         "checkpoint_dir": str(checkpoint),
         "gguf_path": str(path),
-        "quantization": bases.QUANTIZATION,
+        "quantization": kind,
         "sha256": bases.recorded_sha256(session, context, checkpoint),
     }
-    key = bases.conversion_key(checkpoint)
+    key = bases.conversion_key(checkpoint, kind)
     task = tasks.ensure(session, context, key, "phoundry.models.convert", spec)
     if task.error:
         raise from_dict(task.error)
