@@ -104,7 +104,7 @@ def _counted(path: Path, checkpoint: Path, parameters: FineTuneParameters) -> To
     if parameters.max_seq_length > 0:
         longest = min(longest, parameters.max_seq_length)
     try:
-        samples = read_samples(path, checkpoint, longest=longest)
+        samples = read_samples(path, checkpoint, longest=longest, truncation=parameters.truncation)
     except PhoundryError:  # the job itself says why
         return None
     order = EpochOrder(

@@ -12,7 +12,7 @@ from phoundry.services import bases, data, data_diff
 from phoundry.services.context import Context
 from phoundry.services.job_templates import check_tools
 from phoundry.specs.data import DataAsset
-from phoundry.specs.finetune import FineTuneParameters, Source, resolve
+from phoundry.specs.finetune import FineTuneParameters, Source, notices, resolve
 from phoundry.specs.job import FineTuningJobSpec
 from phoundry.training.machine import machine_recommendation
 from phoundry.training.remedies import Needs
@@ -69,8 +69,8 @@ def check(context: Context, spec: FineTuningJobSpec) -> Checked:
     pins = {"training_data": _reference(training)}
     if spec.validation_data and validation:
         pins["validation_data"] = _reference(validation[0])
-    notices = [*_notices(spec, parameters), *_shared(context, training, validation)]
-    return Checked(pins, training, validation, parameters, sources, config, notices)
+    said = [*_notices(spec), *notices(parameters, sources), *_shared(context, training, validation)]
+    return Checked(pins, training, validation, parameters, sources, config, said)
 
 
 def check_fits(config: dict[str, Any], parameters: FineTuneParameters) -> None:
@@ -132,17 +132,12 @@ def _shared(
     ]
 
 
-def _notices(spec: FineTuningJobSpec, parameters: FineTuneParameters) -> list[str]:
+def _notices(spec: FineTuningJobSpec) -> list[str]:
     where = spec.compute or ", ".join(map(str, spec.resources.get("instance_types", [])))
     said = [f"compute '{where}' is recorded; the job runs on this machine."] if where else []
     if spec.outputs:
         remedy = "once the job is completed, run `phoundry model register NAME --job JOB`."
         said.append(f"outputs are recorded, and nothing is registered by them; {remedy}")
-    if parameters.apply_lora and not parameters.merge_lora_weights:
-        said.append(
-            "merge_lora_weights is false: the adapter stays by itself in output/adapter of the "
-            "job's folder; a registered version is merged all the same."
-        )
     return said
 
 
