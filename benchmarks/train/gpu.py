@@ -113,8 +113,9 @@ def make_checkpoint(folder: Path, work: Work) -> Path:
     torch.manual_seed(0)
     values = {k: v for k, v in work.config.items() if k not in ("model_type", "torch_dtype")}
     config: Any = AutoConfig.for_model(work.config["model_type"], **values)
+    maker: Any = AutoModelForCausalLM
     with torch.device(work.device):
-        model: Any = AutoModelForCausalLM.from_config(config, dtype=torch.bfloat16)
+        model = maker.from_config(config, dtype=torch.bfloat16)
     model.save_pretrained(folder)
     return folder
 

@@ -5,6 +5,7 @@ Ours drives the library that the worker drives: the same model, loss and optimiz
 
 from __future__ import annotations
 
+import importlib
 import json
 import os
 import sys
@@ -66,57 +67,63 @@ def trl(job: dict[str, Any], rows: list[list[dict[str, Any]]]) -> Steps:
     os.environ.update(HF_HUB_OFFLINE="1", HF_DATASETS_CACHE=str(Path(job["output"]) / "cache"))
     from datasets import Dataset
     from peft import LoraConfig
-    from tokenizers import Tokenizer, models
-    from transformers import PreTrainedTokenizerFast, TrainerCallback
-    from trl import SFTConfig, SFTTrainer  # pyright: ignore[reportMissingImports]
+    from transformers import TrainerCallback
 
+    peer: Any = importlib.import_module("trl")
     steps = Steps(job["device"])
 
     class Watch(TrainerCallback):
         def on_step_end(self, args: Any, state: Any, control: Any, **kwargs: Any) -> None:
             steps.ended()
 
-    conversations = [c for row in rows for c in row]
-    data = [
-        {
-            "input_ids": c["ids"],
-            "labels": [i if s else -100 for i, s in zip(c["ids"], c["supervised"], strict=True)],
-        }
-        for c in conversations
-    ]
-    # It is asked for, and not used: the ids are there.
-    tokenizer = PreTrainedTokenizerFast(
-        tokenizer_object=Tokenizer(models.WordLevel({"<pad>": 0}, "<pad>")), pad_token="<pad>"
-    )
-    made = SFTTrainer(
+    rank = job["rank"]
+    made = peer.SFTTrainer(
         model=job["checkpoint"],
-        args=SFTConfig(
-            output_dir=job["output"],
-            packing=True,
-            max_length=job["row_tokens"],
-            per_device_train_batch_size=1,
-            num_train_epochs=1,
-            learning_rate=LEARNING_RATE,
-            gradient_checkpointing=False,
-            use_liger_kernel=job["device"] == "cuda",
-            use_cpu=job["device"] == "cpu",
-            model_init_kwargs={"dtype": "bfloat16"},
-            save_strategy="no",
-            report_to="none",
-            disable_tqdm=True,
-        ),
-        train_dataset=Dataset.from_list(data),
-        processing_class=tokenizer,
+        args=peer.SFTConfig(**trl_settings(job)),
+        train_dataset=Dataset.from_list([labelled(c) for row in rows for c in row]),
+        processing_class=unused_tokenizer(),
         peft_config=LoraConfig(
-            r=job["rank"],
-            lora_alpha=2 * job["rank"],
-            target_modules="all-linear",
-            task_type="CAUSAL_LM",
+            r=rank, lora_alpha=2 * rank, target_modules="all-linear", task_type="CAUSAL_LM"
         ),
         callbacks=[Watch()],
     )
     made.train()
     return steps
+
+
+def trl_settings(job: dict[str, Any]) -> dict[str, Any]:
+    """What one sets for speed where memory is no concern; bf16 is its default."""
+    return {
+        "output_dir": job["output"],
+        "packing": True,
+        "max_length": job["row_tokens"],
+        "per_device_train_batch_size": 1,
+        "num_train_epochs": 1,
+        "learning_rate": LEARNING_RATE,
+        "gradient_checkpointing": False,
+        "use_liger_kernel": job["device"] == "cuda",
+        "use_cpu": job["device"] == "cpu",
+        "model_init_kwargs": {"dtype": "bfloat16"},
+        "save_strategy": "no",
+        "report_to": "none",
+        "disable_tqdm": True,
+    }
+
+
+def labelled(conversation: dict[str, Any]) -> dict[str, list[int]]:
+    """A conversation as TRL takes it when the ids are there already."""
+    ids, marks = conversation["ids"], conversation["supervised"]
+    labels = [token if mark else -100 for token, mark in zip(ids, marks, strict=True)]
+    return {"input_ids": ids, "labels": labels}
+
+
+def unused_tokenizer() -> Any:
+    """TRL asks for one, for its padding token alone: the ids are there already."""
+    from tokenizers import Tokenizer, models
+    from transformers import PreTrainedTokenizerFast
+
+    words = Tokenizer(models.WordLevel({"<pad>": 0}, "<pad>"))
+    return PreTrainedTokenizerFast(tokenizer_object=words, pad_token="<pad>")
 
 
 def peak_bytes(device: str) -> int:

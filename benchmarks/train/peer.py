@@ -8,6 +8,7 @@ The job names the files, the settings for SFTConfig and how often to evaluate. W
 
 from __future__ import annotations
 
+import importlib
 import json
 import os
 import sys
@@ -22,13 +23,13 @@ def trainer(job: dict[str, Any]) -> Any:
     """TRL's trainer for a job."""
     from datasets import Dataset
     from peft import LoraConfig
-    from transformers import AutoTokenizer
-    from trl import SFTConfig, SFTTrainer  # pyright: ignore[reportMissingImports]
 
+    trl: Any = importlib.import_module("trl")
+    transformers: Any = importlib.import_module("transformers")
     lines = Path(job["train"]).read_text(encoding="utf-8").splitlines()
-    tokenizer = AutoTokenizer.from_pretrained(job["checkpoint"])
+    tokenizer = transformers.AutoTokenizer.from_pretrained(job["checkpoint"])
     tokenizer.chat_template = job["template"]  # its own, with the assistant's part marked
-    config = SFTConfig(
+    config = trl.SFTConfig(
         output_dir=job["output"],
         assistant_only_loss=True,
         save_strategy="no",
@@ -37,7 +38,7 @@ def trainer(job: dict[str, Any]) -> Any:
         model_init_kwargs=job["loading"],
         **job["settings"],
     )
-    return SFTTrainer(
+    return trl.SFTTrainer(
         model=job["checkpoint"],
         args=config,
         train_dataset=Dataset.from_list([json.loads(line) for line in lines]),

@@ -8,20 +8,11 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
+from benchmarks.data import TRAINING_TEMPLATE
 from benchmarks.train import contest
 from benchmarks.train.material import Material
 from benchmarks.train.process import Failed, run_module
 from benchmarks.train.run import Point, Run
-
-# SmolLM2's own template, with what the assistant says marked as TRL wants it marked.
-TEMPLATE = (
-    "{% for message in messages %}"
-    "{% if loop.first and messages[0]['role'] != 'system' %}{{ '<|im_start|>system\nYou are a "
-    "helpful AI assistant named SmolLM, trained by Hugging Face<|im_end|>\n' }}{% endif %}"
-    "{{ '<|im_start|>' + message['role'] + '\n' }}{% if message['role'] == 'assistant' %}"
-    "{% generation %}{{ message['content'] + '<|im_end|>' }}{% endgeneration %}{{ '\n' }}"
-    "{% else %}{{ message['content'] + '<|im_end|>\n' }}{% endif %}{% endfor %}"
-)
 
 
 def ours(material: Material, folder: Path, *, bfloat16: bool, evaluate: bool) -> Run:
@@ -97,7 +88,7 @@ def peer(
         "train": str(material.train),
         "held_out": str(material.held_out_ids) if evaluate else None,
         "evaluate_every": contest.EVALUATE_EVERY,
-        "template": TEMPLATE,
+        "template": TRAINING_TEMPLATE,
         "output": str(folder),
         "result": str(folder / "result.json"),
         "loading": side.loading,
