@@ -13,7 +13,7 @@ from phoundry.errors import Unavailable
 
 T = TypeVar("T")
 SHORTEST, LONGEST = 0.1, 1.0  # seconds between two looks
-RESTART_SECONDS = 15.0  # in which a control plane that was there may come back
+RESTART_SECONDS = 30.0  # in which a control plane that was there may come back
 
 
 class Stop(threading.Event):

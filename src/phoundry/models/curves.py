@@ -25,7 +25,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from phoundry.models.registry import JOB, Registry
+from phoundry.models.registry import JOB, Registry, load_mlflow
 from phoundry.spool import Spool
 from phoundry.worker import main
 
@@ -56,8 +56,7 @@ class Point:
 
 def task(spec: dict[str, Any], run_dir: Path, spool: Spool) -> dict[str, Any]:
     """The worker's task (see `phoundry.worker`). What MLflow refuses is raised as it is."""
-    import mlflow as _  # noqa: F401 - takes seconds, and nobody should wait for that at the lock
-
+    load_mlflow()
     events, offset = Spool(Path(spec["events"])).read()
     registry = Registry(str(spec["tracking_uri"]), Path(spec["artifact_root"]))
     tags = {JOB: str(spec["job"]), **_texts(spec.get("tags")), **_best(events)}

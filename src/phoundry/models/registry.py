@@ -76,15 +76,13 @@ class Registry:
     def client(self) -> MlflowClient:
         """MLflow's client. The first use of a home makes the database."""
         if self._connected is None:
-            # Read by MLflow when it is imported: no call home, no advice in the log.
-            os.environ.setdefault("MLFLOW_DISABLE_TELEMETRY", "true")
-            import mlflow
-
+            mlflow = load_mlflow()
             # The registry looks models up through the process-wide address, whatever a client
             # was made with.
             mlflow.set_tracking_uri(self._uri)
             mlflow.set_registry_uri(self._uri)
-            self._connected = mlflow.MlflowClient(tracking_uri=self._uri, registry_uri=self._uri)
+            made: MlflowClient = mlflow.MlflowClient(tracking_uri=self._uri, registry_uri=self._uri)
+            self._connected = made
         return self._connected
 
     def versions(self, name: str) -> list[Version]:
@@ -203,6 +201,15 @@ class Registry:
         if known is not None:
             return str(known.experiment_id)
         return self.client.create_experiment(EXPERIMENT, artifact_location=self._root.as_uri())
+
+
+def load_mlflow() -> Any:
+    """MLflow, imported, which takes seconds: done before the lock, nobody waits for that at it."""
+    # Read by MLflow when it is imported: no call home, no advice in the log.
+    os.environ.setdefault("MLFLOW_DISABLE_TELEMETRY", "true")
+    import mlflow
+
+    return mlflow
 
 
 def check_name(name: str) -> None:
