@@ -14,6 +14,7 @@ from benchmarks.train.ceiling import flops_per_token
 from benchmarks.train.machine import describe
 from benchmarks.train.process import Failed, run_module
 from benchmarks.train.run import Run
+from phoundry.errors import PhoundryError
 
 ROWS, QUICK_ROWS = 100, 50
 REPEATS = 2
@@ -166,7 +167,7 @@ def main(arguments: list[str] | None = None) -> None:
         else:
             with tempfile.TemporaryDirectory(prefix="phoundry-bench-") as folder:
                 play(chosen, cache, Path(folder))
-    except (Failed, ValueError) as error:
+    except (Failed, PhoundryError, ValueError) as error:
         sys.exit(str(error))
 
 

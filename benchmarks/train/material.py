@@ -109,13 +109,22 @@ def install(packages: list[str], cache: Path) -> Path:
     """A folder with `packages` for the peer's processes alone, made once.
 
     Nothing they depend on is fetched, so that both sides run the same torch and transformers.
+
+    Raises:
+        Unavailable: pip could not fetch them.
     """
+    from phoundry.errors import Unavailable
+
     folder = cache / "+".join(package.replace("==", "-") for package in packages)
     done = folder / ".complete"
     if not done.exists():
         print(f"Installing {', '.join(packages)} for the comparison …", flush=True)
         pip = [sys.executable, "-m", "pip", "--disable-pip-version-check", "--quiet", "install"]
         options = ["--no-deps", "--upgrade", "--target", str(folder)]
-        subprocess.run([*pip, *options, *packages], check=True)
+        if subprocess.run([*pip, *options, *packages], check=False).returncode:
+            raise Unavailable(
+                f"pip could not install {', '.join(packages)}, which we are compared with.",
+                remedy="See its message above. What was fetched once is kept, in --cache.",
+            )
         done.touch()
     return folder

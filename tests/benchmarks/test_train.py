@@ -13,6 +13,7 @@ from benchmarks.train.ceiling import flops_per_token, shapes
 from benchmarks.train.process import Failed, Measured, run_module
 from benchmarks.train.run import Point, Run
 
+from phoundry.errors import Unavailable
 from tests.support.tiny_tokenizer import make_tiny_tokenizer
 
 SMOLLM2: dict[str, Any] = {
@@ -249,6 +250,13 @@ def test_a_processs_peak_and_output_are_had(tmp_path: Path) -> None:
 def test_a_side_that_fails_says_how(tmp_path: Path) -> None:
     with pytest.raises(Failed, match="no_such_module"):
         run_module("no_such_module", log=tmp_path / "log.txt", environ={})
+
+
+def test_a_peer_that_cannot_be_fetched_is_said_and_not_taken_for_there(tmp_path: Path) -> None:
+    with pytest.raises(Unavailable, match=r"pip could not install \./nowhere"):
+        material.install(["./nowhere"], tmp_path)
+
+    assert not list(tmp_path.rglob(".complete"))
 
 
 def test_full_size_is_refused_where_there_is_no_gpu() -> None:
