@@ -39,6 +39,14 @@ CheckpointMaker = Callable[..., Path]
 
 
 @pytest.fixture(autouse=True)
+def one_thread(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Runs of the loop take one thread: tiny products gain nothing by a second, and on a machine
+    that is shared the threads would mostly wait for each other."""
+    monkeypatch.setattr("phoundry.training.machine.cores", lambda: 1)
+    torch.set_num_threads(1)
+
+
+@pytest.fixture(autouse=True)
 def seeded() -> None:
     """Random weights are the same whatever ran before, in any order of tests."""
     torch.manual_seed(2)

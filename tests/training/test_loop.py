@@ -10,11 +10,13 @@ import pytest
 import torch
 from safetensors.torch import load_file
 
-from phoundry.errors import Conflict, InsufficientResources
+from phoundry.errors import Cancelled, Conflict, InsufficientResources, InvalidInput
 from phoundry.specs.finetune import FineTuneParameters
 from phoundry.training.checkpoint import CheckpointFolder
+from phoundry.training.interrupt import StopSwitch
 from phoundry.training.loop import train
 from phoundry.training.spec import TrainingResult, TrainingSpec
+from phoundry.worker import StopReason
 from tests.training.conftest import CheckpointMaker, Recorder
 
 MessagesFile = Callable[..., Path]
@@ -37,9 +39,14 @@ class Bench:
         self.recorder = Recorder()
 
     def __call__(
-        self, name: str, validation: Path | None = None, memory: int | None = None, **values: Any
+        self,
+        name: str,
+        validation: Path | None = None,
+        memory: int | None = None,
+        stop: StopSwitch | None = None,
+        **values: Any,
     ) -> TrainingResult:
-        self.recorder = Recorder()
+        self.recorder = Recorder() if stop is None else self.recorder
         spec = TrainingSpec(
             checkpoint_dir=self.checkpoint,
             train_path=self.train_path,
@@ -48,7 +55,8 @@ class Bench:
             output_dir=self.folder / name / "output",
             memory_limit=memory,
         )
-        return train(spec, self.recorder, CheckpointFolder(self.folder / name / "checkpoints"))
+        folder = CheckpointFolder(self.folder / name / "checkpoints")
+        return train(spec, self.recorder, folder, stop=stop)
 
 
 @pytest.fixture
@@ -154,6 +162,164 @@ def test_evaluation_comes_when_asked_for_and_at_the_end(
     assert evaluated == steps
 
 
+# A learning rate at which the held-out loss soon rises again.
+TOO_MUCH: dict[str, Any] = {
+    "learning_rate": 5e-2,
+    "lr_scheduler_type": "constant",
+    "num_train_epochs": 6,
+    "evaluation_strategy": "steps",
+    "eval_steps": 2,
+    "sample_generations": 0,
+}
+
+
+def test_the_output_is_the_best_state_where_that_is_asked_for(
+    bench: Bench, messages_file: MessagesFile
+) -> None:
+    """A run that is told to end at the best step has the same weights."""
+    validation = messages_file(7, seed=5, name="validation.jsonl")
+    best = bench("best", validation, load_best_model_at_end=True, **TOO_MUCH)
+    losses = {data["step"]: data["eval_loss"] for data in bench.recorder.of("evaluated")}
+    del losses[0]
+    lowest = min(losses, key=lambda step: losses[step])
+    assert best.best_step == best.output_step == lowest < best.steps
+    assert best.eval_loss == best.best_metric == losses[lowest]
+    marked = [data["step"] for data in bench.recorder.of("evaluated") if data["best"]]
+    assert marked[-1] == lowest
+    last = bench("last", validation, max_steps=lowest, **TOO_MUCH)
+    weights = _weights(last)
+    assert all(torch.equal(weight, weights[name]) for name, weight in _weights(best).items())
+
+
+def test_it_stops_early_with_the_best_state(bench: Bench, messages_file: MessagesFile) -> None:
+    validation = messages_file(7, seed=5, name="validation.jsonl")
+    patient = bench(
+        "early", validation, apply_early_stopping=True, early_stopping_patience=2, **TOO_MUCH
+    )
+    (stopped,) = bench.recorder.of("stopped_early")
+    best = patient.best_step
+    assert best is not None
+    assert stopped["step"] == patient.steps == best + 4  # two evaluations, two steps apart
+    assert stopped["best_step"] == patient.output_step == best
+    assert f"at step {best}" in stopped["message"]
+    again = bench(
+        "early", validation, apply_early_stopping=True, early_stopping_patience=2, **TOO_MUCH
+    )
+    assert again.steps == patient.steps  # gone on with, it stays stopped
+    first, second = _weights(patient), _weights(again)
+    assert all(torch.equal(weight, second[name]) for name, weight in first.items())
+
+
+def test_a_run_that_only_made_it_worse_says_so(bench: Bench, messages_file: MessagesFile) -> None:
+    validation = messages_file(7, seed=5, name="validation.jsonl")
+    values = {"apply_lora": False, "learning_rate": 9.0, "max_steps": 1}
+    result = bench("worse", validation, load_best_model_at_end=True, **TOO_MUCH | values)
+    first, best = result.first_eval_loss, result.best_metric
+    assert first is not None
+    assert best is not None
+    assert best > first
+    (said,) = bench.recorder.of("notice")
+    assert "No evaluation was better than the base model's" in said["message"]
+
+
+def test_the_best_needs_something_to_evaluate(bench: Bench, tmp_path: Path) -> None:
+    with pytest.raises(InvalidInput, match="there is no validation data"):
+        bench("run", apply_early_stopping=True)
+    assert not (tmp_path / "run").exists()
+
+
+class _PressAt(Recorder):
+    """Presses a switch when a step has been told, as a signal would."""
+
+    def __init__(self, step: int, switch: StopSwitch) -> None:
+        super().__init__()
+        self.step, self.switch = step, switch
+
+    def event(self, kind: str, **data: Any) -> None:
+        super().event(kind, **data)
+        if kind == "progress" and data["step"] == self.step:
+            self.switch.press("a test")
+
+
+def _switch(bench: Bench, step: int, reason: StopReason) -> StopSwitch:
+    switch = StopSwitch(lambda: reason)
+    bench.recorder = _PressAt(step, switch)
+    return switch
+
+
+@pytest.mark.parametrize(
+    "values", [{"lora_dropout": 0.2}, {"apply_lora": False, "optim": "adafactor"}]
+)
+def test_a_paused_run_goes_on_to_the_same_bits(
+    values: dict[str, Any], bench: Bench, messages_file: MessagesFile, tmp_path: Path
+) -> None:
+    validation = messages_file(3, seed=5, name="validation.jsonl")
+    whole = bench("whole", validation, **values)
+    for step in (1, 3):
+        with pytest.raises(Cancelled, match="Stopped by a test"):
+            bench("paused", validation, stop=_switch(bench, step, "pause"), **values)
+        assert bench.recorder.of("checkpoint")[-1]["step"] == step
+        assert not (tmp_path / "paused" / "output").exists()
+    paused = bench("paused", validation, **values)
+    assert bench.recorder.of("notice")[0]["message"] == "Going on from the checkpoint of step 3."
+    expected = _weights(whole)
+    assert all(torch.equal(weight, expected[name]) for name, weight in _weights(paused).items())
+    assert (paused.train_loss, paused.tokens) == (whole.train_loss, whole.tokens)
+    assert paused.evaluation == whole.evaluation
+
+
+def test_a_cancelled_run_puts_out_its_best_state(bench: Bench, messages_file: MessagesFile) -> None:
+    validation = messages_file(7, seed=5, name="validation.jsonl")
+    whole = bench("whole", validation, **TOO_MUCH)
+    assert whole.best_step is not None
+    stop = _switch(bench, whole.best_step + 1, "cancel")
+    cancelled = bench("cancelled", validation, stop=stop, **TOO_MUCH)
+    assert cancelled.cancelled
+    assert cancelled.steps == whole.best_step + 1
+    assert cancelled.output_step == whole.best_step
+    assert cancelled.eval_loss == whole.best_metric
+    best = _weights(bench("best", validation, max_steps=whole.best_step, **TOO_MUCH))
+    assert all(torch.equal(weight, best[name]) for name, weight in _weights(cancelled).items())
+
+
+def test_a_cancelled_run_without_evaluations_puts_out_where_it_was(bench: Bench) -> None:
+    cancelled = bench("cancelled", stop=_switch(bench, 3, "cancel"))
+    assert (cancelled.output_step, cancelled.best_step) == (3, None)
+    cut = _weights(bench("cut", stop=_switch(bench, 3, "cancel")))
+    assert all(torch.equal(weight, cut[name]) for name, weight in _weights(cancelled).items())
+
+
+def test_before_the_first_step_there_is_nothing_to_put_out(bench: Bench, tmp_path: Path) -> None:
+    switch = StopSwitch(lambda: "cancel")
+    switch.press("a test")
+    with pytest.raises(Cancelled):
+        bench("run", stop=switch)
+    assert not (tmp_path / "run" / "output").exists()
+
+
+def test_full_determinism_repeats_itself_with_dropout(bench: Bench) -> None:
+    values = {"enable_full_determinism": True, "lora_dropout": 0.3}
+    first, second = _weights(bench("a", **values)), _weights(bench("b", **values))
+    assert torch.are_deterministic_algorithms_enabled()
+    assert all(torch.equal(weight, second[name]) for name, weight in first.items())
+    other = _weights(bench("c", lora_dropout=0.0))
+    assert not torch.are_deterministic_algorithms_enabled()
+    assert not all(torch.equal(weight, other[name]) for name, weight in first.items())
+
+
+def test_a_damaged_checkpoint_is_said_and_changes_no_bit(bench: Bench, tmp_path: Path) -> None:
+    whole = _weights(bench("whole"))
+    with pytest.raises(Cancelled):
+        bench("hurt", stop=_switch(bench, 5, "pause"))
+    folder = tmp_path / "hurt" / "checkpoints"
+    newest = max(folder.glob("step-*"))
+    (newest / "state.safetensors").write_bytes(b"half of it")
+    hurt = _weights(bench("hurt"))
+    said = [data["message"] for data in bench.recorder.of("notice")]
+    assert "The checkpoint of step 5 cannot be used" in said[0]
+    assert all(torch.equal(weight, whole[name]) for name, weight in hurt.items())
+
+
 def test_a_pack_grows_to_the_longest_conversation(bench: Bench) -> None:
     result = bench("run", pack_length=1, num_train_epochs=1)
     assert 1 < result.steps <= 24
@@ -169,7 +335,7 @@ def test_what_would_not_fit_is_refused_before_anything_is_written(
 
 def test_other_parameters_do_not_go_on_from_a_checkpoint(bench: Bench) -> None:
     bench("run", max_steps=2)
-    with pytest.raises(Conflict, match="other data, parameters or model"):
+    with pytest.raises(Conflict, match=r"other data, parameters or model: max_steps 2 \(now 3\)"):
         bench("run", max_steps=3)
     again = bench("run", max_steps=3, resume_from_checkpoint=False)
     assert again.steps == 3

@@ -20,6 +20,7 @@ from phoundry.specs.finetune import FineTuneParameters
 from phoundry.specs.job import Progress
 from phoundry.spool import Spool
 from phoundry.training.report import parameter_table
+from phoundry.worker import ask_to_stop
 from tests.training.conftest import CheckpointMaker
 
 MessagesFile = Callable[..., Path]
@@ -139,6 +140,30 @@ def test_a_cancelled_run_says_so_and_keeps_its_checkpoint(
     assert result["error"]["code"] == "Cancelled"
     assert [p for p in (run_dir / "checkpoints").iterdir() if p.name.startswith("step-")]
     assert not (run_dir / "output").exists()
+
+
+def test_a_run_that_is_cancelled_puts_out_its_best_and_says_so(
+    checkpoint_maker: CheckpointMaker, messages_file: MessagesFile, tmp_path: Path
+) -> None:
+    """It is told to more than once: the second signal must not cut the output short."""
+    run_dir = _prepare(
+        tmp_path / "run", checkpoint_maker("llama"), messages_file(16), num_train_epochs=1000
+    )
+    process = _start(run_dir)
+    _wait_for(run_dir, "checkpoint", 1, process)
+    ask_to_stop(run_dir, "cancel")
+    for _ in range(3):
+        process.terminate()
+        time.sleep(0.01)
+    assert process.wait(DEADLINE_SECONDS) == 1
+    result = read_json(run_dir / "result.json")
+    assert result["status"] == "cancelled"
+    assert "error" not in result
+    best = result["metrics"]["best_step"]
+    assert result["metrics"]["output_step"] == best <= result["metrics"]["steps"]
+    assert (run_dir / "checkpoints" / "best").resolve().name == f"step-{int(best):08d}"
+    assert result["output"] == str(run_dir / "output" / "adapter")
+    assert _bytes_of_output(run_dir)
 
 
 def test_the_table_shows_every_parameter_with_its_source() -> None:

@@ -57,7 +57,7 @@ class CheckpointClock:
 
     every: float = CHECKPOINT_SECONDS
     cost: float = 0.0  # seconds that the last one took
-    saved_at: float = field(default_factory=time.monotonic)
+    saved_at: float = field(default_factory=lambda: time.monotonic())
 
     def due(self) -> bool:
         return time.monotonic() - self.saved_at >= self._interval()

@@ -50,8 +50,8 @@ class CheckpointFolder:
     """The checkpoints of one run; one process writes them.
 
     `keep` counts those at ends of epochs (-1: all of them). Whatever it says, the newest stays, and
-    with every one that stays the best one of its time, so that none points to nothing. Unless
-    `keep` is 1, the one before the newest stays too, for the case that a disk damages the newest.
+    unless it is 1 the one before it too, for the case that a disk damages the newest; and with each
+    of the two the best of its time, so that neither promises what is gone.
     One is written at least every `every_seconds`, where writing is not slow.
     """
 
@@ -179,8 +179,9 @@ class CheckpointFolder:
         ends = [step for step in steps[:-1] if contents[step]["epoch_end"]]
         older = max(0, self.keep - 1)
         kept = set(ends if self.keep < 0 else ends[-older:] if older else [])
-        kept.update(steps[-1:] if self.keep == 1 else steps[-2:])
-        kept.update([best for step in kept if (best := contents[step]["best_step"]) is not None])
+        newest = steps[-1:] if self.keep == 1 else steps[-2:]
+        bests = (contents[step]["best_step"] for step in newest)
+        kept.update(newest, (best for best in bests if best is not None))
         for step in self.steps():
             if step not in kept:
                 shutil.rmtree(self._folder(step))

@@ -38,14 +38,15 @@ class Meter:
     trained_seconds: float = 0.0
     evaluation_seconds: float = 0.0  # of the latest evaluation
     _recent: deque[tuple[int, float]] = field(default_factory=deque[tuple[int, float]])
-    _said_at: float = field(default_factory=time.monotonic)
+    _said_at: float = field(default_factory=lambda: time.monotonic())
 
     def count(self, *, tokens: int, seconds: float) -> None:
         """Take in one optimizer step."""
         self.trained_tokens += tokens
         self.trained_seconds += seconds
         self._recent.append((tokens, seconds))
-        while len(self._recent) > 1 and sum(s for _, s in self._recent) > WINDOW_SECONDS:
+        covered = sum(seconds for _, seconds in self._recent)
+        while (covered := covered - self._recent[0][1]) >= WINDOW_SECONDS:
             self._recent.popleft()
 
     def rate(self) -> float:
