@@ -29,6 +29,42 @@ def test_best_fit_decreasing_keeps_its_bound(lengths: list[int]) -> None:
     assert len(loads) < 2 or loads[0] + loads[1] > 64
 
 
+def _fewest(lengths: list[int], capacity: int) -> int:
+    """The best number of packs there is, found by trying every way."""
+    best = len(lengths)
+
+    def place(rest: list[int], free: list[int]) -> None:
+        nonlocal best
+        if len(free) >= best:
+            return
+        if not rest:
+            best = len(free)
+            return
+        length, tried = rest[0], set[int]()
+        for number, room in enumerate(free):
+            if room >= length and room not in tried:
+                tried.add(room)
+                place(rest[1:], [*free[:number], room - length, *free[number + 1 :]])
+        place(rest[1:], [*free, capacity - length])
+
+    place(sorted(lengths, reverse=True), [])
+    return best
+
+
+@given(st.lists(st.integers(1, 20), min_size=1, max_size=9))
+def test_at_most_eleven_ninths_of_the_best_and_one(lengths: list[int]) -> None:
+    assert len(pack(lengths, 20)) <= 11 / 9 * _fewest(lengths, 20) + 1
+
+
+@given(LENGTHS, st.integers(64, 200))
+def test_the_same_arguments_give_the_same_packs(lengths: list[int], capacity: int) -> None:
+    assert pack(lengths, capacity) == pack(tuple(lengths), capacity)
+
+
+def test_equal_conversations_keep_their_order() -> None:
+    assert pack([5] * 6, 10) == [[0, 1], [2, 3], [4, 5]]
+
+
 def test_the_longest_go_first_into_the_fullest_pack_that_takes_them() -> None:
     assert pack([3, 7, 5, 2, 3], 10) == [[1, 0], [2, 4, 3]]
 

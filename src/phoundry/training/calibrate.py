@@ -31,6 +31,7 @@ BUDGET_SECONDS = 20.0
 TIMED_ROWS = 2
 WARM_TOKENS = 256
 GENERATED = 12
+WRITTEN_BYTES = 16_000_000
 # Another value than the usual one is taken only if it is faster by more than chance.
 CLEARLY = 1.03
 Say = Callable[[str], None]
@@ -38,10 +39,19 @@ Say = Callable[[str], None]
 
 @dataclass
 class Measurements:
-    """Tokens a second of each candidate that was tried."""
+    """Tokens a second of each candidate that was tried. `started`: the process's age in seconds."""
 
     rows: dict[int, float] = field(default_factory=dict[int, float])
     precisions: dict[Precision, float] = field(default_factory=dict[Precision, float])
+    started: float = field(default_factory=machine.process_seconds)
+    deadline: float = field(default_factory=lambda: time.monotonic() + BUDGET_SECONDS)
+
+    def in_time(self, row: int) -> bool:
+        """Whether a trial with rows of so many tokens would probably end before the deadline."""
+        if not self.rows:
+            return True
+        seconds = TIMED_ROWS * row / statistics.median(self.rows.values())
+        return time.monotonic() + seconds <= self.deadline
 
 
 def calibrate(
@@ -70,21 +80,20 @@ def calibrate(
 def _calibrate(
     spec: TrainingSpec, draft: Draft, options: Options, say: Say, only_usual: bool
 ) -> Choices:
-    deadline = time.monotonic() + BUDGET_SECONDS
     found = Measurements()
     precision = options.precisions[0]
     rehearsal = Rehearsal(spec, draft, precision, recompute=options.recompute)
     for row in [options.row] if only_usual else _in_order(options):
-        if found.rows and not _in_time(deadline, row, found):
+        if not found.in_time(row):
             continue
         rate = found.rows[row] = rehearsal.tokens_per_second(row)
         say(f"Measured: rows of {row} tokens, {rate:.0f} tokens a second.")
     row = _best_row(options, found.rows)
-    speed = rehearsal.speed(found.rows[row])
+    speed = rehearsal.speed(found.rows[row], found.started)
     del rehearsal
     gc.collect()
     if not only_usual and len(options.precisions) > 1:
-        precision, speed = _compare_precisions(spec, draft, options, found, deadline, speed)
+        precision, speed = _compare_precisions(spec, draft, options, found, speed)
     return Choices(
         precision=precision,
         row_tokens=row,
@@ -100,30 +109,24 @@ def _compare_precisions(
     draft: Draft,
     options: Options,
     found: Measurements,
-    deadline: float,
     speed: Speed,
 ) -> tuple[Precision, Speed]:
     """The faster precision, and the speed with it."""
     resolved, other = options.precisions[:2]
     row = min(found.rows)
-    if not _in_time(deadline, row, found):
+    if not found.in_time(row):
         return resolved, speed
     rehearsal = Rehearsal(spec, draft, other, recompute=options.recompute)
     rate = rehearsal.tokens_per_second(row)
     found.precisions = {resolved: found.rows[row], other: rate}
     if rate < CLEARLY * found.rows[row]:
         return resolved, speed
-    return other, rehearsal.speed(rate)
+    return other, rehearsal.speed(rate, found.started)
 
 
 def _in_order(options: Options) -> list[int]:
     """The usual row first: where time is short, it is the one that is known."""
     return sorted(options.rows, key=lambda row: (row != options.row, row))
-
-
-def _in_time(deadline: float, row: int, found: Measurements) -> bool:
-    seconds = TIMED_ROWS * row / statistics.median(found.rows.values())
-    return time.monotonic() + seconds <= deadline
 
 
 class Rehearsal:
@@ -133,10 +136,11 @@ class Rehearsal:
         self, spec: TrainingSpec, draft: Draft, precision: Precision, *, recompute: bool
     ) -> None:
         p = draft.parameters.model_copy(update={"precision": precision})
-        self.draft = draft
+        before = time.perf_counter()
+        self.draft, self.folder = draft, spec.output_dir.parent
         self.model = TunedModel(spec.checkpoint_dir, p, recompute=recompute)
         self.optimizer = MasterOptimizer(self.model.trainable(), p)
-        self.start_seconds = machine.process_seconds()
+        self.load_seconds = time.perf_counter() - before
         self._train(self._short_row())
 
     def tokens_per_second(self, row_tokens: int) -> float:
@@ -148,8 +152,8 @@ class Rehearsal:
             rates.append(row.tokens / (time.perf_counter() - begun))
         return statistics.median(rates)
 
-    def speed(self, tokens_per_second: float) -> Speed:
-        """What else of a run takes time."""
+    def speed(self, tokens_per_second: float, started: float) -> Speed:
+        """What else of a run takes time. `started`: seconds of this process before calibrating."""
         row = next(self._rows(WARM_TOKENS))
         self.optimizer.step(0.0)  # the first makes the optimizer's state
         self._train(row)
@@ -163,7 +167,8 @@ class Rehearsal:
             optimizer_seconds=stepped - begun,
             evaluated_per_second=row.tokens / evaluated,
             generated_per_second=self._generated_per_second(),
-            start_seconds=self.start_seconds,
+            written_per_second=machine.write_rate(self.folder, WRITTEN_BYTES),
+            start_seconds=started + self.load_seconds,
             peak_bytes=machine.peak_memory(),
         )
 

@@ -30,6 +30,7 @@ class Speed(BaseModel):
     optimizer_seconds: float = Field(ge=0, description="Of one optimizer step")
     evaluated_per_second: float = Field(gt=0, description="Tokens, forward passes alone")
     generated_per_second: float | None = Field(default=None, gt=0)
+    written_per_second: float = Field(gt=0, description="Bytes of checkpoints, to the disk")
     start_seconds: float = Field(default=0.0, ge=0, description="Until the model was loaded")
     peak_bytes: int = Field(default=0, ge=0, description="Most resident memory of the process")
 

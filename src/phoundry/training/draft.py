@@ -97,6 +97,8 @@ def make_draft(spec: TrainingSpec, say: Callable[[str], None] | None = None) -> 
         read_samples,
         checkpoint_dir=spec.checkpoint_dir,
         longest=longest,
+        truncation=p.truncation,
+        workers=p.dataloader_num_workers,
         cache_dir=spec.cache_dir,
         say=say,
     )

@@ -10,15 +10,16 @@ from phoundry.training.shape import ModelShape
 
 __all__ = ["QLORA_BITS", "ModelShape", "check_memory", "estimate_memory", "heaviest_segment"]
 
-# Interpreter, torch, transformers and PEFT with their code pages, before any weight (measured).
-PROCESS_BYTES = 510_000_000
+# Interpreter and torch with their code pages, before any weight (measured).
+PROCESS_BYTES = 260_000_000
 # The matrix library keeps a plan with buffers for every shape of product it has met (measured).
-LIBRARY_BYTES = 300_000_000
-# Kept by the allocator beyond what is in use at the peak (measured; docs/design/training.md).
+LIBRARY_BYTES = 430_000_000
+# Adafactor is transformers', whose import takes so much more (measured).
+ADAFACTOR_BYTES = 200_000_000
+# What comes and goes with every row leaves gaps between (measured; docs/design/training.md).
 SLACK = 1.1
-# Supervised tokens whose logits exist at one time (loss.CHUNK), at 4 + 4 + 2 bytes a logit.
-LOGITS_AT_A_TIME = 256
-BYTES_PER_LOGIT = 10
+# Supervised tokens whose logits exist at one time (loss.CHUNK).
+LOGITS_AT_A_TIME = 512
 # Longer conversations' attention weights are not kept (attention.LONGEST_DENSE).
 LONGEST_KEPT = 512
 # QLoRA keeps the base's linear layers in 4 bits, with a scale of 8 bits for every 64 weights and
@@ -38,9 +39,10 @@ def estimate_memory(
 ) -> int:
     """Peak resident bytes of a fine-tune.
 
-    weights + for each trained weight its float32 master, gradient and optimizer state + what a row
-    keeps for the backward pass + one chunk of logits + the process itself. Recomputing keeps one
-    layer's inside and every layer's input.
+    What stays: weights, and for each trained one its float32 master, gradient and optimizer state.
+    What comes and goes: what a row keeps for its backward pass with one chunk of logits, or the
+    gradients in the weights' width, whichever is more. And the process itself. Recomputing keeps
+    one layer's inside and every layer's input.
 
     Args:
         row_tokens: tokens of the largest forward pass.
@@ -50,23 +52,25 @@ def estimate_memory(
     """
     width = 2 if parameters.precision == "16" else 4
     trained = shape.adapter_weights(parameters.lora_r) if parameters.apply_lora else shape.weights
-    # Gradient in the weight's width and in float32; a float32 weight is its own master.
-    master = 4 if width == 2 else 0
-    moments = 8 if parameters.optim == "adamw_torch" else 1
-    per_trained = width + master + 4 + moments
-    adapters = trained * width if parameters.apply_lora else 0
+    master = 4 if width == 2 else 0  # a float32 weight is its own master
+    moments = 8 if parameters.optim == "adamw_torch" else 0
+    stays = shape.weights * width + trained * (master + 4 + moments)
+    if parameters.apply_lora:
+        stays += trained * width
+    if base_bits is not None:
+        stays -= round(shape.linear_weights * (width - base_bits / 8))
+        stays += shape.hidden * shape.intermediate * width
     inside = row_tokens * _kept_per_token(shape, parameters, width, min(segment, row_tokens))
     inputs = row_tokens * shape.hidden * width * shape.layers
     activations = inside + inputs if recompute else inside * shape.layers
-    logits = LOGITS_AT_A_TIME * shape.vocabulary * BYTES_PER_LOGIT
-    if not parameters.apply_lora:
-        logits += shape.vocabulary * shape.hidden * (4 + width)
-    base = shape.weights * width
-    if base_bits is not None:
-        base -= round(shape.linear_weights * (width - base_bits / 8))
-        base += shape.hidden * shape.intermediate * width
-    in_use = base + adapters + trained * per_trained + activations + logits
-    return PROCESS_BYTES + LIBRARY_BYTES + round(SLACK * in_use)
+    logits = min(LOGITS_AT_A_TIME, row_tokens) * shape.vocabulary * width
+    if not parameters.apply_lora:  # the gradient of the output projection, added up in float32
+        logits += shape.vocabulary * shape.hidden * (4 + master // 2)
+    gradients = trained * width if width == 2 else 0
+    process = PROCESS_BYTES + LIBRARY_BYTES
+    if parameters.optim == "adafactor":
+        process += ADAFACTOR_BYTES
+    return process + stays + round(SLACK * max(activations + logits, gradients))
 
 
 def heaviest_segment(lengths: Iterable[int], row_tokens: int) -> float:

@@ -3,10 +3,13 @@
 from __future__ import annotations
 
 import ctypes
+import hashlib
 import os
+import shutil
 import sys
 import time
 from pathlib import Path
+from tempfile import TemporaryFile
 
 # Instructions that multiply bfloat16 matrices. Without them bfloat16 runs at under half of
 # float32's speed, with them at twice.
@@ -68,6 +71,26 @@ def peak_memory() -> int:
 
     peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
     return peak if sys.platform == "darwin" else peak * 1024
+
+
+def write_rate(folder: Path, size: int) -> float:
+    """Bytes a second that a file of `size` bytes is hashed and written to the disk with."""
+    folder.mkdir(parents=True, exist_ok=True)
+    content = os.urandom(1 << 20) * -(-size >> 20)
+    begun = time.perf_counter()
+    hashlib.sha256(content)
+    with TemporaryFile(dir=folder) as file:
+        file.write(content)
+        file.flush()
+        os.fsync(file.fileno())
+    return len(content) / (time.perf_counter() - begun)
+
+
+def free_disk(folder: Path) -> int:
+    """Bytes that can be written to the disk of `folder`, which may not exist yet."""
+    while not folder.exists():
+        folder = folder.parent
+    return shutil.disk_usage(folder).free
 
 
 def process_seconds() -> float:

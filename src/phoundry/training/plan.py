@@ -2,11 +2,8 @@
 
 from __future__ import annotations
 
-import hashlib
-import json
 from collections.abc import Callable
 from dataclasses import dataclass
-from typing import Any
 
 from phoundry.specs.finetune import FineTuneParameters
 from phoundry.training.batch import Row, make_row
@@ -19,20 +16,13 @@ from phoundry.training.spec import TrainingSpec
 
 __all__ = ["Choices", "Plan", "load_choices", "make_plan", "save_choices"]
 
-# A run may be gone on from with these changed: they don't touch the weights.
-_HARMLESS = {
-    *("resume_from_checkpoint", "save_total_limit", "logging_steps", "logging_strategy"),
-    *("sample_generations", "dataloader_num_workers", "merge_lora_weights", "pad_to_max_length"),
-}
-
 
 @dataclass(frozen=True)
 class Plan:
     """A draft with its choices.
 
     `parameters` are those of the run: what was measured has replaced what was only recommended, and
-    `sources` says so. `memory` is the estimated peak in bytes. `identity` is the same for two runs
-    exactly if their weights come out the same on one machine.
+    `sources` says so. `memory` is the estimated peak in bytes.
     """
 
     draft: Draft
@@ -40,7 +30,6 @@ class Plan:
     parameters: FineTuneParameters
     sources: dict[str, str]
     memory: int
-    identity: str
 
     @property
     def samples(self) -> Samples:
@@ -111,17 +100,4 @@ def settle(spec: TrainingSpec, draft: Draft, choices: Choices) -> Plan:
     """`draft` with `choices`."""
     parameters, sources = apply_choices(draft.parameters, spec.sources, choices)
     memory = draft.memory(choices.row_tokens, recompute=choices.recompute, parameters=parameters)
-    identity = _identity(spec, draft, parameters, choices)
-    return Plan(draft, choices, parameters, sources, memory, identity)
-
-
-def _identity(
-    spec: TrainingSpec, draft: Draft, parameters: FineTuneParameters, choices: Choices
-) -> str:
-    parts: dict[str, Any] = {
-        "parameters": parameters.model_dump(exclude=_HARMLESS),
-        "choices": choices.arithmetic(),
-        "data": draft.samples.fingerprint(),
-        "model": (spec.checkpoint_dir / "config.json").read_text(encoding="utf-8"),
-    }
-    return hashlib.sha256(json.dumps(parts, sort_keys=True).encode()).hexdigest()
+    return Plan(draft, choices, parameters, sources, memory)

@@ -34,12 +34,12 @@ class Remedy:
 class Needs:
     """The least memory of a fine-tune as a function of its settings.
 
-    `lengths`: tokens of each conversation.
+    `lengths`: tokens of each conversation, where they are known.
     """
 
     shape: ModelShape
     parameters: FineTuneParameters
-    lengths: Sequence[int]
+    lengths: Sequence[int] = ()
 
     def least(self, changes: dict[str, Any] | None = None) -> int:
         """Estimated peak bytes with `changes`, in the shortest rows the data allow."""
@@ -47,7 +47,7 @@ class Needs:
         lengths = self.lengths
         if p.max_seq_length > 0:
             lengths = [min(length, p.max_seq_length) for length in lengths]
-        row = max(SHORTEST_ROW, *lengths)
+        row = max([SHORTEST_ROW, *lengths])
         segment = heaviest_segment(lengths, row)
         return estimate_memory(
             self.shape,
@@ -76,6 +76,12 @@ def what_would_fit(needs: Needs, available: int) -> list[Remedy]:
     return []
 
 
+def check_fits(needs: Needs, available: int) -> None:
+    """Raises InsufficientResources, with what would fit, where nothing the plan may do does."""
+    if needs.least() > available:
+        raise too_large(needs, available)
+
+
 def too_large(needs: Needs, available: int) -> InsufficientResources:
     """The refusal of a fine-tune that does not fit, with what would."""
     remedies = what_would_fit(needs, available)
@@ -91,7 +97,7 @@ def too_large(needs: Needs, available: int) -> InsufficientResources:
 
 def _changes(needs: Needs) -> Iterator[dict[str, Any]]:
     """What may be changed, what costs least first."""
-    p, longest = needs.parameters, max(needs.lengths)
+    p, longest = needs.parameters, max(needs.lengths, default=0)
     if p.gradient_checkpointing == "false":
         yield {"gradient_checkpointing": "true"}
     if p.precision == "32":

@@ -1,0 +1,132 @@
+"""The worker that plans: `python -m phoundry.training.planner RUN_DIR`.
+
+Its spec.json is that of the worker that trains. Nothing is trained: the data are rendered (and stay
+in the cache), a few steps are timed, and the result is what the run will take.
+"""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Callable
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from phoundry.errors import InsufficientResources
+from phoundry.settings import Settings
+from phoundry.specs.finetune import FineTuneParameters
+from phoundry.specs.job import JobPlan
+from phoundry.spool import Spool
+from phoundry.training import machine
+from phoundry.training.remedies import Needs, what_would_fit
+from phoundry.training.spec import TrainingSpec
+from phoundry.worker import main
+
+if TYPE_CHECKING:
+    import torch
+
+    from phoundry.training.draft import Draft
+    from phoundry.training.plan import Plan
+
+
+def run(spec: dict[str, Any], run_dir: Path, spool: Spool) -> dict[str, Any]:
+    """The task of a planning worker: `{"plan": JobPlan as JSON}`, fitting or not.
+
+    Raises:
+        NotFound, InvalidInput: the checkpoint or the data can't be used.
+    """
+    machine.prepare_process()
+
+    def say(text: str) -> None:
+        spool.append("notice", message=text)
+        sys.stdout.write(text + "\n")
+        sys.stdout.flush()
+
+    found = plan_job(_read(spec, run_dir), say)
+    return {"plan": found.model_dump(mode="json")}
+
+
+def plan_job(spec: TrainingSpec, say: Callable[[str], None] | None = None) -> JobPlan:
+    """What the fine-tune of `spec` will take. One that does not fit is told so, not refused."""
+    from phoundry.training.choose import choose, memory_to_plan_with
+    from phoundry.training.draft import make_draft
+    from phoundry.training.plan import settle
+
+    draft = make_draft(spec, say)
+    view = _of_data(spec, draft)
+    view.available_bytes = memory_to_plan_with(spec)
+    try:
+        choices = choose(spec, draft, say, always=True)
+    except InsufficientResources as refusal:
+        needs = Needs(draft.shape, draft.parameters, draft.samples.lengths)
+        view.fits, view.memory_bytes = False, needs.least()
+        view.would_fit = [str(each) for each in what_would_fit(needs, view.available_bytes)]
+        view.notices.append(str(refusal))
+        return view
+    _add_measured(view, settle(spec, draft, choices))
+    return view
+
+
+def _of_data(spec: TrainingSpec, draft: Draft) -> JobPlan:
+    samples = draft.samples
+    return JobPlan(
+        parameters=draft.parameters.model_dump(mode="json"),
+        sources=dict(spec.sources),
+        conversations=len(samples),
+        truncated=samples.truncated,
+        dropped=samples.dropped,
+        tokens_per_epoch=samples.tokens,
+        supervised_tokens_per_epoch=samples.supervised,
+        epochs=round(draft.epochs, 4),
+        steps=draft.max_steps,
+        tokens=draft.tokens,
+        free_disk_bytes=machine.free_disk(spec.output_dir),
+        notices=list(samples.notices),
+    )
+
+
+def _add_measured(view: JobPlan, plan: Plan) -> None:
+    from phoundry.training.duration import estimate_disk, estimate_duration
+    from phoundry.training.matmul import best_rate
+
+    view.parameters = plan.parameters.model_dump(mode="json")
+    view.sources = plan.sources
+    view.choices = plan.choices.entries
+    view.memory_bytes = plan.memory
+    view.disk_bytes = estimate_disk(plan.draft, plan.parameters)
+    if view.free_disk_bytes is not None and view.disk_bytes > view.free_disk_bytes:
+        view.fits = False
+        view.would_fit.append("save_total_limit=1, which keeps fewer checkpoints, or a freer disk")
+    speed = plan.choices.speed
+    if speed is None:
+        return
+    duration = estimate_duration(plan.draft, plan.parameters, speed)
+    view.seconds = duration.seconds
+    view.tokens_per_second = plan.tokens / duration.training
+    limit = best_rate(_dtype(plan.parameters.precision))
+    view.mfu = view.tokens_per_second * plan.flops_per_token / limit
+    if plan.parameters.apply_early_stopping:
+        view.notices.append("Early stopping may end the run before that time.")
+
+
+def _dtype(precision: str) -> torch.dtype:
+    import torch
+
+    return torch.bfloat16 if precision == "16" else torch.float32
+
+
+def _read(spec: dict[str, Any], run_dir: Path) -> TrainingSpec:
+    validation, cache = spec.get("validation_path"), spec.get("cache_dir")
+    return TrainingSpec(
+        checkpoint_dir=Path(spec["checkpoint_dir"]),
+        train_path=Path(spec["train_path"]),
+        validation_path=Path(validation) if validation else None,
+        parameters=FineTuneParameters.model_validate(spec["parameters"]),
+        output_dir=run_dir / "output",
+        sources=spec.get("sources") or {},
+        cache_dir=Path(cache) if cache else None,
+        memory_limit=Settings().memory_limit,
+    )
+
+
+if __name__ == "__main__":
+    main(run)
