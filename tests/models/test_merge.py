@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -142,3 +143,92 @@ def test_a_diverged_adapter_is_refused(
     save_file(weights, lora / WEIGHTS)
     with pytest.raises(ModelError, match="diverged"):
         merge(tiny("llama"), lora, tmp_path)
+
+
+# --- mistakes in a merged checkpoint: each must be refused
+
+
+def _spoiled(folder: Path, change: Callable[[dict[str, torch.Tensor]], None]) -> None:
+    weights = load_file(folder / SINGLE)
+    change(weights)
+    save_file(weights, folder / SINGLE, {"format": "pt"})
+
+
+def _one_forgotten(
+    weights: dict[str, torch.Tensor], before: dict[str, torch.Tensor], lora: Path
+) -> None:
+    name = "model.layers.1.self_attn.o_proj.weight"
+    weights[name] = before[name]
+
+
+def _transposed(
+    weights: dict[str, torch.Tensor], before: dict[str, torch.Tensor], lora: Path
+) -> None:
+    name = "model.layers.0.self_attn.o_proj.weight"
+    change = weights[name].float() - before[name].float()
+    weights[name] = (before[name].float() + change.T.contiguous()).to(torch.bfloat16)
+
+
+def _half_of_it(
+    weights: dict[str, torch.Tensor], before: dict[str, torch.Tensor], lora: Path
+) -> None:
+    for name, tensor in weights.items():
+        weights[name] = ((tensor.float() + before[name].float()) / 2).to(torch.bfloat16)
+
+
+def _touched(weights: dict[str, torch.Tensor], before: dict[str, torch.Tensor], lora: Path) -> None:
+    weights["model.norm.weight"][0] *= 1.01
+
+
+def _layers_swapped(
+    weights: dict[str, torch.Tensor], before: dict[str, torch.Tensor], lora: Path
+) -> None:
+    here, there = (f"model.layers.{n}.mlp.down_proj.weight" for n in (0, 1))
+    weights[here], weights[there] = weights[there].clone(), weights[here].clone()
+
+
+@pytest.mark.parametrize("kind", ["llama", "phi3"])
+@pytest.mark.parametrize(
+    "spoil", [_one_forgotten, _transposed, _half_of_it, _touched, _layers_swapped]
+)
+def test_a_mistake_in_merging_is_refused(
+    spoil: Callable[..., None], kind: str, tiny: Maker, adapter: Maker, tmp_path: Path
+) -> None:
+    base = tiny(kind)
+    lora = adapter(base)
+    merge(base, lora, tmp_path)
+    check_merge(base, lora, tmp_path)
+    before = load_file(base / SINGLE)
+    _spoiled(tmp_path, lambda weights: spoil(weights, before, lora))
+    with pytest.raises(ModelError, match=r"does not compute what was trained|is not what was to"):
+        check_merge(base, lora, tmp_path)
+
+
+@pytest.mark.parametrize("kind", ["llama", "phi3"])
+def test_another_base_of_the_same_shape_is_refused(
+    kind: str, tiny: Maker, adapter: Maker, tmp_path: Path
+) -> None:
+    lora = adapter(tiny(kind))
+    merge(tiny(kind, seed=1), lora, tmp_path)
+    with pytest.raises(ModelError, match="does not compute what was trained"):
+        check_merge(tiny(kind), lora, tmp_path)
+
+
+@pytest.mark.parametrize("kind", ["llama", "phi3", "mistral", "qwen2", "qwen3", "gemma3_text"])
+def test_in_float32_merged_is_unmerged(kind: str, tiny: Maker, copy: Any, tmp_path: Path) -> None:
+    """Nothing is rounded: logits differ by what float32 loses, a hundred-thousandth of them."""
+    from transformers import AutoModelForCausalLM
+
+    base = copy(tiny(kind))
+    weights = {name: tensor.float() for name, tensor in load_file(base / SINGLE).items()}
+    save_file(weights, base / SINGLE, {"format": "pt"})
+    lora = write_adapter(base, tmp_path / "adapter")
+    (tmp_path / "merged").mkdir()
+    merge(base, lora, tmp_path / "merged")
+    check_merge(base, lora, tmp_path / "merged")
+    with torch.no_grad():
+        adapted = peft_merged(base, lora)(IDS).logits
+        merged = AutoModelForCausalLM.from_pretrained(tmp_path / "merged", dtype=torch.float32)(
+            IDS
+        ).logits
+    torch.testing.assert_close(merged, adapted, rtol=1e-4, atol=1e-5 * float(adapted.abs().max()))

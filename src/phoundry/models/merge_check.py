@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING, Any
 
 from phoundry.errors import ModelError
 from phoundry.models.adapter import Delta, read_adapter
+from phoundry.models.merge_sums import check_sums
 from phoundry.models.tensors import Weights, weight_files
 
 if TYPE_CHECKING:
@@ -47,7 +48,8 @@ def check_merge(base: Path, adapter: Path, merged: Path, *, with_peft: bool = Fa
     what its own library makes of it, and not against our reading of its files.
 
     Raises:
-        ModelError: they disagree (see `RELATIVE`, `ABSOLUTE`).
+        ModelError: they disagree (see `RELATIVE`, `ABSOLUTE`), or a matrix is not the sum that it
+            should be (`merge_sums`).
     """
     import torch
     from transformers import AutoModelForCausalLM
@@ -80,6 +82,7 @@ def check_merge(base: Path, adapter: Path, merged: Path, *, with_peft: bool = Fa
             f"{result.error:.3f}, and training changed them by {result.changed:.3f}.",
             remedy="Check that the base is the one that the adapter was trained on.",
         )
+    check_sums(base, adapter, merged)
     return result
 
 
