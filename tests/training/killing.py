@@ -18,6 +18,8 @@ from pathlib import Path
 from types import FrameType
 from typing import Any
 
+import transformers.optimization  # noqa: F401 - an import has many calls, and is no moment of a run
+
 from phoundry.files import read_json, write_json
 from phoundry.specs.finetune import FineTuneParameters
 from phoundry.spool import Spool
