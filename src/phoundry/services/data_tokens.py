@@ -172,13 +172,18 @@ def _examples(
 
     tokenizer = ChatTokenizer.load(folder)
 
-    def tokens(row: dict[str, Any]) -> list[Token]:
-        example = tokenizer.render_example(row["messages"], row.get("tools"))
+    def tokens(messages: Sequence[Any], tools: Any) -> list[Token]:
+        example = tokenizer.render_example(messages, tools)
         texts = token_texts(example.token_ids, tokenizer)
         triples = zip(example.token_ids, texts, example.loss_mask, strict=True)
         return [Token(id=each, text=text, learnt=learnt) for each, text, learnt in triples]
 
-    return [tokens(row) for row in islice(data.parsed(context, asset, part), limit)]
+    # A row is more than one example where the model's template rewrites earlier turns.
+    return [
+        tokens(messages, row.get("tools"))
+        for row in islice(data.parsed(context, asset, part), limit)
+        for messages in tokenizer.parts(row["messages"], row.get("tools"))
+    ]
 
 
 class Decoder(Protocol):
