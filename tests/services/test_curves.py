@@ -9,12 +9,12 @@ from typing import Any
 
 import pytest
 
-from phoundry.services import jobs
+from phoundry.services import jobs, models
 from phoundry.services.context import Context, now
 from phoundry.services.reconcile import curves
 from phoundry.specs.job import FineTuningJobSpec
 from phoundry.spool import Spool
-from phoundry.store.tables import JobRow
+from phoundry.store.tables import JobRow, ModelRow
 from tests.services.fake_workers import MODEL, FakeWorkers
 from tests.support.assets import make_asset
 
@@ -251,3 +251,15 @@ def test_many_jobs_at_rest_are_told_of_one_at_a_time(
         assert len(tellers.running) <= 1
         tellers.done()
     assert sorted(start.spec["job"] for start in tellers.starts) == sorted([job, other.name])
+
+
+def test_registering_leaves_the_curves_to_their_own_worker(
+    context: Context, job: str, tellers: Tellers
+) -> None:
+    metrics = {"eval_loss": 1.5, "tokens_per_second": 300.0, "train_loss": 1.2}
+    put(context, status="Completed", finished_at=now(), metrics=metrics)
+    with context.database.begin() as session:
+        row = session.query(JobRow).filter_by(name=job).one()
+        made = ModelRow(workspace=context.workspace, name="faq", version=1, job=job, tags={})
+        spec = models.worker_spec(context, made, row, None, None)
+    assert spec["metrics"] == {"train_loss": 1.2}

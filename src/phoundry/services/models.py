@@ -14,6 +14,7 @@ from phoundry.models import elsewhere
 from phoundry.services import bases, job_records, tasks
 from phoundry.services.context import Context, record
 from phoundry.services.rows import find, get, names
+from phoundry.specs.job import MetricPoint
 from phoundry.specs.model import Model, ModelSpec
 from phoundry.specs.names import split_version
 from phoundry.store.tables import EventRow, JobRow, ModelRow
@@ -258,7 +259,13 @@ def worker_spec(
         **common,
         "job": job.name,
         "parameters": job.parameters,
-        "metrics": job.metrics,
+        "metrics": _summary(job),
         "tags": {**row.tags, "phoundry.training_data": job.spec["training_data"]},
         **({"adapter_dir": str(adapter)} if adapter.exists() else {"model_dir": str(model)}),
     }
+
+
+def _summary(job: JobRow) -> dict[str, float]:
+    """What is known of a job as a whole. Its curves are told to MLflow by the steps that they have
+    (see `reconcile.curves`), and a last value at no step would spoil them."""
+    return {key: value for key, value in job.metrics.items() if key not in MetricPoint.model_fields}
