@@ -22,6 +22,7 @@ LAST = "When you are done"
 # They go on from the tutorial, in this order; each leaves behind what it found.
 GUIDES = (
     "your-own-data",
+    "plan-and-pause",
     "prompt-flow-folder",
     "traffic",
     "azure-ml-yaml",
@@ -31,6 +32,7 @@ GUIDES = (
     "python",
     "apply",
     "mlflow",
+    "watch-a-fine-tune",
     "hub-model",
     "without-network",
     "machine",
