@@ -22,6 +22,7 @@ _SCALARS = {0: "B", 1: "b", 2: "H", 3: "h", 4: "I", 5: "i", 6: "f", 7: "?", 10: 
 _SCALARS[12] = "d"
 _STRING, _ARRAY = 8, 9
 _MAX_DIMENSIONS = 4
+_AT_ONCE = 1 << 20  # values dequantised together, with a few temporaries of their size
 
 
 @dataclass(frozen=True, slots=True)
@@ -95,8 +96,12 @@ class GGUFFile:
         if kind in (GGMLQuantizationType.F32, GGMLQuantizationType.F16):
             exact = np.float32 if kind == GGMLQuantizationType.F32 else np.float16
             return data.view(exact).astype(np.float32).reshape(tensor.shape)
+        values = np.empty((rows, columns), np.float32)
+        step = max(1, _AT_ONCE // columns)
         try:
-            values = dequantize(data.reshape(rows, row_bytes), kind)
+            for start in range(0, rows, step):
+                part = data[start * row_bytes : (start + step) * row_bytes]
+                values[start : start + step] = dequantize(part.reshape(-1, row_bytes), kind)
         except NotImplementedError:
             raise InvalidInput(
                 f"{self.path} holds '{name}' as {kind.name}, which cannot be dequantised.",

@@ -207,7 +207,9 @@ def to_float32(data: memoryview | bytes, dtype: str) -> Array:
 
     if dtype == "BF16":
         # bfloat16 is the upper half of a float32.
-        return (np.frombuffer(data, np.uint16).astype(np.uint32) << 16).view(np.float32)
+        bits = np.frombuffer(data, np.uint16).astype(np.uint32)
+        bits <<= 16  # in place: an embedding of 128,000 rows takes gigabytes
+        return bits.view(np.float32)
     kinds: dict[str, Any] = {"F32": np.float32, "F16": np.float16, "F64": np.float64}
     if dtype not in kinds:
         raise InvalidInput(f"Weights of the type {dtype} cannot be used as floats.")
