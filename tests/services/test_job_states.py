@@ -10,7 +10,7 @@ from pathlib import Path
 import pytest
 from hypothesis import settings
 from hypothesis import strategies as st
-from hypothesis.stateful import RuleBasedStateMachine, invariant, precondition, rule
+from hypothesis.stateful import RuleBasedStateMachine, invariant, rule
 
 from phoundry.errors import Conflict
 from phoundry.services import jobs
@@ -47,6 +47,11 @@ class Jobs(RuleBasedStateMachine):
         content = "".join(json.dumps(row) + "\n" for row in rows)
         make_asset(self.context, content.encode())
         self.asked: dict[str, str] = {}
+        self.create()
+        self.tick()
+        self.work()  # the base model is there once and for all
+        self.tick()
+        assert self.fleet.running
 
     def teardown(self) -> None:
         try:
@@ -60,7 +65,8 @@ class Jobs(RuleBasedStateMachine):
         return jobs.listing(self.context)
 
     def pick(self, number: int) -> Job:
-        known = self.all()
+        """Rather one that is under way: most that can go wrong goes wrong there."""
+        known = sorted(self.all(), key=lambda job: job.status in (*RESTING, "Queued"))
         return known[number % len(known)]
 
     def process_of(self, job: Job) -> Path | None:
@@ -74,8 +80,7 @@ class Jobs(RuleBasedStateMachine):
         jobs.create(self.context, FineTuningJobSpec.model_validate(values))
         self.asked[name] = "go"
 
-    @precondition(lambda self: self.asked)
-    @rule(number=st.integers(0))
+    @rule(number=st.integers(0, 2))
     def pause(self, number: int) -> None:
         job = self.pick(number)
         if job.status in RESTING or job.status == "CancelRequested":
@@ -85,8 +90,7 @@ class Jobs(RuleBasedStateMachine):
             assert jobs.pause(self.context, job.name).status in ("PauseRequested", "Paused")
             self.asked[job.name] = "pause"
 
-    @precondition(lambda self: self.asked)
-    @rule(number=st.integers(0))
+    @rule(number=st.integers(0, 2))
     def cancel(self, number: int) -> None:
         job = self.pick(number)
         if job.status in FINISHED:
@@ -96,8 +100,7 @@ class Jobs(RuleBasedStateMachine):
             assert jobs.cancel(self.context, job.name).status in ("CancelRequested", "Canceled")
             self.asked[job.name] = "cancel"
 
-    @precondition(lambda self: self.asked)
-    @rule(number=st.integers(0))
+    @rule(number=st.integers(0, 2))
     def resume(self, number: int) -> None:
         job = self.pick(number)
         if job.status in ("Failed", "Canceled", "Paused"):
@@ -126,8 +129,7 @@ class Jobs(RuleBasedStateMachine):
                 self.fleet.end(folder, "cancelled", output=str(folder / "output"))
         self.fleet.stop()
 
-    @precondition(lambda self: self.asked)
-    @rule(number=st.integers(0))
+    @rule(number=st.integers(0, 2))
     def kill(self, number: int) -> None:
         """Memory ran out."""
         job = self.pick(number)
@@ -144,7 +146,7 @@ class Jobs(RuleBasedStateMachine):
 
     @invariant()
     def one_at_a_time(self) -> None:
-        assert sum(job.status in reconcile_jobs.ACTIVE for job in self.all()) <= 1
+        assert sum(job.status not in ("Queued", *RESTING) for job in self.all()) <= 1
 
     @invariant()
     def what_rests_has_no_process(self) -> None:
@@ -170,5 +172,5 @@ class Jobs(RuleBasedStateMachine):
             assert job.status in ENDS[self.asked[job.name]], job
 
 
-Jobs.TestCase.settings = settings(max_examples=40, stateful_step_count=25, deadline=None)
+Jobs.TestCase.settings = settings(max_examples=30, stateful_step_count=20, deadline=None)
 TestJobs = Jobs.TestCase

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from datetime import timedelta
 from pathlib import Path
 
@@ -16,7 +17,7 @@ from phoundry.specs.job import Job
 from phoundry.specs.model import ModelSpec
 from phoundry.spool import Spool
 from phoundry.worker import stop_reason
-from tests.services.fake_workers import FakeWorkers
+from tests.services.fake_workers import MODEL, FakeWorkers
 from tests.services.test_reconcile import advance, tick, train, training
 from tests.support.assets import make_asset
 
@@ -35,7 +36,7 @@ def cancelled(context: Context, fleet: FakeWorkers, folder: Path) -> Job:
     spool.append("progress", step=30, max_steps=100, loss=1.25)
     jobs.cancel(context, "one")
     (folder / "output" / "adapter").mkdir(parents=True)
-    metrics = {"eval_loss": 1.5}
+    metrics = {"eval_loss": 1.5, "output_step": 20}
     fleet.end(folder, "cancelled", output=str(folder / "output"), metrics=metrics)
     tick(context)
     return jobs.show(context, "one")
@@ -110,6 +111,47 @@ def test_a_queued_job_is_paused_at_once(context: Context, folder: Path) -> None:
     assert jobs.cancel(context, "two").status == "Canceled"
 
 
+def test_who_cancels_a_paused_job_is_told_how_to_keep_its_best_state(
+    context: Context, folder: Path, fleet: FakeWorkers
+) -> None:
+    (folder / "checkpoints" / "step-00000020").mkdir(parents=True)
+    jobs.pause(context, "one")
+    fleet.stop()
+    tick(context)
+    assert (
+        jobs.show(context, "one").events[-1].message == "Paused; resumed, it goes on from step 20."
+    )
+    job = jobs.cancel(context, "one")
+    assert job.status == "Canceled"
+    assert "resume it, and cancel it once it trains" in job.notices[-1]
+
+
+def test_a_bad_row_is_told_with_the_data_that_has_it(
+    context: Context, folder: Path, fleet: FakeWorkers
+) -> None:
+    told = fleet.running[folder].spec
+    (folder / "spec.json").write_text(json.dumps(told))
+    model = Path(told["checkpoint_dir"]).name
+    error = {
+        "code": "InvalidInput",
+        "message": f"1 of 2 conversations cannot be used for {model}.",
+        "faults": [{"where": "row:2", "reason": f"{model} refuses it"}],
+        "remedy": f"See {Path(told['train_path']).name}.",
+        "total": 1,
+    }
+    (folder / "result.json").write_text(json.dumps({"status": "failed", "error": error}))
+    del fleet.running[folder]
+    tick(context)
+    assert jobs.show(context, "one").error == {
+        "code": "InvalidInput",
+        "message": f"1 of 2 conversations cannot be used for {MODEL}.",
+        # Ten rows: eight are trained on, two are held out.
+        "faults": [{"where": "faq:1 (test) row 2", "reason": f"{MODEL} refuses it"}],
+        "remedy": "See faq:1 (train).",
+        "total": 1,
+    }
+
+
 def test_a_stopped_phoundry_pauses_what_runs(
     context: Context, folder: Path, fleet: FakeWorkers
 ) -> None:
@@ -122,7 +164,7 @@ def test_the_best_state_of_a_cancelled_job_can_be_registered(
 ) -> None:
     job = cancelled(context, fleet, folder)
     assert (job.status, job.metrics["eval_loss"]) == ("Canceled", 1.5)
-    assert "step 30 of 100; that of step 20, the best so far, is its output" in job.notices[-1]
+    assert "step 30 of 100; its output is the state of step 20" in job.notices[-1]
     made = models.register(context, ModelSpec(name="bot", job="one"))
     assert made.tags["phoundry.cancelled"] == "at step 30 of 100"
     advance(context, fleet, 2)

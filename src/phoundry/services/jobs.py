@@ -100,8 +100,19 @@ def cancel(context: Context, name: str) -> Job:
                 row.status = "CancelRequested"
             else:
                 row.status, row.finished_at, row.stopping_since = "Canceled", now(), None
+                row.notices = [*row.notices, *_nothing_written(row)]
         record(session, context, f"job/{name}", "cancel", "Cancelling was asked for.")
         return view(row)
+
+
+def _nothing_written(row: JobRow) -> list[str]:
+    """A notice about a job that has states to go on from, and no process that could write one."""
+    if not job_records.checkpoints(Path(row.run_dir)):
+        return []
+    return [
+        "Cancelled while no process ran, so it has no output. To register its best state, "
+        "resume it, and cancel it once it trains."
+    ]
 
 
 def pause(context: Context, name: str) -> Job:

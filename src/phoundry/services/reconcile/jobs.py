@@ -116,13 +116,12 @@ def _pause(session: Session, context: Context, row: JobRow) -> None:
 
 def _cancel(session: Session, context: Context, row: JobRow) -> None:
     if job_records.kept_output(Path(row.run_dir)):
-        progress = row.progress
-        best = progress.get("best_step")
-        which = f"that of step {best}, the best so far," if best else "its state then"
+        step, end = (row.progress.get(name, 0) for name in ("step", "max_steps"))
+        kept = int(row.metrics.get("output_step", step))
         row.notices = [
             *row.notices,
-            f"Cancelled at step {progress.get('step', 0)} of {progress.get('max_steps', 0)}; "
-            f"{which} is its output: `phoundry model register NAME --job {row.name}`.",
+            f"Cancelled at step {step} of {end}; its output is the state of step {kept}: "
+            f"`phoundry model register NAME --job {row.name}`.",
         ]
     _end(session, context, row, "Canceled", None)
 
