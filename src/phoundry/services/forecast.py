@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -12,15 +13,19 @@ from sqlalchemy.orm import Session
 
 from phoundry.compute import machine
 from phoundry.errors import InvalidInput, PhoundryError
+from phoundry.files import read_json
 from phoundry.models import catalog
 from phoundry.services import bases, data
 from phoundry.services.context import Context
 from phoundry.specs.data import DataAsset
 from phoundry.specs.finetune import FineTuneParameters, resolve
 from phoundry.specs.plan import Forecast
-from phoundry.store.tables import JobRow
-from phoundry.training.estimate import ModelShape, estimate_memory
+from phoundry.store.tables import JobRow, TaskRow
+from phoundry.training.choices import load_choices
+from phoundry.training.estimate import USUAL_ROW, estimate_memory
 from phoundry.training.machine import machine_recommendation
+from phoundry.training.remedies import Needs
+from phoundry.training.shape import ModelShape
 
 # English questions and answers with SmolLM2's tokenizer and template, measured on the FAQ of the
 # demonstration: 3.7 as messages, 4.1 as it comes. Used until the tokenizer is here and the data are
@@ -117,8 +122,6 @@ def _counted(path: Path, checkpoint: Path, parameters: FineTuneParameters) -> To
 
 
 def _config(checkpoint: Path) -> dict[str, Any]:
-    from phoundry.files import read_json
-
     return read_json(checkpoint / "config.json") or {}
 
 
@@ -138,32 +141,73 @@ def _add_memory(
         shape = ModelShape.from_config(config)
     except KeyError as missing:
         raise InvalidInput(f"The model's config.json has no {missing}.") from None
-    row_tokens = parameters.pack_length * parameters.per_device_train_batch_size
-    found.memory_bytes = estimate_memory(shape, parameters, row_tokens=row_tokens)
-    found.fits = found.memory_bytes <= found.available_bytes
+    # As the plan chooses: the usual rows with everything kept, or what takes the least.
+    batch = parameters.per_device_train_batch_size * parameters.gradient_accumulation_steps
+    row_tokens = min(USUAL_ROW, parameters.pack_length * batch)
+    recompute = parameters.gradient_checkpointing == "true"
+    usual = estimate_memory(shape, parameters, row_tokens=row_tokens, recompute=recompute)
+    least = Needs(shape, parameters).least()
+    found.memory_bytes = usual if usual <= found.available_bytes else least
+    found.fits = least <= found.available_bytes
 
 
 def _add_time(
     context: Context, found: Forecast, model: str, parameters: FineTuneParameters
 ) -> None:
-    """From the newest finished job of this home with the same model and method."""
+    """From what was measured here last with the same model and method: a job, or a plan."""
     with context.begin("jobs/read") as session:
-        measured = _measured(session, context, model, parameters)
+        pinned = bases.pinned(session, context, model)
+        measured = _of_jobs(session, context, pinned, parameters) or _of_plans(
+            session, context, pinned, parameters
+        )
     if measured is None or found.tokens is None:
         return
-    job, speed = measured
-    found.tokens_per_second, found.basis = speed, f"as job {job} ran here"
-    found.seconds = found.tokens * found.epochs / speed
+    found.basis, found.tokens_per_second = measured
+    found.seconds = found.tokens * found.epochs / found.tokens_per_second
 
 
-def _measured(
-    session: Session, context: Context, model: str, parameters: FineTuneParameters
+def _of_jobs(
+    session: Session, context: Context, pinned: str, parameters: FineTuneParameters
 ) -> tuple[str, float] | None:
-    pinned = bases.pinned(session, context, model)
-    query = select(JobRow).filter_by(workspace=context.workspace, status="Completed")
-    for row in session.scalars(query.order_by(JobRow.id.desc())):
-        same = row.parameters.get("apply_lora") == parameters.apply_lora
-        speed = row.progress.get("tokens_per_second")
-        if row.spec.get("model") == pinned and same and speed:
-            return row.name, float(speed)
+    """The newest job that ended, as it ran; else the newest that was measured at its start."""
+    query = select(JobRow).filter_by(workspace=context.workspace).order_by(JobRow.id.desc())
+    rows = [
+        row
+        for row in session.scalars(query)
+        if row.spec.get("model") == pinned and _same_method(row.parameters, parameters)
+    ]
+    for row in rows:
+        if row.status == "Completed" and (speed := row.progress.get("tokens_per_second")):
+            return f"as job {row.name} ran here", float(speed)
+    for row in rows:
+        if speed := _measured_at_start(row):
+            return f"as measured at the start of job {row.name}", speed
     return None
+
+
+def _measured_at_start(row: JobRow) -> float | None:
+    try:
+        choices = load_choices(Path(row.run_dir)) if row.run_dir else None
+    except InvalidInput:  # damaged: the job itself says so when it goes on
+        return None
+    return choices.speed.tokens_per_second if choices and choices.speed else None
+
+
+def _of_plans(
+    session: Session, context: Context, pinned: str, parameters: FineTuneParameters
+) -> tuple[str, float] | None:
+    """The newest plan that is kept (`phoundry job plan`)."""
+    query = select(TaskRow).filter_by(workspace=context.workspace, state="succeeded")
+    plans = query.where(TaskRow.key.startswith("plan/")).order_by(TaskRow.id.desc())
+    for row in session.scalars(plans):
+        plan: dict[str, Any] = row.result.get("plan") or {}
+        request: dict[str, Any] = read_json(Path(row.run_dir) / "request.json") or {}
+        same = request.get("job", {}).get("model") == pinned
+        speed = plan.get("tokens_per_second")
+        if same and speed and _same_method(plan.get("parameters", {}), parameters):
+            return "as a plan measured here", float(speed)
+    return None
+
+
+def _same_method(given: Mapping[str, Any], parameters: FineTuneParameters) -> bool:
+    return given.get("apply_lora") == parameters.apply_lora

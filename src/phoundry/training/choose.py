@@ -14,13 +14,13 @@ from phoundry.specs.job import Choice
 from phoundry.training import machine
 from phoundry.training.choices import Choices, Precision
 from phoundry.training.draft import Draft
+from phoundry.training.estimate import USUAL_ROW
 from phoundry.training.remedies import SHORTEST_ROW, Needs, too_large
 from phoundry.training.spec import TrainingSpec
 
 # Rows that are tried. Shorter ones leave the processor waiting between products, longer ones leave
-# its caches; where nothing is measured, the middle one.
-ROWS = (512, 1024, 2048)
-USUAL_ROW = 1024
+# its caches; where nothing is measured, the usual one.
+ROWS = (512, USUAL_ROW, 2048)
 # Floating-point operations of a run from which measuring pays: ten minutes of two cores.
 WORTH = 2e14
 Say = Callable[[str], None]

@@ -4,11 +4,10 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 
-from phoundry.errors import InsufficientResources
 from phoundry.specs.finetune import FineTuneParameters
 from phoundry.training.shape import ModelShape
 
-__all__ = ["QLORA_BITS", "ModelShape", "check_memory", "estimate_memory", "heaviest_segment"]
+__all__ = ["QLORA_BITS", "USUAL_ROW", "ModelShape", "estimate_memory", "heaviest_segment"]
 
 # Interpreter and torch with their code pages, before any weight (measured).
 PROCESS_BYTES = 260_000_000
@@ -26,6 +25,8 @@ LONGEST_KEPT = 512
 # one of 32 bits for every 256 of those (Dettmers et al. 2023, section 3: 0.127 bits a weight).
 QLORA_BITS = 4 + 8 / 64 + 32 / (64 * 256)
 TYPICAL_SEGMENT = 256
+# Tokens of a row where nothing is measured.
+USUAL_ROW = 1024
 
 
 def estimate_memory(
@@ -87,18 +88,6 @@ def heaviest_segment(lengths: Iterable[int], row_tokens: int) -> float:
         tokens += taken
         squares += taken * length
     return squares / tokens if tokens else 0.0
-
-
-def check_memory(estimate: int, available: int) -> None:
-    """Raises InsufficientResources where `estimate` bytes exceed `available`."""
-    if estimate <= available:
-        return
-    raise InsufficientResources(
-        f"Training needs about {estimate / 1e9:.1f} GB of memory, {available / 1e9:.1f} GB can "
-        "be had.",
-        remedy="Stop what runs, choose a smaller model, lower pack_length or "
-        "per_device_train_batch_size, or train adapters with apply_lora=true.",
-    )
 
 
 def _kept_per_token(
