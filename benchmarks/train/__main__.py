@@ -85,11 +85,15 @@ class Match:
     def run(self, name: str, number: int) -> Run:
         """One run; the first round's looks at the held-out rows."""
         folder = self.folder / f"{number + 1}-{name}"
-        evaluate = number == 0
+        evaluate, seed = number == 0, contest.SEED + number
         if name == contest.OURS:
-            return sides.ours(self.given, folder, bfloat16=self.bfloat16, evaluate=evaluate)
+            return sides.ours(
+                self.given, folder, bfloat16=self.bfloat16, evaluate=evaluate, seed=seed
+            )
         side = self.peers[name]
-        return sides.peer(side, self.given, folder, packages=self.packages, evaluate=evaluate)
+        return sides.peer(
+            side, self.given, folder, packages=self.packages, evaluate=evaluate, seed=seed
+        )
 
     def measure_products(self) -> None:
         """Rates of matrix products; of several looks the best counts, to nobody's advantage."""

@@ -2,7 +2,9 @@
 
 What every contestant is given: LoRA r=16, alpha 32, no dropout, on all linear layers; AdamW with
 its usual betas, no weight decay, gradients clipped at 1; cosine from LEARNING_RATE to 0 with no
-warm-up; one epoch; seed 42; loss on what the assistant says alone, its end token included.
+warm-up; one epoch; loss on what the assistant says alone, its end token included. Each round has
+a seed of its own, the same for all: order and first adapters are a draw, and a loss after few steps
+depends on it.
 
 TRL's defaults (1.16) are: batches of 8 conversations padded to the longest, `packing=False`,
 float32 weights under bfloat16 autocast (`bf16=True`), activations computed again in the backward
@@ -62,13 +64,13 @@ def peers(pack_length: int, *, bfloat16: bool) -> list[Peer]:
     ]
 
 
-def shared_settings() -> dict[str, Any]:
+def shared_settings(seed: int) -> dict[str, Any]:
     """The hyperparameters that all have, under SFTConfig's names."""
     return {
         "learning_rate": LEARNING_RATE,
         "lr_scheduler_type": "cosine",
         "num_train_epochs": 1,
-        "seed": SEED,
+        "seed": seed,
         "logging_steps": EVALUATE_EVERY,
         "use_cpu": True,  # without it TRL refuses its own default, bf16, where there is no GPU
     }
@@ -79,7 +81,9 @@ def shared_lora() -> dict[str, Any]:
     return {"r": LORA_RANK, "lora_alpha": LORA_ALPHA, "target_modules": "all-linear"}
 
 
-def our_parameters(pack_length: int, *, bfloat16: bool, evaluate: bool) -> dict[str, Any]:
+def our_parameters(
+    pack_length: int, *, bfloat16: bool, evaluate: bool, seed: int
+) -> dict[str, Any]:
     """The same for the training worker, under Azure's names."""
     return {
         "apply_lora": True,
@@ -88,7 +92,7 @@ def our_parameters(pack_length: int, *, bfloat16: bool, evaluate: bool) -> dict[
         "learning_rate": LEARNING_RATE,
         "lr_scheduler_type": "cosine",
         "num_train_epochs": 1,
-        "seed": SEED,
+        "seed": seed,
         "precision": "16" if bfloat16 else "32",
         "pack_length": pack_length,
         "logging_steps": 1,

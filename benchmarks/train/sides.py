@@ -15,10 +15,12 @@ from benchmarks.train.process import Failed, run_module
 from benchmarks.train.run import Point, Run
 
 
-def ours(material: Material, folder: Path, *, bfloat16: bool, evaluate: bool) -> Run:
+def ours(material: Material, folder: Path, *, bfloat16: bool, evaluate: bool, seed: int) -> Run:
     """The real worker on a run folder, as the control plane would start it."""
     folder.mkdir(parents=True)
-    parameters = contest.our_parameters(material.pack_length, bfloat16=bfloat16, evaluate=evaluate)
+    parameters = contest.our_parameters(
+        material.pack_length, bfloat16=bfloat16, evaluate=evaluate, seed=seed
+    )
     spec: dict[str, Any] = {
         "checkpoint_dir": str(material.checkpoint),
         "train_path": str(material.train),
@@ -78,7 +80,13 @@ def adapter_in(output: Path) -> Path:
 
 
 def peer(
-    side: contest.Peer, material: Material, folder: Path, *, packages: Path, evaluate: bool
+    side: contest.Peer,
+    material: Material,
+    folder: Path,
+    *,
+    packages: Path,
+    evaluate: bool,
+    seed: int,
 ) -> Run:
     """TRL in a process that finds it in `packages`, which no other process sees."""
     folder.mkdir(parents=True)
@@ -92,7 +100,7 @@ def peer(
         "output": str(folder),
         "result": str(folder / "result.json"),
         "loading": side.loading,
-        "settings": contest.shared_settings() | side.settings,
+        "settings": contest.shared_settings(seed) | side.settings,
         "lora": contest.shared_lora(),
     }
     (folder / "job.json").write_text(json.dumps(job))

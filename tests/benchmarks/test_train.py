@@ -173,8 +173,8 @@ def test_every_fifth_row_is_held_out_and_the_rest_counted(tmp_path: Path) -> Non
 
 
 def test_all_are_given_the_same_hyperparameters() -> None:
-    theirs, lora = contest.shared_settings(), contest.shared_lora()
-    ours = contest.our_parameters(768, bfloat16=True, evaluate=False)
+    theirs, lora = contest.shared_settings(7), contest.shared_lora()
+    ours = contest.our_parameters(768, bfloat16=True, evaluate=False, seed=7)
 
     for name in ("learning_rate", "lr_scheduler_type", "num_train_epochs", "seed"):
         assert ours[name] == theirs[name], name
@@ -185,14 +185,14 @@ def test_all_are_given_the_same_hyperparameters() -> None:
 def test_our_parameters_are_those_of_the_product() -> None:
     from phoundry.specs.finetune import resolve
 
-    parameters, sources = resolve(contest.our_parameters(768, bfloat16=True, evaluate=True))
+    parameters, sources = resolve(contest.our_parameters(768, bfloat16=True, evaluate=True, seed=7))
 
     assert parameters.apply_lora
     assert sources["pack_length"] == "user"
 
 
 def test_without_bfloat16_products_nobody_gets_them() -> None:
-    assert contest.our_parameters(768, bfloat16=False, evaluate=False)["precision"] == "32"
+    assert contest.our_parameters(768, bfloat16=False, evaluate=False, seed=7)["precision"] == "32"
     for side in contest.peers(768, bfloat16=False):
         assert side.settings["bf16"] is False
         assert not side.loading
