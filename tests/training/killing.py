@@ -53,7 +53,7 @@ class Job:
         process = _SERVER.Process(target=_run, args=(self, None, signal.SIGKILL))
         process.start()
         process.join()
-        assert process.exitcode == 0, f"the run ended with {process.exitcode}"
+        assert process.exitcode == 0, (self.folder / "log.txt").read_text()
         return read_json(self.folder / "calls.json")
 
     def signal_at(self, call: int, number: signal.Signals = signal.SIGKILL) -> bool:

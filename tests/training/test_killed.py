@@ -13,7 +13,7 @@ from tests.training.conftest import CheckpointMaker
 from tests.training.killing import Job
 
 MessagesFile = Callable[..., Path]
-KILLS = 4  # of each run, while it lasts
+KILLS = 6  # of each run, while it lasts
 
 LORA: dict[str, Any] = {
     "apply_lora": True,
