@@ -30,6 +30,30 @@ def test_loss_and_gradients_equal_torch(
         torch.testing.assert_close(a, b, rtol=1e-5, atol=1e-5)
 
 
+@pytest.mark.parametrize("cached", [1, 1 << 20])
+def test_rows_beyond_the_targets_are_of_no_account(
+    cached: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(loss, "CHUNK", 8)
+    monkeypatch.setattr(loss, "_CACHED", cached)
+    torch.manual_seed(0)
+    hidden = torch.randn(24, 16, requires_grad=True)
+    weight = torch.randn(50, 16, requires_grad=True)
+    targets = torch.randint(50, (11,))
+    expected = cross_entropy_sum(hidden[:11], weight, targets)
+    wanted = torch.autograd.grad(expected, (hidden, weight))
+    ours = cross_entropy_sum(hidden, weight, targets)
+    got = torch.autograd.grad(ours, (hidden, weight))
+    torch.testing.assert_close(ours, expected)
+    for a, b in zip(got, wanted, strict=True):
+        torch.testing.assert_close(a, b)
+    total, hits = cross_entropy_and_hits(hidden, weight, targets)
+    assert (total, hits) == (
+        pytest.approx(float(expected.detach()), rel=1e-5),
+        cross_entropy_and_hits(hidden[:11], weight, targets)[1],
+    )
+
+
 def test_a_frozen_head_gets_no_gradient() -> None:
     hidden = torch.randn(5, 16, requires_grad=True)
     weight = torch.randn(50, 16)

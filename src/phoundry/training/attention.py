@@ -12,7 +12,7 @@ processor takes all segments in one call of FlashAttention.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from typing import Any, cast
 
@@ -25,6 +25,9 @@ from phoundry.training.rope import Turn
 
 # Above this many tokens the kept n × n weights outgrow what the faster products save.
 LONGEST_DENSE = 512
+# Products of short segments are made for multiples of so many tokens: the matrix library keeps a
+# plan, and memory, for every size that it has met.
+ALIGNED = 16
 
 
 @dataclass(frozen=True, slots=True)
@@ -143,20 +146,25 @@ def _window_mask(past: int, length: int, window: int | None, device: torch.devic
     return (back >= 0) & (back < (window or length))
 
 
-def _turned(x: Tensor, cosine: Tensor, sine: Tensor, *, back: bool = False) -> Tensor:
+def _turned(
+    x: Tensor, cosine: Tensor, sine: Tensor, room: int = 0, *, back: bool = False
+) -> Tensor:
     """Each pair (x₁, x₂) of (heads, tokens, width) → (x₁c − x₂s, x₂c + x₁s); `back` undoes it.
 
-    Pairs are a dimension and the one half the turned width further; the rest stays as it is.
+    Pairs are a dimension and the one half the turned width further; the rest stays as it is. After
+    the tokens there is `room` for so many more, 0.
     """
     half = cosine.shape[-1]
     c, s = cosine[:, 0], sine[:, 0]
-    out = torch.empty(x.shape, dtype=x.dtype, device=x.device)
+    whole = x.new_empty(x.shape[0], x.shape[1] + room, x.shape[2])
+    whole[:, x.shape[1] :] = 0
+    out = whole[:, : x.shape[1]]
     first, second = x[..., :half], x[..., half : 2 * half]
     sign = 1.0 if back else -1.0
     torch.mul(first, c, out=out[..., :half]).addcmul_(second, s, value=sign)
     torch.mul(second, c, out=out[..., half : 2 * half]).addcmul_(first, s, value=-sign)
     out[..., 2 * half :] = x[..., 2 * half :]
-    return out
+    return whole
 
 
 class _Turn(torch.autograd.Function):
@@ -189,24 +197,27 @@ class _ShortSegments(torch.autograd.Function):
         segments: tuple[int, ...],
         heads: Heads,
     ) -> Tensor:
-        turned, value = _parts(qkv, heads)
-        turned = _turned(turned, cosine, sine)
+        both, value = _parts(qkv, heads)
+        room = -segments[-1] % ALIGNED
+        turned = _turned(both, cosine, sine, room)
         turned[: heads.queries].mul_(heads.scale)
+        value = torch.cat([value, value.new_zeros(heads.keys, room, heads.width)], 1)
         output = qkv.new_empty(qkv.shape[0], heads.queries * heads.width)
         by_head = output.view(-1, heads.queries, heads.width).transpose(0, 1)
         weights: list[Tensor] = []
         masks: dict[int, Tensor] = {}
-        start = 0
-        for length in segments:
-            window = slice(start, start + length)
+        for start, length, window in _windows(segments):
+            wide = window.stop - start
             q, k = _stacked(turned[: heads.queries, window], heads), turned[heads.queries :, window]
-            if length not in masks:
-                masks[length] = _ahead(length, q)
-            scores = torch.bmm(q, k.transpose(1, 2)).view(heads.keys, -1, length, length)
-            p = torch.softmax(scores.add_(masks[length]), dim=-1).view(heads.keys, -1, length)
-            by_head[:, window] = torch.bmm(p, value[:, window]).view(-1, length, heads.width)
+            if wide not in masks:
+                masks[wide] = _ahead(wide, q)
+            scores = torch.bmm(q, k.transpose(1, 2)).view(heads.keys, -1, wide, wide)
+            p = torch.softmax(scores.add_(masks[wide]), dim=-1)
+            p[:, :, length:] = 0
+            p = p.view(heads.keys, -1, wide)
+            part = torch.bmm(p, value[:, window]).view(-1, wide, heads.width)
+            by_head[:, start : start + length] = part[:, :length]
             weights.append(p)
-            start += length
         ctx.save_for_backward(turned, value, cosine, sine, *weights)
         ctx.segments, ctx.heads = segments, heads
         return output
@@ -216,27 +227,37 @@ class _ShortSegments(torch.autograd.Function):
         turned, value, cosine, sine, *weights = ctx.saved_tensors
         heads: Heads = ctx.heads
         gradient = gradients[0].view(-1, heads.queries, heads.width).transpose(0, 1)
-        d_qkv = gradients[0].new_empty(
-            gradients[0].shape[0], heads.queries + 2 * heads.keys, heads.width
-        )
+        tokens, room = gradient.shape[1], turned.shape[1] - gradient.shape[1]
+        gradient = torch.cat([gradient, gradient.new_zeros(heads.queries, room, heads.width)], 1)
+        d_qkv = turned.new_empty(tokens, heads.queries + 2 * heads.keys, heads.width)
         d_value = d_qkv[:, heads.queries + heads.keys :].transpose(0, 1)
-        d_turned = torch.empty_like(turned)
-        start = 0
-        for length, p in zip(ctx.segments, weights, strict=True):
-            window = slice(start, start + length)
+        d_turned = turned.new_empty(heads.queries + heads.keys, tokens, heads.width)
+        for (start, length, window), p in zip(_windows(ctx.segments), weights, strict=True):
+            wide, own = window.stop - start, slice(start, start + length)
             q, k = _stacked(turned[: heads.queries, window], heads), turned[heads.queries :, window]
             g = _stacked(gradient[:, window], heads)
-            d_value[:, window] = torch.bmm(p.transpose(1, 2), g)
+            d_value[:, own] = torch.bmm(p.transpose(1, 2), g)[:, :length]
             d_p = torch.bmm(g, value[:, window].transpose(1, 2))
             d_s = torch.ops.aten._softmax_backward_data(d_p, p, -1, p.dtype)
-            d_q = torch.bmm(d_s, k).view(-1, length, heads.width)
-            torch.mul(d_q, heads.scale, out=d_turned[: heads.queries, window])
+            d_q = torch.bmm(d_s, k).view(-1, wide, heads.width)[:, :length]
+            torch.mul(d_q, heads.scale, out=d_turned[: heads.queries, own])
             # The queries carry the scale already.
-            d_turned[heads.queries :, window] = torch.bmm(d_s.transpose(1, 2), q)
-            start += length
+            d_turned[heads.queries :, own] = torch.bmm(d_s.transpose(1, 2), q)[:, :length]
         d_both = d_qkv[:, : heads.queries + heads.keys]
         d_both.copy_(_turned(d_turned, cosine, sine, back=True).transpose(0, 1))
         return d_qkv.flatten(1), None, None, None, None
+
+
+def _windows(segments: Sequence[int]) -> Iterator[tuple[int, int, slice]]:
+    """(start, length, window) of each segment; the window reaches on to a multiple of `ALIGNED`.
+
+    What it holds of the next segment does no harm: nothing looks ahead, and the rows of the weights
+    that belong to it are 0.
+    """
+    start = 0
+    for length in segments:
+        yield start, length, slice(start, start + length + -length % ALIGNED)
+        start += length
 
 
 def _stacked(x: Tensor, heads: Heads) -> Tensor:

@@ -15,7 +15,7 @@ from typing import Any, cast
 
 import torch
 from torch import Tensor, nn
-from torch.nn.functional import embedding
+from torch.nn.functional import embedding, pad
 from torch.utils import checkpoint
 
 from phoundry.training.architecture import Architecture
@@ -25,6 +25,7 @@ from phoundry.training.projection import Projection
 from phoundry.training.rope import Rotary, Turn
 from phoundry.training.weights import EMBEDDING, HEAD, NORM
 
+ALIGNED = 32
 # Of one layer: turned keys (keys, tokens, width) and values, of the tokens so far.
 Cached = tuple[Tensor, Tensor]
 
@@ -157,11 +158,18 @@ class Decoder:
         return named
 
     def hidden(self, ids: Tensor, segments: Sequence[int], places: Tensor) -> Tensor:
-        """The normalised output where `places` (targets,) point; (targets, hidden).
+        """The normalised output where `places` (targets,) point: (at least targets, hidden).
+
+        The rows beyond are of no account. They, and tokens of no account in a segment of their
+        own, make the number of rows a multiple of `ALIGNED`: the matrix library keeps a plan, and
+        memory, for every size of product that it has met, and every row has another length.
 
         Args:
             ids: (tokens,). segments: lengths of the conversations in it.
         """
+        if filling := -len(ids) % ALIGNED:
+            ids, segments = pad(ids, (0, filling)), (*segments, filling)
+        places = pad(places, (0, -len(places) % ALIGNED))
         x = self._embedded(ids)
         turns = self.rotary.turns(segments, x.dtype)
         last = self.layers[-1]

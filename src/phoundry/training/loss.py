@@ -21,7 +21,8 @@ def cross_entropy_sum(hidden: Tensor, weight: Tensor, targets: Tensor) -> Tensor
     """Sum over tokens of −log softmax(hidden · weightᵀ)[target], float32.
 
     Args:
-        hidden: (tokens, hidden size), the decoder's output where the *next* token is supervised.
+        hidden: (tokens or more, hidden size), the decoder's output where the *next* token is
+            supervised. Rows beyond the targets are of no account.
         weight: (vocabulary, hidden size). Gets a gradient only if it wants one.
         targets: (tokens,) the next tokens.
     """
@@ -34,7 +35,7 @@ def cross_entropy_and_hits(hidden: Tensor, weight: Tensor, targets: Tensor) -> t
     total, hits = 0.0, 0
     for start in range(0, len(targets), CHUNK):
         rows = slice(start, start + CHUNK)
-        logits = hidden[rows] @ weight.T
+        logits = (hidden[rows] @ weight.T)[: len(targets) - start]
         hits += int((logits.argmax(-1) == targets[rows]).sum())
         for part in _parts(logits):
             index = targets[rows][part, None]
@@ -49,7 +50,7 @@ class _ChunkedCrossEntropy(torch.autograd.Function):
     @staticmethod
     def forward(ctx: Any, hidden: Tensor, weight: Tensor, targets: Tensor) -> Tensor:
         wants_hidden, wants_weight = ctx.needs_input_grad[:2]
-        d_hidden = torch.empty_like(hidden) if wants_hidden else None
+        d_hidden = torch.zeros_like(hidden) if wants_hidden else None
         d_weight = torch.zeros_like(weight, dtype=torch.float32) if wants_weight else None
         total = hidden.new_zeros((), dtype=torch.float32)
         for start in range(0, len(targets), CHUNK):
@@ -76,8 +77,10 @@ class _ChunkedCrossEntropy(torch.autograd.Function):
 
 
 def _loss_and_gradient(logits: Tensor, targets: Tensor) -> Tensor:
-    """The sum of the losses; `logits` become their gradients."""
+    """The sum of the losses; `logits` become their gradients, 0 beyond the targets."""
     total = logits.new_zeros((), dtype=torch.float32)
+    logits[len(targets) :] = 0
+    logits = logits[: len(targets)]
     for part in _parts(logits):
         index = targets[part, None]
         logs = torch.log_softmax(logits[part].float(), dim=-1)
