@@ -4,7 +4,7 @@ VENV := .venv
 BIN := $(VENV)/bin
 PIP := $(BIN)/python -m pip --disable-pip-version-check --quiet install -c constraints.txt
 
-.PHONY: help demo test test-fast check format install docs clean bench-journey bench-data bench-startup bench-gateway
+.PHONY: help demo test test-fast check format install docs clean bench-journey bench-data bench-train bench-plan bench-startup bench-gateway
 
 help:  ## Show the targets
 	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed 's/:.*##/\t/' | expand -t 14
@@ -55,6 +55,9 @@ bench-journey: $(VENV)/.run  ## Time the demonstration on an empty home, with it
 
 bench-data: $(VENV)/.run  ## Time reading, tokenising and packing beside datasets.map
 	@$(BIN)/python benchmarks/data.py
+
+bench-train: $(VENV)/.run  ## Time fine-tuning beside TRL's SFTTrainer (GPU=1: Phi-3-mini on a GPU)
+	@$(BIN)/python -m benchmarks.train $(if $(GPU),--gpu) $(BENCH)
 
 bench-startup: $(VENV)/.run  ## Time phoundry --help
 	@$(BIN)/python benchmarks/startup.py

@@ -35,6 +35,13 @@ def test_without_such_a_file_it_is_32(tmp_path: Path) -> None:
     assert machine.machine_recommendation(tmp_path / "missing") == {"precision": "32"}
 
 
+def test_a_graphics_processor_has_bfloat16_whatever_the_processor_has(tmp_path: Path) -> None:
+    missing, driver = tmp_path / "missing", tmp_path / "version"
+    assert not machine.multiplies_bfloat16(missing, driver)
+    driver.write_text("NVRM version: …")
+    assert machine.multiplies_bfloat16(missing, driver)
+
+
 def test_planning_needs_no_torch() -> None:
     code = (
         "import sys, phoundry.training.machine, phoundry.training.estimate, "

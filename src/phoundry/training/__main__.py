@@ -7,7 +7,6 @@ from pathlib import Path
 from typing import Any
 
 from phoundry.settings import Settings
-from phoundry.specs.finetune import FineTuneParameters
 from phoundry.spool import Spool
 from phoundry.training import machine
 from phoundry.training.interrupt import StopSwitch
@@ -37,20 +36,10 @@ def run(spec: dict[str, Any], run_dir: Path, spool: Spool) -> dict[str, Any]:
     from phoundry.training.checkpoint import CheckpointFolder
     from phoundry.training.loop import train
 
-    parameters = FineTuneParameters.model_validate(spec["parameters"])
-    validation, cache = spec.get("validation_path"), spec.get("cache_dir")
-    training = TrainingSpec(
-        checkpoint_dir=Path(spec["checkpoint_dir"]),
-        train_path=Path(spec["train_path"]),
-        validation_path=Path(validation) if validation else None,
-        parameters=parameters,
-        output_dir=run_dir / "output",
-        sources=spec.get("sources") or {},
-        cache_dir=Path(cache) if cache else None,
-        memory_limit=Settings().memory_limit,
-    )
+    limit = Settings().memory_limit
+    training = TrainingSpec.from_json(spec, run_dir / "output", memory_limit=limit)
     reporter = SpoolReporter(spool)
-    folder = CheckpointFolder(run_dir / "checkpoints", keep=parameters.save_total_limit)
+    folder = CheckpointFolder(run_dir / "checkpoints", keep=training.parameters.save_total_limit)
     result = train(training, reporter, folder, stop=stop)
     status = "cancelled" if result.cancelled else "succeeded"
     return {"status": status, "metrics": result.metrics(), "output": str(result.output)}

@@ -16,7 +16,7 @@ from dataclasses import dataclass, field
 import torch
 
 from phoundry.specs.job import Choice
-from phoundry.training import machine
+from phoundry.training import device, machine
 from phoundry.training.batch import Row, make_row, rows_of_step
 from phoundry.training.choices import Choices, Precision, Speed
 from phoundry.training.choose import Options, recompute_entry
@@ -71,7 +71,7 @@ def calibrate(
     threads = torch.get_num_threads()
     torch.set_num_threads(machine.cores())
     try:
-        with torch.random.fork_rng(devices=[]):
+        with torch.random.fork_rng(devices=[0] if device.chosen().type == "cuda" else []):
             return _calibrate(spec, draft, options, say, only_usual)
     finally:
         torch.set_num_threads(threads)
@@ -138,7 +138,7 @@ class Rehearsal:
         p = draft.parameters.model_copy(update={"precision": precision})
         before = time.perf_counter()
         self.draft, self.folder = draft, spec.output_dir.parent
-        self.model = TunedModel(spec.checkpoint_dir, p, recompute=recompute)
+        self.model = TunedModel(spec.checkpoint_dir, p, recompute=recompute, device=device.chosen())
         self.optimizer = MasterOptimizer(self.model.trainable(), p)
         self.load_seconds = time.perf_counter() - before
         self._train(self._short_row())

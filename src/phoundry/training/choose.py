@@ -11,7 +11,7 @@ from functools import partial
 
 from phoundry.specs.finetune import FineTuneParameters
 from phoundry.specs.job import Choice
-from phoundry.training import machine
+from phoundry.training import device, machine
 from phoundry.training.choices import Choices, Precision
 from phoundry.training.draft import Draft
 from phoundry.training.estimate import USUAL_ROW
@@ -137,8 +137,8 @@ def apply_choices(
 
 
 def memory_to_plan_with(spec: TrainingSpec) -> int:
-    """Bytes this process may have in all: what it has already, and what is free."""
-    available = machine.available_memory() + machine.resident_memory()
+    """Bytes this process may have in all where it trains: what it has already, and what is free."""
+    available = device.available_memory(device.chosen())
     return available if spec.memory_limit is None else min(available, spec.memory_limit)
 
 

@@ -10,7 +10,8 @@ models (tests/training/test_model.py); the way there is made for training small 
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
+from functools import partial
 from typing import Any, cast
 
 import torch
@@ -20,7 +21,7 @@ from torch.utils import checkpoint
 
 from phoundry.training.architecture import Architecture
 from phoundry.training.attention import Heads, attend, attend_to, turned_heads
-from phoundry.training.layers import gated, pieces, rms_norm
+from phoundry.training.layers import gated, pieces, remade, rms_norm
 from phoundry.training.projection import Projection
 from phoundry.training.rope import Rotary, Turn
 from phoundry.training.weights import EMBEDDING, HEAD, NORM
@@ -33,9 +34,11 @@ Cached = tuple[Tensor, Tensor]
 class Layer:
     """One layer. `tensors` are the model's; the projections copy theirs together."""
 
-    def __init__(self, number: int, a: Architecture, tensors: dict[str, Tensor]) -> None:
+    def __init__(
+        self, number: int, a: Architecture, tensors: dict[str, Tensor], *, recompute: bool
+    ) -> None:
         at = f"model.layers.{number}"
-        self.a, self.rotation = a, a.rotations[number]
+        self.a, self.rotation, self.recompute = a, a.rotations[number], recompute
         self.heads = Heads(a.heads, a.key_heads, a.head_width, a.attention_scale, a.windows[number])
         joint, inner = ("qkv_proj",), ("gate_up_proj",)
         if not a.fused:
@@ -81,7 +84,7 @@ class Layer:
         return self._rest(x, attended, False), (key, value)
 
     def _queries(self, x: Tensor, training: bool) -> Tensor:
-        qkv = self.qkv(self._norm("input_layernorm", x), training=training)
+        qkv = self._projected(self.qkv, partial(self._norm, "input_layernorm", x), training)
         if not self.a.head_norms:
             return qkv
         sizes = [self.a.query_width, self.a.key_width, self.a.key_width]
@@ -97,11 +100,21 @@ class Layer:
             added = self._norm("post_attention_layernorm", added)
         x = x + added
         before = "pre_feedforward_layernorm" if self.a.gemma else "post_attention_layernorm"
-        inner = self.gate_up(self._norm(before, x), training=training)
-        added = self.down(gated(inner, self.a.activation), training=training)
+        inner = self._projected(self.gate_up, partial(self._norm, before, x), training)
+        added = self._projected(self.down, partial(gated, inner, self.a.activation), training)
         if self.a.gemma:
             added = self._norm("post_feedforward_layernorm", added)
         return x + added
+
+    def _projected(
+        self, projection: Projection, make: Callable[[], Tensor], training: bool
+    ) -> Tensor:
+        """The projection of what `make` gives, which is made again for the backward pass."""
+        x = make()
+        if self.recompute:  # nothing of the layer is kept anyway
+            return projection(x, training=training)
+        with remade(x, make):
+            return projection(x, training=training)
 
     def _norm(self, name: str, x: Tensor) -> Tensor:
         weight = self.norms[f"{self._at}.{name}.weight"]
@@ -124,7 +137,7 @@ class Decoder:
         self.norm = nn.Parameter(tensors.pop(NORM), requires_grad=False)
         head = self.embedding if a.tied else nn.Parameter(tensors.pop(HEAD), requires_grad=False)
         self.head = head
-        self.layers = [Layer(number, a, tensors) for number in range(a.layers)]
+        self.layers = [Layer(n, a, tensors, recompute=recompute) for n in range(a.layers)]
 
     def train_all(self) -> dict[str, nn.Parameter]:
         """Make every weight trainable; by transformers' name."""

@@ -36,7 +36,11 @@ def identity(spec: TrainingSpec, plan: Plan) -> dict[str, Any]:
     """
     config = (spec.checkpoint_dir / "config.json").read_bytes()
     source: dict[str, Any] = read_json(spec.checkpoint_dir / "source.json") or {}
-    layout = {"capacity": plan.capacity, "max_steps": plan.max_steps}
+    layout = {
+        "capacity": plan.capacity,
+        "max_steps": plan.max_steps,
+        **plan.choices.arithmetic(),
+    }
     return {
         "data": plan.samples.fingerprint(),
         "validation": plan.validation.fingerprint() if plan.validation is not None else None,

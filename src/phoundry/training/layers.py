@@ -6,7 +6,8 @@ the same formulas left to autograd.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Generator, Sequence
+from contextlib import contextmanager
 from typing import Any, cast
 
 import torch
@@ -26,6 +27,23 @@ def rms_norm(x: Tensor, weight: Tensor, eps: float, *, offset: float = 0.0) -> T
 def gated(x: Tensor, activation: str) -> Tensor:
     """activation(gate) · up, where x (tokens, 2 · inner) holds gate and up side by side."""
     return cast(Tensor, _Gated.apply(x, activation))
+
+
+@contextmanager
+def remade(tensor: Tensor, again: Callable[[], Tensor]) -> Generator[None]:
+    """What is computed in the block keeps `again` for its backward pass, and not `tensor`.
+
+    For what takes less time to make than its memory is worth: `again` must give the same bits.
+    """
+
+    def pack(saved: Tensor) -> Tensor | Callable[[], Tensor]:
+        return again if saved.data_ptr() == tensor.data_ptr() else saved
+
+    def unpack(kept: Tensor | Callable[[], Tensor]) -> Tensor:
+        return kept if isinstance(kept, Tensor) else kept()
+
+    with torch.autograd.graph.saved_tensors_hooks(pack, unpack):
+        yield
 
 
 def pieces(x: Tensor, sizes: Sequence[int], dim: int = 0) -> tuple[Tensor, ...]:

@@ -18,17 +18,19 @@ _M_TRIM_THRESHOLD, _M_MMAP_THRESHOLD = -1, -3
 
 
 def machine_recommendation(cpuinfo: Path = Path("/proc/cpuinfo")) -> dict[str, str]:
-    """`{"precision": "16"}` where the processor multiplies bfloat16 itself, else `"32"`.
-
-    Decided by the flags the kernel lists (x86: `flags`, ARM: `Features`); where there is no such
-    file the safe answer is 32.
-    """
+    """`{"precision": "16"}` where the hardware multiplies bfloat16 itself, else `"32"`."""
     return {"precision": "16" if multiplies_bfloat16(cpuinfo) else "32"}
 
 
-def multiplies_bfloat16(cpuinfo: Path = Path("/proc/cpuinfo")) -> bool:
-    """Whether the processor has instructions for products of bfloat16."""
-    return bool(cpu_flags(cpuinfo) & _BF16_FLAGS)
+def multiplies_bfloat16(
+    cpuinfo: Path = Path("/proc/cpuinfo"), driver: Path = Path("/proc/driver/nvidia/version")
+) -> bool:
+    """Whether there are instructions for products of bfloat16.
+
+    NVIDIA's graphics processors have them, whose driver the kernel tells of; of the others the
+    flags say so (x86: `flags`, ARM: `Features`). Where there is no such file the safe answer is no.
+    """
+    return driver.exists() or bool(cpu_flags(cpuinfo) & _BF16_FLAGS)
 
 
 def cpu_flags(cpuinfo: Path = Path("/proc/cpuinfo")) -> frozenset[str]:

@@ -13,7 +13,6 @@ from typing import TYPE_CHECKING, Any
 
 from phoundry.errors import InsufficientResources
 from phoundry.settings import Settings
-from phoundry.specs.finetune import FineTuneParameters
 from phoundry.specs.job import JobPlan
 from phoundry.spool import Spool
 from phoundry.training import machine
@@ -41,7 +40,8 @@ def run(spec: dict[str, Any], run_dir: Path, spool: Spool) -> dict[str, Any]:
         sys.stdout.write(text + "\n")
         sys.stdout.flush()
 
-    found = plan_job(_read(spec, run_dir), say)
+    limit = Settings().memory_limit
+    found = plan_job(TrainingSpec.from_json(spec, run_dir / "output", memory_limit=limit), say)
     return {"plan": found.model_dump(mode="json")}
 
 
@@ -85,6 +85,7 @@ def _of_data(spec: TrainingSpec, draft: Draft) -> JobPlan:
 
 
 def _add_measured(view: JobPlan, plan: Plan) -> None:
+    from phoundry.training import device
     from phoundry.training.duration import estimate_disk, estimate_duration
     from phoundry.training.matmul import best_rate
 
@@ -102,7 +103,7 @@ def _add_measured(view: JobPlan, plan: Plan) -> None:
     duration = estimate_duration(plan.draft, plan.parameters, speed)
     view.seconds = duration.seconds
     view.tokens_per_second = plan.tokens / duration.training
-    limit = best_rate(_dtype(plan.parameters.precision))
+    limit = best_rate(_dtype(plan.parameters.precision), device.chosen())
     view.mfu = view.tokens_per_second * plan.flops_per_token / limit
     if plan.parameters.apply_early_stopping:
         view.notices.append("Early stopping may end the run before that time.")
@@ -112,20 +113,6 @@ def _dtype(precision: str) -> torch.dtype:
     import torch
 
     return torch.bfloat16 if precision == "16" else torch.float32
-
-
-def _read(spec: dict[str, Any], run_dir: Path) -> TrainingSpec:
-    validation, cache = spec.get("validation_path"), spec.get("cache_dir")
-    return TrainingSpec(
-        checkpoint_dir=Path(spec["checkpoint_dir"]),
-        train_path=Path(spec["train_path"]),
-        validation_path=Path(validation) if validation else None,
-        parameters=FineTuneParameters.model_validate(spec["parameters"]),
-        output_dir=run_dir / "output",
-        sources=spec.get("sources") or {},
-        cache_dir=Path(cache) if cache else None,
-        memory_limit=Settings().memory_limit,
-    )
 
 
 if __name__ == "__main__":

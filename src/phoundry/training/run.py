@@ -8,7 +8,7 @@ from typing import Any
 
 import torch
 
-from phoundry.training import machine
+from phoundry.training import device, machine
 from phoundry.training.cadence import CheckpointClock, EvaluationTimes
 from phoundry.training.checkpoint import Checkpoint, CheckpointFolder
 from phoundry.training.determinism import settle
@@ -90,7 +90,8 @@ def prepare(
     threads = int(found.state["threads"]) if found else machine.cores()
     p = plan.parameters
     settle(seed=p.seed, full=p.enable_full_determinism, threads=threads)
-    model = TunedModel(spec.checkpoint_dir, p, recompute=plan.choices.recompute)
+    where = device.chosen()
+    model = TunedModel(spec.checkpoint_dir, p, recompute=plan.choices.recompute, device=where)
     tally = Tally.from_json(found.state["tally"]) if found else Tally()
     run = Run(
         spec=spec,

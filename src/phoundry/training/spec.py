@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Protocol
@@ -21,6 +22,27 @@ class TrainingSpec:
     sources: dict[str, str] = field(default_factory=dict[str, str])
     cache_dir: Path | None = None  # for what can be made again; None: nothing is kept
     memory_limit: int | None = None  # bytes; None: what the machine has free
+
+    @classmethod
+    def from_json(
+        cls, spec: Mapping[str, Any], output_dir: Path, *, memory_limit: int | None = None
+    ) -> TrainingSpec:
+        """From a worker's spec.json.
+
+        Raises:
+            pydantic.ValidationError: its parameters are none.
+        """
+        validation, cache = spec.get("validation_path"), spec.get("cache_dir")
+        return cls(
+            checkpoint_dir=Path(spec["checkpoint_dir"]),
+            train_path=Path(spec["train_path"]),
+            validation_path=Path(validation) if validation else None,
+            parameters=FineTuneParameters.model_validate(spec["parameters"]),
+            output_dir=output_dir,
+            sources=spec.get("sources") or {},
+            cache_dir=Path(cache) if cache else None,
+            memory_limit=memory_limit,
+        )
 
 
 @dataclass(frozen=True, slots=True)

@@ -54,7 +54,8 @@ def read_tensors(
         InvalidInput: tensors are missing, unknown, or of another shape: the first ones named.
     """
     tensors = {
-        name: tensor.to(device, dtype)
+        # A copy: what is read is a view of the mapped file, whose pages would stay in memory.
+        name: tensor.to(device, dtype, copy=True)
         for name, tensor in _stored(checkpoint_dir)
         # A copy of the embedding that some checkpoints carry; inv_freq follows from the config.
         if not (a.tied and name == HEAD) and not name.endswith("rotary_emb.inv_freq")
