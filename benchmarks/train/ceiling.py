@@ -22,7 +22,7 @@ LEAST_REPEATS = 5
 
 def shapes(config: dict[str, Any], tokens: int) -> dict[str, tuple[int, int, int]]:
     """(m, k, n) of the products of a forward pass over `tokens` tokens, the square one first."""
-    from phoundry.training.shape import ModelShape
+    from phoundry.training.planning.shape import ModelShape
 
     shape = ModelShape.from_config(config)
     heads = shape.heads * shape.head_width
@@ -83,7 +83,7 @@ def flops_per_token(
     Attention looks back only: half of all pairs. What is computed twice to save memory does not
     count.
     """
-    from phoundry.training.shape import ModelShape
+    from phoundry.training.planning.shape import ModelShape
 
     shape = ModelShape.from_config(config)
     head = shape.vocabulary * shape.hidden

@@ -25,7 +25,7 @@ from phoundry.specs.finetune import FineTuneParameters
 from phoundry.spool import Spool
 from phoundry.training import machine
 from phoundry.training.__main__ import SpoolReporter
-from phoundry.training.checkpoint import CheckpointFolder
+from phoundry.training.checkpoints.folder import CheckpointFolder
 from phoundry.training.interrupt import StopSwitch
 from phoundry.training.loop import train
 from phoundry.training.spec import TrainingSpec

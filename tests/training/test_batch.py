@@ -8,8 +8,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from phoundry.training.batch import make_row, rows_of_step
+from phoundry.training.decoder.layers import pieces
 from phoundry.training.examples import Sample
-from phoundry.training.layers import pieces
 
 SAMPLES = [
     Sample([1, 2, 3], [True, False, True]),

@@ -12,7 +12,7 @@ from safetensors.torch import load_file
 
 from phoundry.errors import Cancelled, Conflict, InsufficientResources, InvalidInput
 from phoundry.specs.finetune import FineTuneParameters
-from phoundry.training.checkpoint import CheckpointFolder
+from phoundry.training.checkpoints.folder import CheckpointFolder
 from phoundry.training.interrupt import StopSwitch
 from phoundry.training.loop import train
 from phoundry.training.spec import TrainingResult, TrainingSpec

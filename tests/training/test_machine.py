@@ -44,7 +44,7 @@ def test_a_graphics_processor_has_bfloat16_whatever_the_processor_has(tmp_path: 
 
 def test_planning_needs_no_torch() -> None:
     code = (
-        "import sys, phoundry.training.machine, phoundry.training.estimate, "
+        "import sys, phoundry.training.machine, phoundry.training.planning.estimate, "
         "phoundry.training.spec, phoundry.training.packing, phoundry.training.schedule; "
         "sys.exit('torch' in sys.modules or 'transformers' in sys.modules)"
     )

@@ -14,8 +14,8 @@ from transformers import AutoModelForCausalLM
 
 from phoundry.errors import InvalidInput, NotFound
 from phoundry.specs.finetune import FineTuneParameters
-from phoundry.training.architecture import Architecture, read_config
 from phoundry.training.batch import make_row
+from phoundry.training.decoder.architecture import Architecture, read_config
 from phoundry.training.examples import Sample
 from phoundry.training.model import TunedModel
 from tests.support.checkpoints import LONG, build

@@ -14,7 +14,7 @@ from phoundry.spool import Spool
 from phoundry.training import planner
 from phoundry.training.examples import read_samples
 from tests.training.conftest import CheckpointMaker
-from tests.training.planning import LORA
+from tests.training.drafts import LORA
 
 Planned = Callable[..., JobPlan]
 
@@ -26,7 +26,7 @@ def plan(
     tmp_path: Path,
     monkeypatch: pytest.MonkeyPatch,
 ) -> Planned:
-    monkeypatch.setattr("phoundry.training.matmul.SIDE", 64)
+    monkeypatch.setattr("phoundry.training.planning.matmul.SIDE", 64)
     train, held = messages_file(40), messages_file(6, seed=1, name="held.jsonl")
 
     def make(checkpoint: Path | None = None, **values: Any) -> JobPlan:

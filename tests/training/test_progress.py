@@ -6,9 +6,9 @@ from typing import Any
 
 import pytest
 
+from phoundry.training.checkpoints.state import Tally
+from phoundry.training.evaluation.stopping import Standing
 from phoundry.training.progress import HEARTBEAT_SECONDS, Meter
-from phoundry.training.state import Tally
-from phoundry.training.stopping import Standing
 from tests.training.conftest import Recorder
 
 

@@ -20,8 +20,8 @@ from phoundry.services.serving_memory import SLOTS
 from phoundry.settings import Settings
 from phoundry.specs.catalog import CatalogModel, Fits, Need, Needs
 from phoundry.specs.finetune import FineTuneParameters, resolve
-from phoundry.training.estimate import QLORA_BITS, ModelShape, estimate_memory
 from phoundry.training.machine import machine_recommendation
+from phoundry.training.planning.estimate import QLORA_BITS, ModelShape, estimate_memory
 
 _TO_SPARE = 0.9  # of what is free; a machine filled to the brim swaps
 _QLORA = "needs a GPU extra, which is not here yet"

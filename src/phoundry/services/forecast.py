@@ -21,11 +21,11 @@ from phoundry.specs.data import DataAsset
 from phoundry.specs.finetune import FineTuneParameters, resolve
 from phoundry.specs.plan import Forecast
 from phoundry.store.tables import JobRow, TaskRow
-from phoundry.training.choices import load_choices
-from phoundry.training.estimate import USUAL_ROW, estimate_memory
 from phoundry.training.machine import machine_recommendation
-from phoundry.training.remedies import Needs
-from phoundry.training.shape import ModelShape
+from phoundry.training.planning.choices import load_choices
+from phoundry.training.planning.estimate import USUAL_ROW, estimate_memory
+from phoundry.training.planning.remedies import Needs
+from phoundry.training.planning.shape import ModelShape
 
 # English questions and answers with SmolLM2's tokenizer and template, measured on the FAQ of the
 # demonstration: 3.7 as messages, 4.1 as it comes. Used until the tokenizer is here and the data are

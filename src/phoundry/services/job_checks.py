@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from phoundry.compute import machine
-from phoundry.errors import Fault, InvalidInput
+from phoundry.errors import InvalidInput
 from phoundry.models import catalog
 from phoundry.services import bases, data, data_diff
 from phoundry.services.context import Context
@@ -15,12 +15,9 @@ from phoundry.specs.data import DataAsset
 from phoundry.specs.finetune import FineTuneParameters, Source, notices, resolve
 from phoundry.specs.job import FineTuningJobSpec
 from phoundry.training.machine import machine_recommendation
-from phoundry.training.remedies import Needs
-from phoundry.training.remedies import check_fits as check_needs
-from phoundry.training.shape import ModelShape
-
-# Of these, each needs conversations that are held out.
-_HELD_OUT = ("apply_early_stopping", "load_best_model_at_end")
+from phoundry.training.planning.remedies import Needs
+from phoundry.training.planning.remedies import check_fits as check_needs
+from phoundry.training.planning.shape import ModelShape
 
 
 @dataclass(frozen=True, slots=True)
@@ -47,9 +44,9 @@ def check(context: Context, spec: FineTuningJobSpec) -> Checked:
     Raises:
         NotFound: the model or the data.
         Conflict: a registered model that is not ready.
-        InvalidInput: the parameters, all faults together; the data are no conversations, or have
-            tool calls that the model's template has no place for; or none are held out for what
-            needs them.
+        InvalidInput: the parameters, all faults together, also that nothing is held out for what
+            needs evaluations; the data are no conversations, or have tool calls that the model's
+            template has no place for.
     """
     training = _chats(context, spec.training_data)
     validation = _held_out(context, spec, training)
@@ -61,11 +58,10 @@ def check(context: Context, spec: FineTuningJobSpec) -> Checked:
         model=catalog.recommended(config or spec.model),
         machine=machine_recommendation(),
         where="hyperparameters",
+        validation=validation is not None,
     )
     splits = [(training, "train"), *([validation] if validation else [])]
     check_tools(context, spec.model, splits)
-    if validation is None:
-        _check_nothing_held_out(training, parameters)
     pins = {"training_data": _reference(training)}
     if spec.validation_data and validation:
         pins["validation_data"] = _reference(validation[0])
@@ -99,21 +95,6 @@ def _held_out(
     if spec.validation_data:
         return _chats(context, spec.validation_data), "train"
     return (training, "test") if training.test and training.test.rows else None
-
-
-def _check_nothing_held_out(training: DataAsset, parameters: FineTuneParameters) -> None:
-    asked = [name for name in _HELD_OUT if getattr(parameters, name)]
-    if not asked:
-        return
-    name = _reference(training)
-    raise InvalidInput(
-        f"'{name}' holds no conversation out, and nothing else is named to evaluate on.",
-        faults=[
-            Fault(f"hyperparameters {each}", "true, which needs evaluations") for each in asked
-        ],
-        remedy="Name other data (`validation_data`, `phoundry train --validation`), create the "
-        "asset with --test-size 0.2, or leave the parameter out.",
-    )
 
 
 def _shared(

@@ -33,7 +33,7 @@ def run(spec: dict[str, Any], run_dir: Path, spool: Spool) -> dict[str, Any]:
     stop = StopSwitch(lambda: stop_reason(run_dir))
     stop.listen()
     machine.prepare_process()
-    from phoundry.training.checkpoint import CheckpointFolder
+    from phoundry.training.checkpoints.folder import CheckpointFolder
     from phoundry.training.loop import train
 
     limit = Settings().memory_limit

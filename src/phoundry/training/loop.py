@@ -10,14 +10,14 @@ import torch
 from phoundry.errors import Cancelled
 from phoundry.training import machine
 from phoundry.training.batch import rows_of_step
-from phoundry.training.checkpoint import Checkpoint, CheckpointFolder
+from phoundry.training.checkpoints.folder import Checkpoint, CheckpointFolder
+from phoundry.training.checkpoints.state import random_state, restore_random_state
+from phoundry.training.evaluation.stopping import check_can_judge, wants_best
 from phoundry.training.interrupt import StopSwitch
 from phoundry.training.report import announce, notice, tell_evaluation, tell_stopped_early
 from phoundry.training.run import Run, prepare
 from phoundry.training.schedule import factor
 from phoundry.training.spec import Reporter, TrainingResult, TrainingSpec
-from phoundry.training.state import random_state, restore_random_state
-from phoundry.training.stopping import check_can_judge, wants_best
 
 
 def train(

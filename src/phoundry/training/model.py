@@ -13,11 +13,11 @@ from torch import Tensor, nn
 
 from phoundry.files import atomic_folder, write_json
 from phoundry.specs.finetune import FineTuneParameters
-from phoundry.training.architecture import Architecture, read_config
 from phoundry.training.batch import Row
-from phoundry.training.decoder import Cached, Decoder
+from phoundry.training.decoder.architecture import Architecture, read_config
+from phoundry.training.decoder.stack import Cached, Decoder
+from phoundry.training.decoder.weights import read_tensors, write_tensors
 from phoundry.training.loss import cross_entropy_and_hits, cross_entropy_sum
-from phoundry.training.weights import read_tensors, write_tensors
 
 
 @dataclass(frozen=True, slots=True)

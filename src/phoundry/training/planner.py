@@ -16,15 +16,15 @@ from phoundry.settings import Settings
 from phoundry.specs.job import JobPlan
 from phoundry.spool import Spool
 from phoundry.training import machine
-from phoundry.training.remedies import Needs, what_would_fit
+from phoundry.training.planning.remedies import Needs, what_would_fit
 from phoundry.training.spec import TrainingSpec
 from phoundry.worker import main
 
 if TYPE_CHECKING:
     import torch
 
-    from phoundry.training.draft import Draft
-    from phoundry.training.plan import Plan
+    from phoundry.training.planning.draft import Draft
+    from phoundry.training.planning.plan import Plan
 
 
 def run(spec: dict[str, Any], run_dir: Path, spool: Spool) -> dict[str, Any]:
@@ -47,9 +47,9 @@ def run(spec: dict[str, Any], run_dir: Path, spool: Spool) -> dict[str, Any]:
 
 def plan_job(spec: TrainingSpec, say: Callable[[str], None] | None = None) -> JobPlan:
     """What the fine-tune of `spec` will take. One that does not fit is told so, not refused."""
-    from phoundry.training.choose import choose, memory_to_plan_with
-    from phoundry.training.draft import make_draft
-    from phoundry.training.plan import settle
+    from phoundry.training.planning.choose import choose, memory_to_plan_with
+    from phoundry.training.planning.draft import make_draft
+    from phoundry.training.planning.plan import settle
 
     draft = make_draft(spec, say)
     view = _of_data(spec, draft)
@@ -86,8 +86,8 @@ def _of_data(spec: TrainingSpec, draft: Draft) -> JobPlan:
 
 def _add_measured(view: JobPlan, plan: Plan) -> None:
     from phoundry.training import device
-    from phoundry.training.duration import estimate_disk, estimate_duration
-    from phoundry.training.matmul import best_rate
+    from phoundry.training.planning.duration import estimate_disk, estimate_duration
+    from phoundry.training.planning.matmul import best_rate
 
     view.parameters = plan.parameters.model_dump(mode="json")
     view.sources = plan.sources

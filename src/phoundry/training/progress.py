@@ -7,8 +7,8 @@ from collections import deque
 from dataclasses import dataclass, field
 
 from phoundry.specs.job import Progress
+from phoundry.training.checkpoints.state import Tally
 from phoundry.training.spec import Reporter
-from phoundry.training.state import Tally
 
 # A step of a large model takes minutes; a watcher should see a sign of life before that.
 HEARTBEAT_SECONDS = 5.0

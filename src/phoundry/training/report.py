@@ -6,10 +6,10 @@ from collections.abc import Mapping
 
 from phoundry.specs.finetune import FineTuneParameters
 from phoundry.specs.job import Choice
-from phoundry.training.evaluation import Evaluation
-from phoundry.training.plan import Plan
+from phoundry.training.evaluation.evaluator import Evaluation
+from phoundry.training.evaluation.stopping import Standing
+from phoundry.training.planning.plan import Plan
 from phoundry.training.spec import Reporter
-from phoundry.training.stopping import Standing
 
 # Of a sample's texts, so many characters stand in the log; the event has them whole.
 SAMPLE_CHARACTERS = 200

@@ -9,22 +9,22 @@ from typing import Any
 import torch
 
 from phoundry.training import device, machine
-from phoundry.training.cadence import CheckpointClock, EvaluationTimes
-from phoundry.training.checkpoint import Checkpoint, CheckpointFolder
+from phoundry.training.checkpoints.folder import Checkpoint, CheckpointFolder
+from phoundry.training.checkpoints.identity import check_same, identity
+from phoundry.training.checkpoints.state import Tally, restore_random_state, split_random_state
 from phoundry.training.determinism import settle
-from phoundry.training.evaluation import Evaluator
-from phoundry.training.identity import check_same, identity
+from phoundry.training.evaluation.cadence import CheckpointClock, EvaluationTimes
+from phoundry.training.evaluation.evaluator import Evaluator
+from phoundry.training.evaluation.questions import SCORED, Questions
+from phoundry.training.evaluation.stopping import Judge
 from phoundry.training.interrupt import StopSwitch
-from phoundry.training.matmul import best_rate
 from phoundry.training.model import TunedModel
 from phoundry.training.optimizer import MasterOptimizer
-from phoundry.training.plan import Choices, Plan, load_choices, make_plan, save_choices
+from phoundry.training.planning.matmul import best_rate
+from phoundry.training.planning.plan import Choices, Plan, load_choices, make_plan, save_choices
 from phoundry.training.progress import Meter
-from phoundry.training.questions import SCORED, Questions
 from phoundry.training.report import notice
 from phoundry.training.spec import Reporter, TrainingSpec
-from phoundry.training.state import Tally, restore_random_state, split_random_state
-from phoundry.training.stopping import Judge
 
 # The machine's best rate is measured (about 1e11 operations) where the run is at least so long.
 WORTH_MEASURING = 5e12

@@ -1,0 +1,1 @@
+"""The decoder that is trained: one forward pass for six families of models."""

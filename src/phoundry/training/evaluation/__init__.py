@@ -1,0 +1,1 @@
+"""Looking at the model while it trains: how good it is, and when that is enough."""

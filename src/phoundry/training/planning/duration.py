@@ -1,0 +1,95 @@
+"""How long a run will take and how much disk, from what was measured before its start."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from phoundry.specs.finetune import FineTuneParameters
+from phoundry.training.evaluation.cadence import (
+    CHECKPOINT_SECONDS,
+    CHECKPOINT_SHARE,
+    EvaluationTimes,
+)
+from phoundry.training.evaluation.questions import SCORED, SCORED_TOKENS, SHOWN_TOKENS, SPARE_TOKENS
+from phoundry.training.planning.choices import Speed
+from phoundry.training.planning.draft import Draft
+from phoundry.training.planning.shape import ModelShape
+
+
+@dataclass(frozen=True, slots=True)
+class Duration:
+    """Seconds of each part of a run. A run that stops early takes less."""
+
+    start: float
+    training: float
+    evaluation: float
+    checkpoints: float
+
+    @property
+    def seconds(self) -> float:
+        """All of it."""
+        return self.start + self.training + self.evaluation + self.checkpoints
+
+
+def estimate_duration(draft: Draft, parameters: FineTuneParameters, speed: Speed) -> Duration:
+    """tokens ÷ speed + steps × optimizer + evaluations × (tokens ÷ speed + answers) + checkpoints.
+
+    Checkpoints come at ends of epochs and twice a minute, or more rarely where they are slow.
+    """
+    training = draft.tokens / speed.tokens_per_second + draft.max_steps * speed.optimizer_seconds
+    evaluation = 0.0
+    if draft.validation is not None:
+        times = EvaluationTimes.of(
+            parameters, steps_per_epoch=draft.order.steps_per_epoch, max_steps=draft.max_steps
+        )
+        once = draft.validation.tokens / speed.evaluated_per_second
+        if speed.generated_per_second:
+            once += answered_tokens(draft, parameters) / speed.generated_per_second
+        evaluation = once * (1 + times.left(0))
+    write = checkpoint_bytes(draft.shape, parameters) / speed.written_per_second
+    interval = max(CHECKPOINT_SECONDS, CHECKPOINT_SHARE * write)
+    writes = draft.epochs + (training + evaluation) / interval
+    return Duration(speed.start_seconds, training, evaluation, writes * write)
+
+
+def answered_tokens(draft: Draft, parameters: FineTuneParameters) -> float:
+    """Tokens that the model is asked to say at each evaluation, at most."""
+    held = draft.validation
+    if held is None:
+        return 0.0
+    shown = min(parameters.sample_generations, len(held))
+    if parameters.metric_for_best_model == "loss":
+        return shown * SHOWN_TOKENS
+    reference = held.supervised / len(held)
+    scored = max(shown, min(SCORED, len(held)))
+    return scored * min(SCORED_TOKENS, reference + SPARE_TOKENS)
+
+
+def checkpoint_bytes(shape: ModelShape, parameters: FineTuneParameters) -> int:
+    """Of one checkpoint: float32 masters and the optimizer's state, nearly all of it tensors.
+
+    AdamW keeps two moments as large as the weights, Adafactor a row and a column of each matrix.
+    """
+    trained = trained_weights(shape, parameters)
+    return trained * (12 if parameters.optim == "adamw_torch" else 4)
+
+
+def trained_weights(shape: ModelShape, parameters: FineTuneParameters) -> int:
+    """Number of weights that get a gradient."""
+    return shape.adapter_weights(parameters.lora_r) if parameters.apply_lora else shape.weights
+
+
+def estimate_disk(draft: Draft, parameters: FineTuneParameters) -> int:
+    """Most bytes that the run's folder will hold: checkpoints and output.
+
+    Of the checkpoints at ends of epochs as many as save_total_limit says (-1: all); beside them the
+    two newest, the best, and the one that is being written.
+    """
+    limit = parameters.save_total_limit
+    ends = int(draft.epochs)
+    kept = ends if limit < 0 else min(ends, max(0, limit - 1))
+    best = 1 if draft.validation is not None else 0
+    newest = 1 if limit == 1 else 2
+    width = 2 if parameters.precision == "16" else 4
+    output = trained_weights(draft.shape, parameters) * width
+    return (kept + newest + best + 1) * checkpoint_bytes(draft.shape, parameters) + output
