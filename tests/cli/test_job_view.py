@@ -7,7 +7,9 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from phoundry.cli.job_view import answers, curve
-from phoundry.specs.job import MetricPoint, SampleGeneration
+from phoundry.cli.output import sheet
+from phoundry.cli.progress import job_fields
+from phoundry.specs.job import Job, MetricPoint, SampleGeneration
 from tests.cli.conftest import Shell
 from tests.client.fake_api import FakeApi
 
@@ -43,6 +45,22 @@ def test_show_draws_the_losses_and_the_newest_answers(
     assert (len(cut), cut[-1]) == (70, "…")
     drawing = text[text.index("3.60 ┤") :]
     assert max(map(len, drawing.splitlines())) <= 70
+
+
+def test_what_was_measured_is_told_in_words() -> None:
+    job = Job.model_validate(
+        {
+            "name": "job-1",
+            "status": "Running",
+            "model": "m",
+            "training_data": "faq:1",
+            "created_at": "2026-01-01T00:00:00Z",
+            "choices": [
+                {"name": "row_tokens", "value": "512", "why": "faster", "measured": {"512": 1310.0}}
+            ],
+        }
+    )
+    assert "row_tokens = 512: faster (512: 1,310 tokens/s)" in sheet(job_fields(job, whole=True))
 
 
 def test_json_is_the_job_alone(shell: Shell, api: FakeApi) -> None:

@@ -6,13 +6,14 @@ from typing import TYPE_CHECKING, Any
 
 import typer
 
+from phoundry.cli.display import displayed
 from phoundry.cli.output import Printer, cell, duration, sheet
-from phoundry.cli.progress import displayed
+from phoundry.cli.progress import choice_text
 from phoundry.files import in_words
 
 if TYPE_CHECKING:
     from phoundry.client import Client
-    from phoundry.specs.job import Choice, FineTuningJobSpec, JobPlan, Planning
+    from phoundry.specs.job import FineTuningJobSpec, JobPlan, Planning
 
 
 def print_plan(client: Client, out: Printer, spec: FineTuningJobSpec, then: str) -> None:
@@ -60,17 +61,6 @@ def plan_sheet(plan: JobPlan) -> str:
     if not plan.fits and plan.would_fit:
         lines += ["This would:", *(f"  {each}" for each in plan.would_fit)]
     return "\n".join(lines)
-
-
-def choice_text(choice: Choice) -> str:
-    """`precision = 16: it is faster (16: 310, 32: 190 tokens/s)`"""
-    text = f"{choice.name} = {choice.value}"
-    if choice.why:
-        text += f": {choice.why}"
-    if choice.measured:
-        rates = ", ".join(f"{name}: {rate:,.0f}" for name, rate in choice.measured.items())
-        text += f" ({rates} tokens/s)"
-    return text
 
 
 def _conversations(plan: JobPlan) -> str:

@@ -14,7 +14,7 @@ from phoundry.errors import PhoundryError, WorkerFailed, from_dict
 if TYPE_CHECKING:
     from phoundry.client import Client
     from phoundry.specs.base import Preparation
-    from phoundry.specs.job import Job, Progress
+    from phoundry.specs.job import Choice, Job, Progress
     from phoundry.specs.journey import Journey, Step
 
 MARKS = {"waiting": "·", "running": "▸", "done": "✓", "failed": "✗"}
@@ -77,9 +77,21 @@ def job_fields(job: Job, *, whole: bool) -> dict[str, Any]:
         for name, value in fields["parameters"].items()
         if whole or sources.get(name) != "default"
     }
+    fields["choices"] = [choice_text(choice) for choice in job.choices]
     if not whole:
         del fields["events"]
     return fields
+
+
+def choice_text(choice: Choice) -> str:
+    """`precision = 16: it is faster (16: 310, 32: 190 tokens/s)`"""
+    text = f"{choice.name} = {choice.value}"
+    if choice.why:
+        text += f": {choice.why}"
+    if choice.measured:
+        rates = ", ".join(f"{name}: {rate:,.0f}" for name, rate in choice.measured.items())
+        text += f" ({rates} tokens/s)"
+    return text
 
 
 def follow_job(client: Client, job: Job, out: Printer) -> Job:
