@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from pathlib import Path
 
 import pytest
@@ -10,6 +11,7 @@ from hypothesis import strategies as st
 
 from phoundry.data import ChatMessage, ChatTokenizer, Row, fit, render_rows
 from phoundry.data.steadiness import THOUGHTS, kind_of
+from phoundry.data.tokens import prepare
 from phoundry.errors import InvalidInput
 from tests.data.chats import chat, chats, steady, supervised, text_of
 from tests.data.test_tokenizer import with_template
@@ -142,6 +144,19 @@ def test_rows_become_as_many_examples_as_it_takes(qwen3: ChatTokenizer) -> None:
     assert render_rows(qwen3, rows, longest - 1).truncated == 1
     assert render_rows(qwen3, rows, 3).dropped == 2
     assert fit(qwen3, rows[1]["messages"], 1000).example == made.examples[3]
+
+
+def test_who_trains_or_looks_is_told_that_rows_are_learnt_in_parts(
+    qwen3: ChatTokenizer, chatml_folder: Path, tmp_path: Path
+) -> None:
+    path, made = tmp_path / "faq.jsonl", tmp_path / "made"
+    rows = [chat("Who?", "Bill."), chat("Who?", "Bill.", "And?", "Paul.")]
+    path.write_text("".join(json.dumps({"messages": row}) + "\n" for row in rows))
+    found = prepare(path, make_tools_tokenizer(tmp_path / "q", "qwen3"), made, max_tokens=1000)
+    (notice,) = found.notices
+    assert (found.rows, len(found)) == (2, 3)
+    assert notice.startswith("2 conversations are learnt as 3 examples: the chat template of q ")
+    assert prepare(path, chatml_folder, made, max_tokens=1000).notices == []
 
 
 @pytest.mark.parametrize(("begin", "end"), THOUGHTS)

@@ -38,7 +38,8 @@ class TokenSet(Sequence[Example]):
 
     `lengths`, `supervised`: (examples,) int32. `rows` is how many were read: `truncated` of the
     examples were shortened, and `dropped` rows are not among them because nothing to learn was
-    left; `cut` tokens went with both. `notices` tell what the model's template has no place for.
+    left; `cut` tokens went with both. `notices` tell what the model's template has no place for,
+    and whether conversations are learnt in parts.
     """
 
     def __init__(self, folder: Path, meta: dict[str, Any]) -> None:
@@ -105,6 +106,7 @@ class TokenWriter:
     def __init__(self, folder: Path, code: str) -> None:
         """`code` is the letter of `id_code`."""
         self.tokens = 0
+        self.examples = 0
         self.counts: Counter[str] = Counter()
         self.faults: list[tuple[int, str]] = []  # (row of the file, reason)
         self.remedies: dict[str, None] = {}
@@ -119,6 +121,7 @@ class TokenWriter:
         for file, content in zip(self._files, arrays, strict=True):
             file.write(content)
         self._digest_batch(batch)
+        self.examples += len(batch.lengths) // 4  # int32 each
         before = self.counts["rows"]
         for name in (*_COUNTS, "unreadable", "refused", "too_long"):
             self.counts[name] += getattr(batch, name)
@@ -141,7 +144,7 @@ class TokenWriter:
             "tokens": self.tokens,
             "dtype": self._dtype,
             "fingerprint": self._digest.hexdigest(),
-            "notices": self.unseen.notices(model),
+            "notices": [*self._in_parts(model), *self.unseen.notices(model)],
             "files": described,
         }
         write_json(self._folder / "meta.json", meta)
@@ -149,6 +152,17 @@ class TokenWriter:
     def close(self) -> None:
         for file in self._files:
             file.close()
+
+    def _in_parts(self, model: str) -> list[str]:
+        """A notice where a conversation is more than one example (`ChatTokenizer.parts`)."""
+        rows = self.counts["rows"] - self.counts["dropped"]
+        if self.examples <= rows:
+            return []
+        return [
+            f"{rows:,} conversations are learnt as {self.examples:,} examples: the chat template "
+            f"of {model} shows earlier turns otherwise once later ones follow, so each answer is "
+            "learnt as it is asked for."
+        ]
 
     def _digest_batch(self, batch: Batch) -> None:
         """The fingerprint: of each example its ids as 8 bytes each, its mask as a byte each."""
