@@ -22,7 +22,6 @@ from phoundry.specs.connection_file import connection_values
 from phoundry.specs.data import DataFormat
 from phoundry.specs.deployment import DeploymentSpec
 from phoundry.specs.endpoint import EndpointSpec
-from phoundry.specs.finetune import written_faults
 from phoundry.specs.job import FineTuningJobSpec, Input
 from phoundry.specs.names import AssetName
 from phoundry.specs.plan import Kind
@@ -224,7 +223,7 @@ def _read(text: Text, document: Any, kind: Kind, faults: list[Fault]) -> list[Do
     """The document, or nothing and its faults."""
     where = f"{text.name}:{document.lc.line + 1}"
     model = MODELS[kind]
-    faults += model.more_faults(text.name, document) + _parameter_faults(text, document, kind)
+    faults += model.more_faults(text.name, document)
     try:
         values = connection_values(text.name, document) if kind == "connection" else document
         spec = model.model_validate(values)
@@ -237,13 +236,6 @@ def _read(text: Text, document: Any, kind: Kind, faults: list[Fault]) -> list[Do
         if kind == "job" and not spec.name:  # pyright: ignore[reportAttributeAccessIssue]
             faults.append(Fault(where, "the key 'name' is missing: a job is created once by it"))
         return [Document(kind, spec, where, text.folder)]
-    return []
-
-
-def _parameter_faults(text: Text, document: Any, kind: Kind) -> list[Fault]:
-    """What is wrong with training parameters beyond what their model tells."""
-    if kind == "project":
-        return written_faults(text.name, document, "finetune", values=False)
     return []
 
 

@@ -14,10 +14,11 @@ from typing import Annotated, Any, Literal, cast
 
 from pydantic import AliasChoices, BeforeValidator, Field, model_validator
 
+from phoundry.errors import Fault
 from phoundry.specs.base import Spec
 from phoundry.specs.data import DataFormat
 from phoundry.specs.deployment import EngineName, GenerationDefaults, RequestSettings
-from phoundry.specs.finetune import FineTuneParameters
+from phoundry.specs.finetune import FineTuneParameters, written_faults
 from phoundry.specs.job import Input
 from phoundry.specs.names import EndpointName
 from phoundry.specs.quantization import QuantizationField, check_engine
@@ -107,6 +108,11 @@ class Project(Spec):
     flow: str | None = Field(
         default=None, min_length=1, description="`chat`, made for you, or a flow's folder"
     )
+
+    @classmethod
+    def more_faults(cls, name: str, document: Any) -> list[Fault]:
+        """Contradictions between training parameters; bad values validating finds itself."""
+        return written_faults(name, document, "finetune", values=False)
 
     @property
     def endpoint_name(self) -> str:
