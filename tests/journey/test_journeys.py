@@ -30,6 +30,7 @@ from phoundry.specs.deployment import DeploymentSpec
 from phoundry.specs.journey import Journey, JourneySpec
 from phoundry.specs.project import Project
 from phoundry.store.tables import JobRow, JourneyRow, ModelRow
+from phoundry.worker import StopReason
 from tests.journey.conftest import kept
 from tests.services.fake_workers import MODEL, FakeWorkers
 
@@ -157,8 +158,8 @@ def test_down_and_up_at_any_step_goes_on(
     until(context, fleet, module)
     terminate = fleet.terminate
 
-    def obey(run_dir: Path) -> bool:
-        asked = terminate(run_dir)
+    def obey(run_dir: Path, reason: StopReason | None = None) -> bool:
+        asked = terminate(run_dir, reason)
         fleet.stop()
         return asked
 

@@ -53,6 +53,8 @@ class FakeWorkers:
             (run_dir / name).unlink(missing_ok=True)
         started = Started(run_dir, module, json.loads(json.dumps(spec)))
         self.starts.append(started)
+        # What the process before was told, this one has not heard.
+        self.terminated[:] = [folder for folder in self.terminated if folder != run_dir]
         self.running[run_dir] = started
         return PID
 

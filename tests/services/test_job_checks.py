@@ -88,9 +88,13 @@ def test_who_wants_the_best_needs_something_held_out(
 ) -> None:
     asset(context, [plain(1), plain(2)], test_size=0.0)
     wanted = spec(str(checkpoint), hyperparameters={asked: "true"})
-    with pytest.raises(InvalidInput, match="'faq:1' holds no conversation out") as refused:
+    with pytest.raises(InvalidInput, match="there are none: give validation_data") as refused:
         jobs.create(context, wanted)
     assert [fault.where for fault in refused.value.faults] == [f"hyperparameters {asked}"]
+    typo = {**wanted.hyperparameters, "learning_rat": 1}
+    with pytest.raises(InvalidInput) as refused:  # beside what else is wrong
+        jobs.create(context, wanted.model_copy(update={"hyperparameters": typo}))
+    assert refused.value.total == 2
     asset(context, [plain(3)], name="held", test_size=0.0)
     job = jobs.create(context, wanted.model_copy(update={"validation_data": "held"}))
     assert job.validation_data == "held:1"

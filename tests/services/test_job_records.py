@@ -113,18 +113,36 @@ def test_checkpoints_are_listed_with_the_best_one_marked(tmp_path: Path) -> None
     checkpoint(kept / "step-00000040", 40)
     checkpoint(kept / "step-00000020", 20)
     (kept / ".step-00000060.1.x").mkdir()  # one that is being written
-    checkpoint(kept / "best", 20)
+    (kept / "best").symlink_to("step-00000020")
     found = job_records.checkpoints(tmp_path)
     assert [(each.step, each.best) for each in found] == [(20, True), (40, False)]
     assert found[1].bytes == 100 + len('{"step": 40}')
     assert found[1].path == str(kept / "step-00000040")
 
 
-def test_a_best_state_whose_checkpoint_is_pruned_is_listed_too(tmp_path: Path) -> None:
+def test_a_checkpoint_that_is_removed_meanwhile_is_not_listed(tmp_path: Path) -> None:
+    kept = tmp_path / "checkpoints"
+    checkpoint(kept / "step-00000020", 20)
+    (kept / "step-00000010").symlink_to("gone")  # there when the folder is listed, then not
+    assert [each.step for each in job_records.checkpoints(tmp_path)] == [20]
+
+
+def test_a_damaged_state_does_not_hide_the_checkpoints(tmp_path: Path) -> None:
+    checkpoint(tmp_path / "checkpoints" / "step-00000010", 10)
+    (tmp_path / "checkpoints" / "step-00000010" / "state.json").write_text("{")
+    (tmp_path / "checkpoints" / "best").symlink_to("step-00000010")
+    assert [(each.step, each.best) for each in job_records.checkpoints(tmp_path)] == [(10, True)]
+
+
+@pytest.mark.parametrize(("goes_on", "step"), [(True, 40), (False, None)])
+def test_a_job_that_shall_begin_anew_goes_on_from_nothing(
+    tmp_path: Path, goes_on: bool, step: int | None
+) -> None:
+    parameters = {"resume_from_checkpoint": goes_on}
+    assert job_records.goes_on_from(tmp_path, parameters) is None
     checkpoint(tmp_path / "checkpoints" / "step-00000040", 40)
-    checkpoint(tmp_path / "checkpoints" / "best", 10)
-    found = job_records.checkpoints(tmp_path)
-    assert [(each.step, each.best) for each in found] == [(10, True), (40, False)]
+    assert job_records.goes_on_from(tmp_path, parameters) == step
+    assert bool(job_records.nothing_written(tmp_path, parameters)) == goes_on
 
 
 def test_an_output_counts_only_if_the_process_says_that_it_wrote_it(tmp_path: Path) -> None:

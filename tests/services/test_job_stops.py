@@ -7,15 +7,18 @@ from datetime import timedelta
 from pathlib import Path
 
 import pytest
+from sqlalchemy import select
 
-from phoundry.errors import Conflict
-from phoundry.services import jobs, models
+from phoundry.errors import Conflict, NotFound, WorkerFailed
+from phoundry.services import data, jobs, models
 from phoundry.services.context import Context
+from phoundry.services.job_workers import Wording
 from phoundry.services.reconcile import jobs as reconcile_jobs
 from phoundry.services.status import under_way
 from phoundry.specs.job import Job
 from phoundry.specs.model import ModelSpec
 from phoundry.spool import Spool
+from phoundry.store.tables import JobRow
 from phoundry.worker import stop_reason
 from tests.services.fake_workers import MODEL, FakeWorkers
 from tests.services.test_reconcile import advance, tick, train, training
@@ -124,6 +127,71 @@ def test_who_cancels_a_paused_job_is_told_how_to_keep_its_best_state(
     job = jobs.cancel(context, "one")
     assert job.status == "Canceled"
     assert "resume it, and cancel it once it trains" in job.notices[-1]
+
+
+def test_who_cancels_one_that_has_no_time_to_write_is_told_so_too(
+    context: Context, folder: Path, fleet: FakeWorkers
+) -> None:
+    (folder / "checkpoints" / "step-00000020").mkdir(parents=True)
+    jobs.cancel(context, "one")
+    fleet.kill(folder)
+    tick(context)
+    job = jobs.show(context, "one")
+    assert job.status == "Canceled"
+    assert "so it has none" in job.notices[-1]
+
+
+def test_what_a_resumed_job_needs_may_be_deleted_but_not_gone(
+    context: Context, folder: Path, fleet: FakeWorkers
+) -> None:
+    told = fleet.running[folder].spec
+    (folder / "spec.json").write_text(json.dumps(told))
+    fleet.end(folder, "failed")
+    tick(context)
+    data.delete(context, "faq:1")
+    jobs.resume(context, "one")
+    tick(context)
+    assert fleet.starts[-1].spec == told
+    Spool(folder / "events.jsonl").append("notice", message="Something to know.")
+    tick(context)
+    assert jobs.show(context, "one").notices[-1] == "Something to know."
+    fleet.end(folder, "failed")
+    tick(context)
+    Path(told["train_path"]).unlink()
+    with pytest.raises(NotFound, match="data asset 'faq'"):
+        jobs.resume(context, "one")
+    assert jobs.show(context, "one").status == "Failed"
+
+
+def test_a_worker_that_nobody_watches_any_more_ends_before_the_next_one_starts(
+    context: Context, folder: Path, fleet: FakeWorkers
+) -> None:
+    error = WorkerFailed("The disk was away for a moment.")
+    with context.database.begin() as session:
+        row = session.scalars(select(JobRow)).one()
+        reconcile_jobs._fail(session, context, row, error)  # pyright: ignore[reportPrivateUsage]
+    jobs.resume(context, "one")
+    tick(context, 2)
+    assert jobs.show(context, "one").status == "Preparing"
+    fleet.stop()
+    tick(context, 2)
+    assert jobs.show(context, "one").status == "Running"
+    assert len([each for each in fleet.starts if each.folder == folder]) == 2
+
+
+def test_a_worker_s_words_become_the_user_s_once(
+    context: Context, folder: Path, fleet: FakeWorkers
+) -> None:
+    job = {"model": "/home/ada/tiny", "training_data": "faq:1"}
+    told = {"checkpoint_dir": "/home/ada/tiny", "train_path": "/b/0f3"}
+    (folder / "spec.json").write_text(json.dumps(told))
+    words = Wording.of(context, folder, job)
+    assert words.text("/home/ada/tiny has no place; tiny tinyness.") == (
+        "/home/ada/tiny has no place; tiny tinyness."
+    )
+    assert words.text("0f3: 2 rows of /b/0f3, 0f37") == (
+        "faq:1 (train): 2 rows of faq:1 (train), 0f37"
+    )
 
 
 def test_a_bad_row_is_told_with_the_data_that_has_it(

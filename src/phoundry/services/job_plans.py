@@ -85,7 +85,7 @@ def look(context: Context, name: str) -> Planning:
             if checkpoint is None:
                 getting = bases.preparation(session, context, job["model"])
                 return _waiting(name, getting, f"Getting {job['model']}")
-            told = (request["parameters"], request["sources"], checkpoint)
+            told = (request["parameters"], request["sources"], checkpoint, run_dir)
             tasks.ensure(session, context, row.key, MODULE, worker_spec(context, job, *told))
         if row.state == "succeeded":
             return Planning(name=name, plan=_plan(row, request))

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Mapping
+from contextlib import suppress
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
@@ -88,15 +89,32 @@ def checkpoints(run_dir: Path) -> list[JobCheckpoint]:
     folder = run_dir / "checkpoints"
     if not folder.is_dir():
         return []
-    best_step = _step_of(folder / BEST)
+    best = (folder / BEST).resolve().name  # a link
     found: list[JobCheckpoint] = []
-    for path in sorted(folder.iterdir()):
+    for path in folder.iterdir():
         number = path.name.removeprefix(PREFIX)
         if path.name.startswith(PREFIX) and number.isdigit():
-            found.append(_checkpoint(path, int(number), best=int(number) == best_step))
-    if best_step is not None and not any(each.best for each in found):
-        found.append(_checkpoint(folder / BEST, best_step, best=True))
+            with suppress(FileNotFoundError):  # the worker has just removed it
+                found.append(_checkpoint(path, int(number), best=path.name == best))
     return sorted(found, key=lambda each: each.step)
+
+
+def goes_on_from(run_dir: Path, parameters: Mapping[str, Any]) -> int | None:
+    """The step that the job goes on from when it is resumed; None if it begins anew."""
+    if not parameters.get("resume_from_checkpoint", True):
+        return None
+    kept = checkpoints(run_dir)
+    return kept[-1].step if kept else None
+
+
+def nothing_written(run_dir: Path, parameters: Mapping[str, Any]) -> list[str]:
+    """A notice about a cancelled job without an output that has states to go on from."""
+    if goes_on_from(run_dir, parameters) is None:
+        return []
+    return [
+        "Cancelled before its process could write an output, so it has none. To register its best "
+        "state, resume it, and cancel it once it trains."
+    ]
 
 
 def kept_output(run_dir: Path) -> Path | None:
@@ -117,11 +135,6 @@ def _checkpoint(path: Path, step: int, *, best: bool) -> JobCheckpoint:
         time=datetime.fromtimestamp(max((file.st_mtime for file in files), default=0), UTC),
         path=str(path),
     )
-
-
-def _step_of(path: Path) -> int | None:
-    state = read_json(path / "state.json") if path.is_dir() else None
-    return int(state["step"]) if isinstance(state, dict) and "step" in state else None  # pyright: ignore[reportUnknownArgumentType]
 
 
 def _events(run_dir: Path) -> Iterator[dict[str, Any]]:

@@ -8,6 +8,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, cast
 
+from phoundry.errors import NotFound
 from phoundry.files import read_json
 from phoundry.services import data
 from phoundry.services.context import Context
@@ -22,25 +23,47 @@ def worker_spec(
     parameters: Mapping[str, Any],
     sources: Mapping[str, str],
     checkpoint: Path,
+    run_dir: Path,
 ) -> dict[str, Any]:
     """spec.json of `phoundry.training` and of `phoundry.training.planner`.
 
     Args:
         job: a job's spec as it is stored, with its data pinned.
+
+    Raises:
+        NotFound: the data were deleted, and `run_dir` has had no worker that knows their files.
     """
-    train = data.show(context, job["training_data"])
-    if chosen := job.get("validation_data"):
-        validation = data.split_path(context, data.show(context, chosen), "train")
-    else:
-        validation = data.split_path(context, train, "test")
+    train, validation = data_paths(context, job, run_dir)
     return {
         "checkpoint_dir": str(checkpoint),
-        "train_path": str(data.split_path(context, train, "train")),
-        "validation_path": str(validation) if validation else None,
+        "train_path": train,
+        "validation_path": validation,
         "parameters": dict(parameters),
         "sources": dict(sources),
         "cache_dir": str(context.home.cache),
     }
+
+
+def data_paths(context: Context, job: Mapping[str, Any], run_dir: Path) -> tuple[str, str | None]:
+    """The files that `job` trains on and is evaluated on.
+
+    Of data that were deleted since, those that its last worker was told of: `phoundry prune` keeps
+    them for a job that may go on.
+    """
+    try:
+        train = data.show(context, job["training_data"])
+        if chosen := job.get("validation_data"):
+            validation = data.split_path(context, data.show(context, chosen), "train")
+        else:
+            validation = data.split_path(context, train, "test")
+        path = data.split_path(context, train, "train")
+    except NotFound:
+        told: dict[str, Any] = read_json(run_dir / "spec.json") or {}
+        files = [told.get("train_path"), told.get("validation_path")]
+        if not files[0] or not all(Path(file).is_file() for file in files if file):
+            raise
+        return files[0], files[1]
+    return str(path), str(validation) if validation else None
 
 
 @dataclass(frozen=True, slots=True)
@@ -70,15 +93,19 @@ class Wording:
         }
         found: list[tuple[str, str]] = []
         for key, name in named.items():
-            if told.get(key):  # the whole path first: its last part stands in it
+            if told.get(key):
                 path = Path(told[key])
-                found += [(str(path), name), (path.name, name)]
+                found.append((str(path), name))
+                if path.name != Path(name).name:  # else it is the user's own word already
+                    found.append((path.name, name))
         return cls(tuple(found), training, validation, _rows(context, job))
 
     def text(self, said: str) -> str:
-        for path, name in self.names:
-            said = said.replace(path, name)
-        return said
+        """`said`, in one pass: a name that stands for a path may hold that path's last part."""
+        if not self.names:
+            return said
+        names = dict(reversed(self.names))  # of two names for one path, the first
+        return _whole(names).sub(lambda found: names[found[0]], said)
 
     def error(self, body: Mapping[str, Any]) -> dict[str, Any]:
         """An error of the wire form; a fault's `row:7` with the data that has the row."""
@@ -109,8 +136,18 @@ class Wording:
         return rf"{self.training} or {self.validation} row \1"
 
 
+def _whole(names: Mapping[str, str]) -> re.Pattern[str]:
+    """Any of `names` that is no part of a longer word or path."""
+    longest = sorted(names, key=len, reverse=True)
+    return re.compile(rf"(?<![\w/-])(?:{'|'.join(map(re.escape, longest))})(?![\w-])")
+
+
 def _rows(context: Context, job: Mapping[str, Any]) -> tuple[int, int]:
-    training = data.show(context, job["training_data"])
-    if chosen := job.get("validation_data"):
-        return training.train.rows, data.show(context, chosen).train.rows
+    """Of the training and the validation data; 0 of what was deleted since."""
+    try:
+        training = data.show(context, job["training_data"])
+        if chosen := job.get("validation_data"):
+            return training.train.rows, data.show(context, chosen).train.rows
+    except NotFound:
+        return 0, 0
     return training.train.rows, training.test.rows if training.test else 0

@@ -15,6 +15,7 @@ from phoundry.models import catalog
 from phoundry.services import bases, job_records
 from phoundry.services.context import Context, history, now, record
 from phoundry.services.job_checks import check, check_fits
+from phoundry.services.job_workers import data_paths
 from phoundry.services.logs import read_log
 from phoundry.services.rows import find, get
 from phoundry.specs.job import (
@@ -100,19 +101,10 @@ def cancel(context: Context, name: str) -> Job:
                 row.status = "CancelRequested"
             else:
                 row.status, row.finished_at, row.stopping_since = "Canceled", now(), None
-                row.notices = [*row.notices, *_nothing_written(row)]
+                unkept = job_records.nothing_written(Path(row.run_dir), row.parameters)
+                row.notices = [*row.notices, *unkept]
         record(session, context, f"job/{name}", "cancel", "Cancelling was asked for.")
         return view(row)
-
-
-def _nothing_written(row: JobRow) -> list[str]:
-    """A notice about a job that has states to go on from, and no process that could write one."""
-    if not job_records.checkpoints(Path(row.run_dir)):
-        return []
-    return [
-        "Cancelled while no process ran, so it has no output. To register its best state, "
-        "resume it, and cancel it once it trains."
-    ]
 
 
 def pause(context: Context, name: str) -> Job:
@@ -159,6 +151,7 @@ def resume(context: Context, name: str) -> Job:
 
     Raises:
         Conflict: the job is completed or has not ended.
+        NotFound: its data were deleted, and the rows with them.
     """
     with context.begin("jobs/write") as session:
         row = _get(session, context, name)
@@ -168,9 +161,13 @@ def resume(context: Context, name: str) -> Job:
                 "resumed.",
                 remedy=f"See `phoundry job show {name}`.",
             )
+        folder = Path(row.run_dir)
+        data_paths(context, row.spec, folder)  # raises if they are gone
         bases.retry(session, context, row.spec["model"])
-        (Path(row.run_dir) / "result.json").unlink(missing_ok=True)
-        row.status, row.error, row.finished_at, row.stopping_since = "Queued", None, None, None
+        # One that failed for another reason may still be writing; nobody starts it before it ends.
+        ending = now() if workers.inspect(folder).running else None
+        (folder / "result.json").unlink(missing_ok=True)
+        row.status, row.error, row.finished_at, row.stopping_since = "Queued", None, None, ending
         record(session, context, f"job/{name}", "resumed", "Queued again.")
         return view(row)
 

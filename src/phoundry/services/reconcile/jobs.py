@@ -74,8 +74,9 @@ def _prepare(session: Session, context: Context, row: JobRow) -> None:
 
 
 def _start(session: Session, context: Context, row: JobRow, checkpoint: Path) -> None:
-    spec = worker_spec(context, row.spec, row.parameters, row.sources, checkpoint)
-    pid = workers.start(Path(row.run_dir), "phoundry.training", spec)
+    run_dir = Path(row.run_dir)
+    spec = worker_spec(context, row.spec, row.parameters, row.sources, checkpoint, run_dir)
+    pid = workers.start(run_dir, "phoundry.training", spec)
     row.status, row.started_at, row.stopping_since = "Running", row.started_at or now(), None
     record(session, context, f"job/{row.name}", "started", f"Training in process {pid}.")
 
@@ -109,20 +110,22 @@ def _watch(session: Session, context: Context, row: JobRow) -> None:
 def _pause(session: Session, context: Context, row: JobRow) -> None:
     """The others go on meanwhile: a paused job waits for nothing but to be resumed."""
     row.status, row.stopping_since = "Paused", None
-    kept = job_records.checkpoints(Path(row.run_dir))
-    where = f"it goes on from step {kept[-1].step}" if kept else "it begins anew"
+    step = job_records.goes_on_from(Path(row.run_dir), row.parameters)
+    where = "it begins anew" if step is None else f"it goes on from step {step}"
     record(session, context, f"job/{row.name}", "paused", f"Paused; resumed, {where}.")
 
 
 def _cancel(session: Session, context: Context, row: JobRow) -> None:
-    if job_records.kept_output(Path(row.run_dir)):
+    run_dir = Path(row.run_dir)
+    said = job_records.nothing_written(run_dir, row.parameters)
+    if job_records.kept_output(run_dir):
         step, end = (row.progress.get(name, 0) for name in ("step", "max_steps"))
         kept = int(row.metrics.get("output_step", step))
-        row.notices = [
-            *row.notices,
+        said = [
             f"Cancelled at step {step} of {end}; its output is the state of step {kept}: "
-            f"`phoundry model register NAME --job {row.name}`.",
+            f"`phoundry model register NAME --job {row.name}`."
         ]
+    row.notices = [*row.notices, *said]
     _end(session, context, row, "Canceled", None)
 
 
@@ -139,11 +142,16 @@ def _end(
     record(session, context, f"job/{row.name}", status.lower(), message)
 
 
+def _way_on(row: JobRow) -> str:
+    step = job_records.goes_on_from(Path(row.run_dir), row.parameters)
+    return "begins anew" if step is None else "goes on from its last checkpoint"
+
+
 def _ended_early(row: JobRow, how: str) -> dict[str, Any]:
     step = row.progress.get("step", 0)
     return {
         "code": "WorkerFailed",
         "message": f"The training process {how} at step {step}, by somebody or by "
         "the system, as when memory runs out.",
-        "remedy": f"`phoundry job resume {row.name}` goes on from its last checkpoint.",
+        "remedy": f"`phoundry job resume {row.name}` {_way_on(row)}.",
     }
