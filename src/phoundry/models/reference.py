@@ -12,8 +12,6 @@ from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from phoundry.models.tensors import Weights
-
 if TYPE_CHECKING:
     import numpy as np
     import numpy.typing as npt
@@ -22,12 +20,6 @@ if TYPE_CHECKING:
 
 # A tensor by its Hugging Face name, float32, of its own shape.
 Read = Callable[[str], "Floats"]
-
-
-def from_checkpoint(folder: Path) -> Read:
-    """The weights of a checkpoint as they lie there."""
-    weights = Weights(folder)
-    return lambda name: weights.floats(name)
 
 
 def log_probabilities(
