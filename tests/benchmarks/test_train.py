@@ -126,8 +126,8 @@ def test_flops_of_a_token_are_those_worked_out_by_hand() -> None:
 @pytest.mark.parametrize("config", [SMOLLM2, gpu.PHI3_MINI])
 def test_the_benchmark_counts_as_the_product_does(config: dict[str, Any]) -> None:
     from phoundry.specs.finetune import FineTuneParameters
-    from phoundry.training import flops
-    from phoundry.training.shape import ModelShape
+    from phoundry.training.planning import flops
+    from phoundry.training.planning.shape import ModelShape
 
     parameters = FineTuneParameters(apply_lora=True, lora_r=8)
     product = flops.flops_per_token(

@@ -14,7 +14,7 @@ from phoundry.services import bases, catalog
 from phoundry.services.catalog import Machine, judge, needs
 from phoundry.services.context import Context
 from phoundry.specs.finetune import FineTuneParameters
-from phoundry.training.estimate import ModelShape, estimate_memory
+from phoundry.training.planning.estimate import ModelShape, estimate_memory
 
 GB = 10**9
 LARGE = Machine(memory_free=1000 * GB, memory=1000 * GB, disk_free=1000 * GB)

@@ -13,7 +13,7 @@ from phoundry.services.context import Context
 from phoundry.specs.job import FineTuningJobSpec
 from phoundry.specs.plan import Forecast
 from phoundry.store.tables import JobRow
-from phoundry.training.choices import Choices, Speed, save_choices
+from phoundry.training.planning.choices import Choices, Speed, save_choices
 from tests.services.fake_workers import MODEL, FakeWorkers
 from tests.services.test_reconcile import tick
 from tests.support.assets import make_asset
