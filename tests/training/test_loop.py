@@ -10,7 +10,7 @@ import pytest
 import torch
 from safetensors.torch import load_file
 
-from phoundry.errors import Cancelled, Conflict, InsufficientResources, InvalidInput
+from phoundry.errors import Cancelled, Conflict, InsufficientResources, InvalidInput, ModelError
 from phoundry.specs.finetune import FineTuneParameters
 from phoundry.training.checkpoints.folder import CheckpointFolder
 from phoundry.training.interrupt import StopSwitch
@@ -287,6 +287,12 @@ def test_a_cancelled_run_without_evaluations_puts_out_where_it_was(bench: Bench)
     assert (cancelled.output_step, cancelled.best_step) == (3, None)
     cut = _weights(bench("cut", stop=_switch(bench, 3, "cancel")))
     assert all(torch.equal(weight, cut[name]) for name, weight in _weights(cancelled).items())
+
+
+def test_a_run_that_diverges_fails_with_what_to_do(bench: Bench) -> None:
+    with pytest.raises(ModelError, match=r"The loss of step \d+ is nan: the training diverged"):
+        bench("wild", learning_rate=1e30, max_grad_norm=0, precision="16", num_train_epochs=9)
+    assert not (bench.folder / "wild" / "output").exists()
 
 
 def test_before_the_first_step_there_is_nothing_to_put_out(bench: Bench, tmp_path: Path) -> None:

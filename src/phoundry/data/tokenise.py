@@ -179,4 +179,5 @@ def _serve(data: Path, checkpoint_dir: Path, max_tokens: int, truncation: Trunca
 
 
 if __name__ == "__main__":
-    _serve(*map(Path, sys.argv[1:3]), int(sys.argv[3]), cast("Truncation", sys.argv[4]))
+    told = sys.argv[1:]
+    _serve(Path(told[0]), Path(told[1]), int(told[2]), cast("Truncation", told[3]))

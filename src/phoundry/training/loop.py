@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
+import math
 import time
 from collections.abc import Iterator
 
 import torch
 
-from phoundry.errors import Cancelled
+from phoundry.errors import Cancelled, ModelError
 from phoundry.training import machine
 from phoundry.training.batch import rows_of_step
 from phoundry.training.checkpoints.folder import Checkpoint, CheckpointFolder
@@ -39,6 +40,7 @@ def train(
             state is asked for and there is nothing to evaluate.
         InsufficientResources: it would not fit the memory; said before anything is loaded.
         Conflict: the checkpoints belong to a run with other data or parameters.
+        ModelError: the training diverged; the checkpoints stay.
         Cancelled: `stop` was pressed to pause, or before the first step; the checkpoints stay.
     """
     started = time.monotonic()
@@ -140,6 +142,7 @@ class _Loop:
                 torch.autograd.backward(loss / targets)
                 run.optimizer.collect()
                 loss_sum += float(loss.detach())
+        self._check_finite(loss_sum)
         p = run.plan.parameters
         run.optimizer.step(p.learning_rate * self._share(run.step))
         self._step_random = random_state(run.model.device)
@@ -149,6 +152,16 @@ class _Loop:
         run.learning_rate = p.learning_rate * self._share(run.step - 1)
         if run.epoch_end:
             run.tally.close_epoch()
+
+    def _check_finite(self, loss_sum: float) -> None:
+        """What is no number any more never becomes one again."""
+        if math.isfinite(loss_sum):
+            return
+        step, rate = self.run.step + 1, self.run.plan.parameters.learning_rate
+        raise ModelError(
+            f"The loss of step {step} is {loss_sum}: the training diverged.",
+            remedy=f"Start a new job with a learning_rate below {rate:g}, or with warmup_steps.",
+        )
 
     def _share(self, step: int) -> float:
         p = self.run.plan.parameters

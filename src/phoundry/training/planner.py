@@ -60,7 +60,7 @@ def plan_job(spec: TrainingSpec, say: Callable[[str], None] | None = None) -> Jo
         needs = Needs(draft.shape, draft.parameters, draft.samples.lengths)
         view.fits, view.memory_bytes = False, needs.least()
         view.would_fit = [str(each) for each in what_would_fit(needs, view.available_bytes)]
-        view.notices.append(str(refusal))
+        view.notices.append(refusal.message)
         return view
     _add_measured(view, settle(spec, draft, choices))
     return view

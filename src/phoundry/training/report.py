@@ -44,7 +44,8 @@ def announce(reporter: Reporter, plan: Plan, *, step: int, trained: int, threads
     if step:
         notice(reporter, f"Going on from the checkpoint of step {step}.")
     else:
-        for message in plan.samples.notices:
+        held_out = plan.validation.notices if plan.validation is not None else []
+        for message in [*plan.samples.notices, *(f"Held out: {each}" for each in held_out)]:
             notice(reporter, message)
     samples = plan.samples
     reporter.event(
