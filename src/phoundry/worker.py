@@ -62,6 +62,9 @@ def run_worker(run_dir: Path, task: Task) -> int:
         )
         result = {"status": "failed", "error": unexpected.to_dict()}
     write_json(run_dir / "result.json", result)
+    for number in (signal.SIGTERM, signal.SIGINT):
+        # There is nothing left to stop, and how it ended shall not be told otherwise by its exit.
+        signal.signal(number, signal.SIG_IGN)
     return 0 if result["status"] == "succeeded" else 1
 
 
