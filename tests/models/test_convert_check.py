@@ -32,7 +32,7 @@ def test_one_layer_at_a_time_is_the_whole_model(kind: str, tiny: Maker) -> None:
 
     folder = tiny(kind)
     ids, lengths = [7 + (17 * i) % 300 for i in range(40)], [3, 11, 40]
-    found = reference.log_probabilities(folder, Weights(folder).floats, ids, lengths)
+    found = reference.run(reference.skeleton(folder), Weights(folder).floats, ids, lengths)
     model = AutoModelForCausalLM.from_pretrained(folder, dtype=torch.float32)
     with torch.no_grad():
         logits = model(torch.tensor([ids])).logits[0, [length - 1 for length in lengths]]

@@ -22,13 +22,6 @@ if TYPE_CHECKING:
 Read = Callable[[str], "Floats"]
 
 
-def log_probabilities(
-    folder: Path, read: Read, ids: Sequence[int], lengths: Sequence[int]
-) -> Floats:
-    """`run` with the graph of `folder`'s config.json."""
-    return run(skeleton(folder), read, ids, lengths)
-
-
 def run(model: Any, read: Read, ids: Sequence[int], lengths: Sequence[int]) -> Floats:
     """Natural log-probabilities of the token after the first `n` of `ids`, for each `n`.
 

@@ -11,7 +11,7 @@ from typing import Any, cast
 import torch
 from torch import Tensor, nn
 
-from phoundry.files import atomic_folder, write_json
+from phoundry.files import atomic_folder, read_json, write_json
 from phoundry.specs.finetune import FineTuneParameters
 from phoundry.training.batch import Row
 from phoundry.training.decoder.architecture import Architecture, read_config
@@ -109,7 +109,7 @@ class TunedModel:
                 if file.suffix in (".json", ".jinja", ".model") and "index" not in file.name:
                     shutil.copy(file, folder / file.name)
             write_tensors(folder, self.decoder.state())
-            config = {**_raw_config(self.checkpoint_dir), "dtype": _name(self.dtype)}
+            config = {**read_json(self.checkpoint_dir / "config.json"), "dtype": _name(self.dtype)}
             config.pop("torch_dtype", None)
             write_json(folder / "config.json", config)
         return output_dir / "model"
@@ -157,12 +157,6 @@ class TunedModel:
             "use_dora": False,
         }
         write_json(folder / "adapter_config.json", config)
-
-
-def _raw_config(checkpoint_dir: Path) -> dict[str, Any]:
-    from phoundry.files import read_json
-
-    return read_json(checkpoint_dir / "config.json")
 
 
 def _name(dtype: torch.dtype) -> str:

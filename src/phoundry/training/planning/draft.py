@@ -7,8 +7,8 @@ from dataclasses import dataclass
 from functools import cached_property, partial
 
 from phoundry.specs.finetune import FineTuneParameters
+from phoundry.training.decoder.architecture import read_config
 from phoundry.training.examples import Samples, read_samples
-from phoundry.training.model import read_config
 from phoundry.training.packing import EpochOrder
 from phoundry.training.planning.estimate import estimate_memory, heaviest_segment
 from phoundry.training.planning.flops import flops_per_token, mean_segment
