@@ -8,8 +8,11 @@ from typing import Annotated, Any, Literal
 from pydantic import Field, model_validator
 
 from phoundry.specs.base import Event, Preparation, Spec, View
+from phoundry.specs.collection import DataCollector
 from phoundry.specs.names import EndpointName
+from phoundry.specs.probe import Probe
 from phoundry.specs.quantization import Quantization, QuantizationField, check_engine
+from phoundry.specs.scaling import INSTANCES, ScaleSettings
 
 DeploymentStatus = Literal["Creating", "Succeeded", "Failed", "Deleting"]
 EngineName = Literal["llama.cpp", "transformers"]
@@ -48,11 +51,18 @@ class DeploymentSpec(Spec):
     context_length: int | None = Field(default=None, gt=0, description="Tokens of one conversation")
     defaults: GenerationDefaults = Field(default_factory=GenerationDefaults)
     request_settings: RequestSettings = Field(default_factory=RequestSettings)
+    liveness_probe: Probe = Field(default_factory=Probe)
+    readiness_probe: Probe = Field(default_factory=Probe)
+    scale_settings: ScaleSettings | None = None
+    data_collector: DataCollector | None = None
+    gate: bool = Field(
+        default=True, description="No live traffic before it answers as the trained model does"
+    )
     description: str = ""
     tags: dict[str, str] = Field(default_factory=dict[str, str])
     # Azure's names: recorded, and run on this machine with a notice.
     instance_type: str | None = None
-    instance_count: int = Field(default=1, ge=1, le=1, description="One replica on this machine")
+    instance_count: int = Field(default=1, ge=1, le=INSTANCES, description="Replicas")
     compute: str | None = None
 
     @model_validator(mode="after")

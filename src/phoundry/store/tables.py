@@ -74,6 +74,7 @@ class JobRow(Row, Base):
     __tablename__ = "jobs"
     __table_args__ = (UniqueConstraint("workspace", "name"),)
     name: Mapped[str] = mapped_column(String(255))
+    type: Mapped[str] = mapped_column(String(32), default="finetuning")
     status: Mapped[str] = mapped_column(String(32))
     spec: Mapped[dict[str, Any]]
     parameters: Mapped[dict[str, Any]] = mapped_column(default=dict)
@@ -126,9 +127,21 @@ class EndpointRow(Row, Base):
     auth_mode: Mapped[str] = mapped_column(String(16))
     state: Mapped[str] = mapped_column(String(32))
     traffic: Mapped[dict[str, Any]] = mapped_column(default=dict)
+    mirror: Mapped[dict[str, Any]] = mapped_column(default=dict)
+    # Of the spec: rate_limit, allowed_origins.
+    settings: Mapped[dict[str, Any]] = mapped_column(default=dict)
     keys: Mapped[str] = mapped_column(Text)  # encrypted: {"primary", "secondary"}
     description: Mapped[str] = mapped_column(Text, default="")
     tags: Mapped[dict[str, Any]] = mapped_column(default=dict)
+
+
+class EndpointTokenRow(Row, Base):
+    """A key of an endpoint that ends by itself. The token is told once and not kept."""
+
+    __tablename__ = "endpoint_tokens"
+    endpoint: Mapped[str] = mapped_column(String(32), index=True)
+    sha256: Mapped[str] = mapped_column(String(64))
+    expires_at: Mapped[datetime]
 
 
 class DeploymentRow(Row, Base):
@@ -146,6 +159,33 @@ class DeploymentRow(Row, Base):
     retry_at: Mapped[datetime | None]
     stopping_since: Mapped[datetime | None]
     notices: Mapped[list[Any]] = mapped_column(default=list)
+    error: Mapped[dict[str, Any] | None] = mapped_column(JSON)
+    revision: Mapped[int] = mapped_column(default=1)  # grows when its replicas must be others
+    wanted: Mapped[int] = mapped_column(default=1)  # replicas that it shall have now
+    gate: Mapped[str] = mapped_column(String(16), default="skipped")
+    parity: Mapped[dict[str, Any] | None] = mapped_column(JSON)  # what the gate found
+
+
+class ReplicaRow(Row, Base):
+    """One process that serves a deployment.
+
+    `state`: waiting, starting, ready, unready (its readiness probe fails), crashed (is started
+    again at `retry_at`), draining (takes nothing new, ends what it has), failed.
+    """
+
+    __tablename__ = "replicas"
+    __table_args__ = (UniqueConstraint("workspace", "endpoint", "deployment", "number"),)
+    endpoint: Mapped[str] = mapped_column(String(32))
+    deployment: Mapped[str] = mapped_column(String(32))
+    number: Mapped[int]
+    revision: Mapped[int]  # of the deployment that it serves
+    state: Mapped[str] = mapped_column(String(32), default="waiting")
+    run_dir: Mapped[str] = mapped_column(Text)
+    token: Mapped[str] = mapped_column(Text)  # encrypted: what the gateway sends to the replica
+    restarts: Mapped[int] = mapped_column(default=0)
+    failures: Mapped[int] = mapped_column(default=0)  # in a row: none of them served for long
+    retry_at: Mapped[datetime | None]
+    stopping_since: Mapped[datetime | None]
     error: Mapped[dict[str, Any] | None] = mapped_column(JSON)
 
 

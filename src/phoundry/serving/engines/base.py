@@ -12,6 +12,8 @@ from pathlib import Path
 from typing import Any, Literal, Protocol
 
 FinishReason = Literal["stop", "length"]
+# What not every engine can do: the replica refuses by name what its engine has not.
+Feature = Literal["logprobs", "json_schema", "embeddings"]
 
 
 @dataclass(frozen=True, slots=True)
@@ -22,6 +24,9 @@ class SamplingParams:
     and then `top_k`, `top_p` and `seed` have no effect. `top_k` 0 keeps all tokens. The penalties
     are OpenAI's: a token that occurred c > 0 times (prompt included) loses
     `presence_penalty + c * frequency_penalty` from its logit.
+
+    `top_logprobs`: how many of the likeliest tokens to tell beside each chosen one (0: the chosen
+    one alone); None: nothing of likelihoods. `json_schema`: the answer must be JSON of this schema.
     """
 
     max_tokens: int
@@ -31,6 +36,22 @@ class SamplingParams:
     seed: int | None = None
     presence_penalty: float = 0.0
     frequency_penalty: float = 0.0
+    top_logprobs: int | None = None
+    json_schema: Mapping[str, Any] | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class TokenLogprob:
+    """A generated token, and the natural logarithm of its probability among all tokens.
+
+    `text`: what the token adds; a part of a character stands in it as in `data`, not as text.
+    """
+
+    token_id: int
+    text: str
+    data: bytes
+    logprob: float
+    top: tuple[TokenLogprob, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)
@@ -46,6 +67,7 @@ class Delta:
     tokens: int
     token_ids: tuple[int, ...] = ()
     finish_reason: FinishReason | None = None
+    logprobs: tuple[TokenLogprob, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)
@@ -71,17 +93,27 @@ class EngineSpec:
 class Engine(Protocol):
     """One loaded model.
 
-    `context_length`: tokens of prompt and answer together, for each request. `slots`: how many
-    requests are decoded in one batch; more of them wait inside the engine.
+    `features`: what it can do besides generating. `context_length`: tokens of prompt and answer
+    together, for each request. `slots`: how many requests are decoded in one batch; more of them
+    wait inside the engine.
     """
 
     context_length: int
     slots: int
+    features: frozenset[Feature]
 
     def generate(
         self, prompt_ids: list[int], params: SamplingParams
     ) -> AsyncGenerator[Delta, None]:
         """Generate after `prompt_ids`. Closing the generator early frees the slot.
+
+        Raises:
+            ModelError: the engine failed.
+        """
+        ...
+
+    async def embed(self, prompt_ids: list[int]) -> list[float]:
+        """The embedding of a text, of length 1. Called only where `features` has "embeddings".
 
         Raises:
             ModelError: the engine failed.

@@ -16,7 +16,7 @@ from tokenizers import Tokenizer
 from tokenizers.decoders import DecodeStream
 
 from phoundry.errors import InvalidInput, ModelError
-from phoundry.serving.engines.base import Delta, EngineSpec, SamplingParams
+from phoundry.serving.engines.base import Delta, EngineSpec, Feature, SamplingParams
 
 
 class FakeEngine:
@@ -24,6 +24,8 @@ class FakeEngine:
 
     An end token of the prompt is left out, so a conversation is echoed as its text.
     """
+
+    features: frozenset[Feature] = frozenset()
 
     def __init__(self, spec: EngineSpec) -> None:
         if spec.tokenizer_dir is None:
@@ -54,6 +56,9 @@ class FakeEngine:
                 yield Delta(text, index + 1, (echo[index],))
             reason = "stop" if params.max_tokens >= len(echo) else "length"
             yield Delta("", min(params.max_tokens, len(echo)), (), reason)
+
+    async def embed(self, prompt_ids: list[int]) -> list[float]:
+        raise ModelError("This engine makes no embeddings.")
 
     async def close(self) -> None:
         return None

@@ -17,7 +17,7 @@ from typing import Any
 import aiohttp
 
 from phoundry.errors import InvalidInput, MissingDependency, ModelError
-from phoundry.serving.engines.base import Delta, EngineSpec, FinishReason, SamplingParams
+from phoundry.serving.engines.base import Delta, EngineSpec, Feature, FinishReason, SamplingParams
 
 # llama.cpp's levels: 0 output, 1 errors, 2 warnings, 3 information.
 _ERRORS_ONLY = 1
@@ -25,6 +25,8 @@ _ERRORS_ONLY = 1
 
 class LlamaCppEngine:
     """A GGUF file in llama.cpp. Memory: the file + slots * context_length * bytes of KV a token."""
+
+    features: frozenset[Feature] = frozenset()
 
     def __init__(self, spec: EngineSpec) -> None:
         if spec.gguf_path is None:
@@ -69,6 +71,9 @@ class LlamaCppEngine:
         except (aiohttp.ClientError, ConnectionError) as error:
             raise ModelError(f"llama.cpp stopped answering: {error}") from None
         raise ModelError("llama.cpp ended its answer without a reason.")
+
+    async def embed(self, prompt_ids: list[int]) -> list[float]:
+        raise ModelError("This engine makes no embeddings.")
 
     async def close(self) -> None:
         if self._session is not None:

@@ -20,12 +20,14 @@ from transformers import AutoModelForCausalLM, DynamicCache
 
 from phoundry.errors import InvalidInput, ModelError
 from phoundry.files import read_json, sha256_files
-from phoundry.serving.engines.base import Delta, EngineSpec, SamplingParams
+from phoundry.serving.engines.base import Delta, EngineSpec, Feature, SamplingParams
 from phoundry.serving.engines.sampling import choose
 
 
 class TransformersEngine:
     """A Hugging Face folder in torch. Options: `dtype` ("auto": as the checkpoint has it)."""
+
+    features: frozenset[Feature] = frozenset()
 
     def __init__(self, spec: EngineSpec) -> None:
         if spec.checkpoint_dir is None or spec.tokenizer_dir is None:
@@ -61,6 +63,9 @@ class TransformersEngine:
         finally:
             stop.set()
             work.cancel()  # it has not begun; else the event ends it at the next token
+
+    async def embed(self, prompt_ids: list[int]) -> list[float]:
+        raise ModelError("This engine makes no embeddings.")
 
     async def close(self) -> None:
         self._thread.shutdown(wait=True, cancel_futures=True)

@@ -4,13 +4,19 @@
      "endpoints": {
        "faq": {
          "key_hashes": ["<SHA-256 of a key, hexadecimal>", …],
+         "tokens": {"<SHA-256 of a token>": 1790000000, …},
          "traffic": {"blue": 90, "green": 10},
+         "mirror": {"next": 20},
+         "requests_per_minute": 600,
+         "allowed_origins": ["https://example.org"],
          "deployments": {
            "blue": {"replicas": [{"url": "http://127.0.0.1:4567", "token": "…"}],
-                    "timeout_ms": 180000, "max_concurrent": 8}}}}}
+                    "timeout_ms": 180000, "max_concurrent": 8, "asleep": false}}}}}
 
 It is replaced whole, has mode 0600 (it holds the replicas' tokens) and grows in `generation` with
-every change. `max_concurrent` is for each replica.
+every change. `max_concurrent` is for each replica. A token opens the endpoint until the second
+since the epoch beside it. A deployment that is `asleep` has no replica because nobody asked it
+anything: a request wakes it and waits.
 """
 
 from __future__ import annotations
@@ -26,6 +32,7 @@ from phoundry.errors import Fault, InvalidInput
 from phoundry.files import PRIVATE, write_json
 
 _HASH = re.compile(r"[0-9a-f]{64}")
+_ORIGIN = re.compile(r"\*|https?://[^/\s]+")
 # The gateway sends a replica's token and the users' words to this address: loopback, and no path.
 _URL = re.compile(r"http://(127\.0\.0\.1|localhost|\[::1\]):\d{1,5}")
 
@@ -43,15 +50,24 @@ class DeploymentRoute:
     replicas: list[ReplicaRoute] = field(default_factory=list[ReplicaRoute])
     timeout_ms: int = 180_000
     max_concurrent: int = 8
+    asleep: bool = False
 
 
 @dataclass(frozen=True, slots=True)
 class EndpointRoute:
-    """`traffic`: integer weights by deployment; 0 or absent is reached by the header alone."""
+    """`traffic`: integer weights by deployment; 0 or absent is reached by the header alone.
+
+    `mirror`: percent of the requests that are copied to a deployment. `requests_per_minute` is for
+    each key; None: no limit.
+    """
 
     key_hashes: list[str] = field(default_factory=list[str])
     traffic: dict[str, int] = field(default_factory=dict[str, int])
     deployments: dict[str, DeploymentRoute] = field(default_factory=dict[str, DeploymentRoute])
+    tokens: dict[str, int] = field(default_factory=dict[str, int])
+    mirror: dict[str, int] = field(default_factory=dict[str, int])
+    requests_per_minute: int | None = None
+    allowed_origins: list[str] = field(default_factory=list[str])
 
 
 @dataclass(frozen=True, slots=True)
@@ -103,18 +119,38 @@ class _Reader:
     def endpoint(self, where: str, value: object) -> EndpointRoute:
         fields = self.mapping(where, value)
         deployments = self.mapping(f"{where}.deployments", fields.get("deployments", {}))
-        traffic = self.mapping(f"{where}.traffic", fields.get("traffic", {}))
-        for name in traffic.keys() - deployments.keys():
-            self.faults.append(Fault(f"{where}.traffic.{name}", "no such deployment"))
         hashes = self.items(f"{where}.key_hashes", fields.get("key_hashes", []))
+        origins = self.items(f"{where}.allowed_origins", fields.get("allowed_origins", []))
+        tokens = self.mapping(f"{where}.tokens", fields.get("tokens", {}))
+        rate = fields.get("requests_per_minute")
         return EndpointRoute(
             [self.matching(f"{where}.key_hashes", item, _HASH) for item in hashes],
-            {name: self.whole(f"{where}.traffic", item, 0) for name, item in traffic.items()},
+            self.shares(f"{where}.traffic", fields.get("traffic", {}), deployments),
             {
                 name: self.deployment(f"{where}.deployments.{name}", item)
                 for name, item in deployments.items()
             },
+            tokens={
+                self.matching(f"{where}.tokens", name, _HASH): self.whole(f"{where}.tokens", end, 0)
+                for name, end in tokens.items()
+            },
+            mirror=self.shares(f"{where}.mirror", fields.get("mirror", {}), deployments),
+            requests_per_minute=None
+            if rate is None
+            else self.whole(f"{where}.requests_per_minute", rate, 1),
+            allowed_origins=[
+                self.matching(f"{where}.allowed_origins", item, _ORIGIN) for item in origins
+            ],
         )
+
+    def shares(
+        self, where: str, value: object, deployments: Mapping[str, object]
+    ) -> dict[str, int]:
+        """Whole numbers by the name of a deployment."""
+        shares = self.mapping(where, value)
+        for name in shares.keys() - deployments.keys():
+            self.faults.append(Fault(f"{where}.{name}", "no such deployment"))
+        return {name: self.whole(where, item, 0) for name, item in shares.items()}
 
     def deployment(self, where: str, value: object) -> DeploymentRoute:
         fields = self.mapping(where, value)
@@ -123,6 +159,7 @@ class _Reader:
             [self.replica(f"{where}.replicas[{i}]", item) for i, item in enumerate(replicas)],
             self.whole(f"{where}.timeout_ms", fields.get("timeout_ms", 180_000), 1),
             self.whole(f"{where}.max_concurrent", fields.get("max_concurrent", 8), 1),
+            fields.get("asleep") is True,
         )
 
     def replica(self, where: str, value: object) -> ReplicaRoute:

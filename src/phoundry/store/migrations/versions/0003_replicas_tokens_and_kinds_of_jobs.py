@@ -1,0 +1,83 @@
+"""Replicas, tokens that expire, mirrored traffic, the deploy gate, kinds of jobs"""
+
+from __future__ import annotations
+
+import sqlalchemy as sa
+from alembic import op
+
+revision = "0003"
+down_revision = "0002"
+branch_labels = None
+depends_on = None
+
+# Of each table: what a row of before had.
+COLUMNS = {
+    "endpoints": (("mirror", sa.JSON(), "{}"), ("settings", sa.JSON(), "{}")),
+    "deployments": (
+        ("revision", sa.Integer(), "1"),
+        ("wanted", sa.Integer(), "1"),
+        ("gate", sa.String(length=16), "skipped"),
+    ),
+    "jobs": (("type", sa.String(length=32), "finetuning"),),
+}
+
+
+def upgrade() -> None:
+    for table, columns in COLUMNS.items():
+        with op.batch_alter_table(table) as batch:
+            for name, kind, before in columns:
+                batch.add_column(sa.Column(name, kind, nullable=False, server_default=before))
+        with op.batch_alter_table(table) as batch:
+            for name, kind, _ in columns:
+                batch.alter_column(name, existing_type=kind, server_default=None)
+    with op.batch_alter_table("deployments") as batch:
+        batch.add_column(sa.Column("parity", sa.JSON(), nullable=True))
+    op.create_table(
+        "endpoint_tokens",
+        sa.Column("endpoint", sa.String(length=32), nullable=False),
+        sa.Column("sha256", sa.String(length=64), nullable=False),
+        sa.Column("expires_at", sa.DateTime(timezone=True), nullable=False),
+        *_every_row(),
+        sa.PrimaryKeyConstraint("id", name="pk_endpoint_tokens"),
+    )
+    op.create_index("ix_endpoint_tokens_endpoint", "endpoint_tokens", ["endpoint"])
+    op.create_table(
+        "replicas",
+        sa.Column("endpoint", sa.String(length=32), nullable=False),
+        sa.Column("deployment", sa.String(length=32), nullable=False),
+        sa.Column("number", sa.Integer(), nullable=False),
+        sa.Column("revision", sa.Integer(), nullable=False),
+        sa.Column("state", sa.String(length=32), nullable=False),
+        sa.Column("run_dir", sa.Text(), nullable=False),
+        sa.Column("token", sa.Text(), nullable=False),
+        sa.Column("restarts", sa.Integer(), nullable=False),
+        sa.Column("failures", sa.Integer(), nullable=False),
+        sa.Column("retry_at", sa.DateTime(timezone=True), nullable=True),
+        sa.Column("stopping_since", sa.DateTime(timezone=True), nullable=True),
+        sa.Column("error", sa.JSON(), nullable=True),
+        *_every_row(),
+        sa.PrimaryKeyConstraint("id", name="pk_replicas"),
+        sa.UniqueConstraint(
+            "workspace", "endpoint", "deployment", "number", name="uq_replicas_workspace"
+        ),
+    )
+
+
+def downgrade() -> None:
+    op.drop_table("replicas")
+    op.drop_index("ix_endpoint_tokens_endpoint", "endpoint_tokens")
+    op.drop_table("endpoint_tokens")
+    with op.batch_alter_table("deployments") as batch:
+        batch.drop_column("parity")
+    for table, columns in COLUMNS.items():
+        with op.batch_alter_table(table) as batch:
+            for name, _, _ in columns:
+                batch.drop_column(name)
+
+
+def _every_row() -> tuple[sa.Column[object], ...]:
+    return (
+        sa.Column("id", sa.Integer(), nullable=False),
+        sa.Column("workspace", sa.String(length=64), nullable=False),
+        sa.Column("created_at", sa.DateTime(timezone=True), nullable=False),
+    )
