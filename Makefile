@@ -59,6 +59,9 @@ bench-data: $(VENV)/.run  ## Time reading, tokenising and packing beside dataset
 bench-train: $(VENV)/.run  ## Time fine-tuning beside TRL's SFTTrainer (GPU=1: Phi-3-mini on a GPU)
 	@$(BIN)/python -m benchmarks.train $(if $(GPU),--gpu) $(BENCH)
 
+bench-plan: $(VENV)/.run  ## Plan a fine-tune, run it, and compare time, memory and disk
+	@$(BIN)/python -m benchmarks.plan $(BENCH)
+
 bench-startup: $(VENV)/.run  ## Time phoundry --help
 	@$(BIN)/python benchmarks/startup.py
 

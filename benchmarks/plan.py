@@ -1,8 +1,9 @@
 """How true a plan is: plans a fine-tune, runs it, and compares.
 
-    python benchmarks/plan.py CHECKPOINT TRAIN.jsonl VALIDATION.jsonl [--set NAME=VALUE ...]
+    python -m benchmarks.plan [CHECKPOINT TRAIN.jsonl VALIDATION.jsonl] [--set NAME=VALUE ...]
 
-CHECKPOINT is a Hugging Face folder, the data are messages files (`phoundry data`). The plan comes
+CHECKPOINT is a Hugging Face folder, the data are messages files (`phoundry data`); without them
+the model and the FAQ of `phoundry demo` are fetched once into the cache. The plan comes
 from the planning worker and the run from the training worker, each in a process of its own, as
 jobs do it. Ends with one JSON line: predicted, actual and their ratio (predicted / actual) of
 seconds, peak memory, tokens a second and disk. Run it while nothing else does.
@@ -15,11 +16,16 @@ import json
 import subprocess
 import sys
 import tempfile
+import threading
 import time
+from collections.abc import Generator
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Any
 
+from benchmarks.train.material import prepare
 from phoundry.files import read_json, write_json
+from phoundry.settings import Home
 from phoundry.specs.finetune import resolve
 from phoundry.training.machine import machine_recommendation
 
@@ -31,17 +37,19 @@ def main() -> None:
     user = {**USUAL, **dict(each.split("=", 1) for each in told.set)}
     parameters, sources = resolve(user, machine=machine_recommendation())
     with tempfile.TemporaryDirectory(prefix="phoundry-plan-") as folder:
+        checkpoint, train, validation = told.files or _demo(Path(folder) / "data")
         spec = {
-            "checkpoint_dir": str(told.checkpoint),
-            "train_path": str(told.train),
-            "validation_path": str(told.validation),
+            "checkpoint_dir": str(checkpoint),
+            "train_path": str(train),
+            "validation_path": str(validation),
             "parameters": parameters.model_dump(mode="json"),
             "sources": sources,
             "cache_dir": str(Path(folder) / "cache"),
         }
         planned, planning = _run("phoundry.training.planner", Path(folder) / "plan", spec)
-        trained, training = _run("phoundry.training", Path(folder) / "run", spec)
-        disk = sum(f.stat().st_size for f in (Path(folder) / "run").rglob("*") if f.is_file())
+        with _most_bytes(Path(folder) / "run") as most:
+            trained, training = _run("phoundry.training", Path(folder) / "run", spec)
+        disk = most[0]
     plan, metrics = planned["plan"], trained["metrics"]
     compared = {
         "seconds": (plan["seconds"], training),
@@ -74,12 +82,41 @@ def _run(module: str, run_dir: Path, spec: dict[str, Any]) -> tuple[dict[str, An
     return result, seconds
 
 
+@contextmanager
+def _most_bytes(folder: Path) -> Generator[list[int]]:
+    """The most bytes that `folder` held at one time, looked at ten times a second."""
+    most, ended = [0], threading.Event()
+
+    def look() -> None:
+        while not ended.wait(0.1):
+            held = 0
+            for file in folder.rglob("*"):
+                with suppress(FileNotFoundError):
+                    held += 0 if file.is_symlink() or not file.is_file() else file.stat().st_size
+            most[0] = max(most[0], held)
+
+    looking = threading.Thread(target=look)
+    looking.start()
+    try:
+        yield most
+    finally:
+        ended.set()
+        looking.join()
+
+
 def _arguments() -> argparse.Namespace:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0] if __doc__ else None)
-    for name in ("checkpoint", "train", "validation"):
-        parser.add_argument(name, type=Path)
+    parser.add_argument("files", type=Path, nargs="*", metavar="CHECKPOINT TRAIN VALIDATION")
     parser.add_argument("--set", action="append", default=[], metavar="NAME=VALUE")
-    return parser.parse_args()
+    told = parser.parse_args()
+    if len(told.files) not in (0, 3):
+        parser.error("name a checkpoint, a training file and a validation file, or none of them")
+    return told
+
+
+def _demo(folder: Path) -> tuple[Path, Path, Path]:
+    given = prepare(folder, Home.current().cache / "benchmarks", 1_000)
+    return given.checkpoint, given.train, given.held_out
 
 
 if __name__ == "__main__":

@@ -6,6 +6,7 @@ in the cache), a few steps are timed, and the result is what the run will take.
 
 from __future__ import annotations
 
+import math
 import sys
 from collections.abc import Callable
 from pathlib import Path
@@ -93,14 +94,17 @@ def _add_measured(view: JobPlan, plan: Plan) -> None:
     view.sources = plan.sources
     view.choices = plan.choices.entries
     view.memory_bytes = plan.memory
-    view.disk_bytes = estimate_disk(plan.draft, plan.parameters)
+    speed = plan.choices.speed
+    duration = estimate_duration(plan.draft, plan.parameters, speed) if speed else None
+    writes = duration.writes if duration else math.inf
+    view.disk_bytes = estimate_disk(plan.draft, plan.parameters, writes)
     if view.free_disk_bytes is not None and view.disk_bytes > view.free_disk_bytes:
         view.fits = False
-        view.would_fit.append("save_total_limit=1, which keeps fewer checkpoints, or a freer disk")
-    speed = plan.choices.speed
-    if speed is None:
+        fewer = "save_total_limit=1, which keeps fewer checkpoints, or "
+        limit = plan.parameters.save_total_limit
+        view.would_fit.append(f"{'' if limit == 1 else fewer}a freer disk")
+    if speed is None or duration is None:
         return
-    duration = estimate_duration(plan.draft, plan.parameters, speed)
     view.seconds = duration.seconds
     view.tokens_per_second = plan.tokens / duration.training
     limit = best_rate(_dtype(plan.parameters.precision), device.chosen())

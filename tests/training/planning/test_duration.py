@@ -99,11 +99,20 @@ def test_a_checkpoint_is_as_large_as_its_tensors(
     assert checkpoint_bytes(made.shape, made.parameters) == pytest.approx(held, rel=0.02)
 
 
-@pytest.mark.parametrize(("limit", "kept"), [(-1, 3 + 2 + 1 + 1), (1, 1 + 1 + 1), (2, 1 + 2 + 2)])
+@pytest.mark.parametrize(
+    ("limit", "strategy", "writes", "standing"),
+    [
+        (-1, "epoch", 9.0, 2 + 2 + 1),  # the best is one of those
+        (-1, "steps", 9.0, 2 + 2 + 1 + 1),
+        (1, "epoch", 9.0, 1 + 1 + 1),
+        (2, "epoch", 9.0, 1 + 2 + 1 + 1),
+        (-1, "epoch", 2.2, 3),  # more are not written
+    ],
+)
 def test_disk_counts_the_checkpoints_that_may_stand_together(
-    draft: Callable[..., Draft], limit: int, kept: int
+    draft: Callable[..., Draft], limit: int, strategy: str, writes: float, standing: int
 ) -> None:
-    made = draft(num_train_epochs=3, save_total_limit=limit)
+    made = draft(num_train_epochs=3, save_total_limit=limit, evaluation_strategy=strategy)
     each = checkpoint_bytes(made.shape, made.parameters)
     output = made.shape.adapter_weights(4) * 4
-    assert estimate_disk(made, made.parameters) == kept * each + output
+    assert estimate_disk(made, made.parameters, writes) == standing * each + output

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass
 
 from phoundry.specs.finetune import FineTuneParameters
@@ -18,12 +19,14 @@ from phoundry.training.planning.shape import ModelShape
 
 @dataclass(frozen=True, slots=True)
 class Duration:
-    """Seconds of each part of a run. A run that stops early takes less."""
+    """Seconds of each part of a run, and how often it writes a checkpoint. A run that stops early
+    takes less."""
 
     start: float
     training: float
     evaluation: float
     checkpoints: float
+    writes: float
 
     @property
     def seconds(self) -> float:
@@ -49,7 +52,7 @@ def estimate_duration(draft: Draft, parameters: FineTuneParameters, speed: Speed
     write = checkpoint_bytes(draft.shape, parameters) / speed.written_per_second
     interval = max(CHECKPOINT_SECONDS, CHECKPOINT_SHARE * write)
     writes = draft.epochs + (training + evaluation) / interval
-    return Duration(speed.start_seconds, training, evaluation, writes * write)
+    return Duration(speed.start_seconds, training, evaluation, writes * write, writes)
 
 
 def answered_tokens(draft: Draft, parameters: FineTuneParameters) -> float:
@@ -79,17 +82,25 @@ def trained_weights(shape: ModelShape, parameters: FineTuneParameters) -> int:
     return shape.adapter_weights(parameters.lora_r) if parameters.apply_lora else shape.weights
 
 
-def estimate_disk(draft: Draft, parameters: FineTuneParameters) -> int:
-    """Most bytes that the run's folder will hold: checkpoints and output.
+def estimate_disk(draft: Draft, parameters: FineTuneParameters, writes: float) -> int:
+    """Most bytes that the run's folder will hold at one time: checkpoints and output.
 
-    Of the checkpoints at ends of epochs as many as save_total_limit says (-1: all); beside them the
-    two newest, the best, and the one that is being written.
+    Args:
+        writes: how many checkpoints the run writes, one after the other.
     """
-    limit = parameters.save_total_limit
-    ends = int(draft.epochs)
-    kept = ends if limit < 0 else min(ends, max(0, limit - 1))
-    best = 1 if draft.validation is not None else 0
-    newest = 1 if limit == 1 else 2
+    standing = math.ceil(min(writes, _standing(draft, parameters)))
     width = 2 if parameters.precision == "16" else 4
     output = trained_weights(draft.shape, parameters) * width
-    return (kept + newest + best + 1) * checkpoint_bytes(draft.shape, parameters) + output
+    return standing * checkpoint_bytes(draft.shape, parameters) + output
+
+
+def _standing(draft: Draft, parameters: FineTuneParameters) -> int:
+    """Checkpoints that may stand together: those of earlier ends of epochs that save_total_limit
+    keeps (-1: all), the newest two, the best where it is none of these, and the one that is being
+    written."""
+    limit = parameters.save_total_limit
+    ends = max(0, math.ceil(draft.epochs) - 1)
+    kept = ends if limit < 0 else min(ends, max(0, limit - 1))
+    by_epoch = parameters.evaluation_strategy == "epoch"
+    best = 0 if draft.validation is None or (by_epoch and kept == ends) else 1
+    return kept + (1 if limit == 1 else 2) + best + 1
