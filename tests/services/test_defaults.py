@@ -9,7 +9,7 @@ import pytest
 
 from phoundry.errors import InvalidInput
 from phoundry.files import read_json, write_json
-from phoundry.services import defaults, deployments, endpoints
+from phoundry.services import defaults, deployments, endpoints, replicas
 from phoundry.services.context import Context
 from phoundry.specs.deployment import DeploymentSpec, DeploymentUpdate, GenerationDefaults
 from phoundry.specs.endpoint import EndpointSpec
@@ -36,7 +36,9 @@ def change(context: Context, **given: Any) -> GenerationDefaults:
 def replica(context: Context, tmp_path: Path) -> Path:
     """The folder of a replica of `blue` that serves a tiny model with 64 tokens of context."""
     tokenizer = make_tiny_tokenizer(tmp_path, style="chatml").folder
-    folder = context.home.run("replica", "faq", "blue")
+    with context.database.begin() as session:
+        row = session.query(DeploymentRow).one()
+        folder = Path(replicas.add(session, context, row, row.revision).run_dir)
     folder.mkdir(parents=True)
     spec = {"tokenizer_dir": str(tokenizer), "context_length": 64, "token": "secret"}
     write_json(folder / "spec.json", spec, mode=0o600)
@@ -105,5 +107,5 @@ def test_a_row_older_than_defaults_has_none(context: Context, faq: str, fleet: F
         row.spec = {key: value for key, value in row.spec.items() if key != "defaults"}
     assert deployments.show(context, "faq", "blue").defaults == GenerationDefaults()
     with context.database.begin() as session:
-        assert defaults.of(session.query(DeploymentRow).one())["stop"] == []
+        assert defaults.of(session.query(DeploymentRow).one().spec)["stop"] == []
     assert change(context, temperature=1).temperature == 1

@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 from pydantic import TypeAdapter, ValidationError
 
 from phoundry.errors import NotFound
-from phoundry.services import connections, data, deployments, endpoints, jobs, models
+from phoundry.services import connections, data, deployments, endpoints, jobs, models, replicas
 from phoundry.services.context import Context
 from phoundry.settings import Home
 from phoundry.specs.deployment import DeploymentSpec
@@ -31,8 +31,8 @@ def test_two_deployments_never_share_a_replica(context: Context) -> None:
         deployments.create(context, spec)
         with context.database.begin() as session:
             row = deployments._get(session, context, endpoint, name)  # pyright: ignore[reportPrivateUsage]
-            folders.add(row.run_dir)
-    assert len(folders) == 2
+            folders.update(replicas.add(session, context, row, 1).run_dir for _ in range(2))
+    assert len(folders) == 4
 
 
 @given(st.lists(st.tuples(ENDPOINT_NAMES, ENDPOINT_NAMES), unique=True, max_size=6))

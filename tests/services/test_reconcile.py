@@ -12,11 +12,12 @@ import pytest
 
 from phoundry.errors import Conflict, InvalidInput
 from phoundry.services import deployments, endpoints, jobs, models, routing, tasks
-from phoundry.services.context import Context
+from phoundry.services.context import Context, now
 from phoundry.services.reconcile import deployments as reconcile_deployments
 from phoundry.services.reconcile import gateway as reconcile_gateway
 from phoundry.services.reconcile import jobs as reconcile_jobs
 from phoundry.services.reconcile import models as reconcile_models
+from phoundry.services.reconcile import replicas as reconcile_replicas
 from phoundry.services.reconcile import tasks as reconcile_tasks
 from phoundry.serving.gateway.routes import load_routes
 from phoundry.specs.deployment import Deployment, DeploymentSpec
@@ -24,7 +25,7 @@ from phoundry.specs.endpoint import EndpointSpec
 from phoundry.specs.job import FineTuningJobSpec, Job
 from phoundry.specs.model import Model, ModelSpec
 from phoundry.spool import Spool
-from phoundry.store.tables import DeploymentRow, JobRow, ModelRow
+from phoundry.store.tables import DeploymentRow, JobRow, ModelRow, ReplicaRow
 from tests.services.fake_workers import MODEL, FakeWorkers
 from tests.support.assets import make_asset
 
@@ -98,7 +99,15 @@ def deploy(context: Context, name: str = "blue", model: str = MODEL) -> Deployme
 def state(context: Context, name: str = "blue") -> tuple[str, str]:
     with context.database.begin() as session:
         row = session.query(DeploymentRow).filter_by(name=name).one()
-        return row.state, row.replica
+        replica = session.query(ReplicaRow).filter_by(deployment=name, number=0).one()
+        return row.state, replica.state
+
+
+def due(context: Context, name: str = "blue") -> None:
+    """What crashed may be started again now."""
+    with context.database.begin() as session:
+        for replica in session.query(ReplicaRow).filter_by(deployment=name):
+            replica.retry_at = now()
 
 
 # Jobs
@@ -360,7 +369,8 @@ def test_a_fault_with_one_stops_no_other(
     advance(context, fleet, 2)
     with context.database.begin() as session:
         row = session.query(DeploymentRow).filter_by(name="blue").one()
-        row.spec, row.replica, row.state = {"model": MODEL}, "waiting", "Creating"
+        row.spec, row.state = {"model": MODEL}, "Creating"
+        session.query(ReplicaRow).filter_by(deployment="blue").one().state = "waiting"
     advance(context, fleet)
     assert state(context, "green") == ("Succeeded", "ready")
     assert state(context, "blue") == ("Failed", "failed")
@@ -381,7 +391,7 @@ def test_what_has_served_is_tried_again_when_memory_is_short(
     tick(context, 3)
     assert state(context) == ("Succeeded", "crashed")
     monkeypatch.delenv("PHOUNDRY_MEMORY_LIMIT")
-    change(context, DeploymentRow, "blue", retry_at=reconcile_deployments.now())
+    due(context)
     advance(context, fleet)
     assert state(context) == ("Succeeded", "ready")
 
@@ -390,11 +400,11 @@ def test_a_replica_that_dies_soon_after_every_start_is_given_up(
     context: Context, endpoint: str, fleet: FakeWorkers
 ) -> None:
     deploy(context)
-    for _ in range(reconcile_deployments.MAX_FAILURES):
+    for _ in range(reconcile_replicas.MAX_FAILURES):
         advance(context, fleet)
         fleet.kill(fleet.one("replica"))
         tick(context)
-        change(context, DeploymentRow, "blue", retry_at=reconcile_deployments.now())
+        due(context)
     assert state(context) == ("Failed", "failed")
     deployments.retry(context, endpoint, "blue")
     advance(context, fleet)

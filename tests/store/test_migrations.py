@@ -13,7 +13,7 @@ from sqlalchemy import Engine, create_engine, inspect, text
 from sqlalchemy.exc import IntegrityError
 
 from phoundry.store.database import Database, migration_config
-from phoundry.store.tables import DataAssetRow
+from phoundry.store.tables import DataAssetRow, DeploymentRow, ReplicaRow
 
 SPLIT = {"rows": 8, "bytes": 100, "sha256": "a" * 64}
 HELD_OUT = {"rows": 2, "bytes": 30, "sha256": "b" * 64}
@@ -93,3 +93,67 @@ def test_down_to_0001_the_rows_are_as_they_were(engine: Engine) -> None:
     ]
     move(engine, "0002")
     assert [row["rows_read"] for row in rows(engine)] == [10, 8]
+
+
+DEPLOYMENT = (
+    "insert into deployments (workspace, endpoint, name, state, replica, spec, run_dir, token,"
+    " restarts, failures, notices, created_at) values ('default', 'faq', :name, 'Succeeded',"
+    " :replica, '{}', :folder, :token, 3, 1, '[]', '2026-11-22 12:00:00')"
+)
+
+
+def deploy(engine: Engine, name: str, replica: str) -> None:
+    values = {"name": name, "replica": replica, "folder": f"/runs/{name}", "token": f"v1:{name}"}
+    with engine.begin() as connection:
+        connection.execute(text(DEPLOYMENT), values)
+
+
+def deployed(engine: Engine) -> list[tuple[Any, ...]]:
+    columns = "name, state, replica, run_dir, token, restarts, failures, retry_at"
+    with engine.connect() as connection:
+        found = connection.execute(text(f"select {columns} from deployments order by name"))
+        return [tuple(row) for row in found]
+
+
+def test_0003_a_deployment_keeps_its_running_replica(engine: Engine, tmp_path: Path) -> None:
+    move(engine, "0002")
+    deploy(engine, "blue", "ready")
+    deploy(engine, "green", "crashed")
+    database = Database(tmp_path / "a.db")  # as the next start does
+    with database.begin() as session:
+        rows = session.query(ReplicaRow).order_by(ReplicaRow.deployment).all()
+        blue = session.query(DeploymentRow).filter_by(name="blue").one()
+    database.close()
+    assert [(one.endpoint, one.deployment, one.number, one.state) for one in rows] == [
+        ("faq", "blue", 0, "ready"),
+        ("faq", "green", 0, "crashed"),
+    ]
+    assert (rows[0].run_dir, rows[0].token) == ("/runs/blue", "v1:blue")
+    assert (rows[0].revision, rows[0].restarts, rows[0].failures) == (1, 3, 1)
+    assert (blue.revision, blue.live, blue.wanted, blue.gate) == (1, 1, 1, "skipped")
+    assert blue.former is None
+
+
+def test_0003_down_the_first_replica_is_the_deployments(engine: Engine) -> None:
+    move(engine, "0002")
+    for name, replica in (("asleep", "ready"), ("blue", "ready"), ("green", "crashed")):
+        deploy(engine, name, replica)
+    before, columns = deployed(engine), inspect(engine).get_columns("deployments")
+    move(engine, "0003")
+    with engine.begin() as connection:
+        connection.execute(
+            text(
+                "insert into replicas (workspace, created_at, endpoint, deployment, number,"
+                " revision, state, run_dir, token, restarts, failures) values ('default',"
+                " '2026-11-22', 'faq', 'blue', 1, 1, 'ready', '/runs/blue.1', 'v1:b', 0, 0)"
+            )
+        )
+        connection.execute(text("delete from replicas where deployment = 'asleep'"))
+    move(engine, "0002", down=True)
+    after = deployed(engine)
+    assert after[1:] == before[1:]
+    assert after[0][:3] == ("asleep", "Failed", "failed")
+    kinds = {each["name"]: (str(each["type"]), each["nullable"]) for each in columns}
+    found = inspect(engine).get_columns("deployments")
+    assert {each["name"]: (str(each["type"]), each["nullable"]) for each in found} == kinds
+    assert all(each["default"] is None for each in found)

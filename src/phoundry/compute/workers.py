@@ -118,6 +118,15 @@ def memory_bytes(pid: int) -> int | None:
         return None
 
 
+def private_bytes(pid: int) -> int | None:
+    """Of these, the bytes that are free once it ends: files that it reads stay in the cache."""
+    try:
+        found = psutil.Process(pid).memory_info()
+    except psutil.Error:
+        return None
+    return int(found.rss - getattr(found, "shared", 0))
+
+
 def _record(run_dir: Path) -> dict[str, Any]:
     """Pid and start time of the worker: those of the lock's holder, else those of process.json.
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
@@ -11,11 +12,11 @@ from phoundry.compute import workers
 from phoundry.data import ChatTokenizer
 from phoundry.errors import InvalidInput
 from phoundry.files import read_json
-from phoundry.services import bases
+from phoundry.services import bases, replicas, revisions
 from phoundry.services.context import Context
 from phoundry.serving.replica.defaults import check, check_max_tokens
 from phoundry.specs.deployment import DeploymentSpec, GenerationDefaults
-from phoundry.store.tables import DeploymentRow
+from phoundry.store.tables import DeploymentRow, ReplicaRow
 
 CONTEXT = 4096  # tokens of one conversation, where the model takes as many
 
@@ -46,28 +47,33 @@ def check_new(session: Session, context: Context, spec: DeploymentSpec) -> None:
         check_max_tokens(spec.defaults, spec.context_length or min(CONTEXT, longest))
 
 
-def change(row: DeploymentRow, defaults: GenerationDefaults) -> GenerationDefaults:
+def change(
+    session: Session, context: Context, row: DeploymentRow, defaults: GenerationDefaults
+) -> GenerationDefaults:
     """Put those of `defaults` that were given in the place of the row's; returns all in force.
 
     Raises:
         InvalidInput: the model cannot answer under them.
     """
     given = defaults.model_dump(mode="json", exclude_unset=True)
-    found = GenerationDefaults.model_validate(of(row) | given)
-    running: dict[str, Any] = read_json(Path(row.run_dir) / "spec.json") or {}
-    if (Path(running.get("tokenizer_dir", "-")) / "tokenizer.json").exists():
-        tokenizer = ChatTokenizer.load(Path(running["tokenizer_dir"]))
-        check(found, tokenizer, int(running["context_length"]))
+    found = GenerationDefaults.model_validate(of(row.spec) | given)
+    for replica in replicas.of(session, context, row):
+        running: dict[str, Any] = read_json(Path(replica.run_dir) / "spec.json") or {}
+        if (Path(running.get("tokenizer_dir", "-")) / "tokenizer.json").exists():
+            tokenizer = ChatTokenizer.load(Path(running["tokenizer_dir"]))
+            check(found, tokenizer, int(running["context_length"]))
+            break  # the others run the same model
     row.spec = row.spec | {"defaults": found.model_dump(mode="json")}
     return found
 
 
-def deliver(row: DeploymentRow) -> bool:
-    """Write the row's defaults where its replica looks for them. False: they stood there."""
-    return workers.amend(Path(row.run_dir), defaults=of(row))
+def deliver(row: DeploymentRow, replica: ReplicaRow) -> bool:
+    """Write what changes while it serves where the replica looks for it. False: it stood there."""
+    spec = revisions.spec_of(row, replica.revision)
+    return workers.amend(Path(replica.run_dir), defaults=of(spec))
 
 
-def of(row: DeploymentRow) -> dict[str, Any]:
-    """The row's defaults in JSON; a row older than they are has none."""
-    found = GenerationDefaults.model_validate(row.spec.get("defaults") or {})
+def of(spec: Mapping[str, Any]) -> dict[str, Any]:
+    """A deployment's defaults in JSON; a row older than they are has none."""
+    found = GenerationDefaults.model_validate(spec.get("defaults") or {})
     return found.model_dump(mode="json")

@@ -2,15 +2,13 @@
 
 from __future__ import annotations
 
-import shutil
 from pathlib import Path
 
 from sqlalchemy import select
 from sqlalchemy.orm import Session
 
-from phoundry.compute import workers
 from phoundry.errors import Conflict, NotFound
-from phoundry.services import bases, defaults
+from phoundry.services import bases, changes, defaults, replicas, revisions
 from phoundry.services.context import Context, history, now, record
 from phoundry.services.endpoints import REMEDY as ENDPOINT_REMEDY
 from phoundry.services.logs import read_log
@@ -19,7 +17,6 @@ from phoundry.specs.deployment import Deployment, DeploymentSpec, DeploymentUpda
 from phoundry.specs.job import LogChunk
 from phoundry.specs.quantization import served_as
 from phoundry.store.tables import DeploymentRow, EndpointRow
-from phoundry.store.vault import new_secret
 
 
 def create(context: Context, spec: DeploymentSpec) -> Deployment:
@@ -52,8 +49,8 @@ def create(context: Context, spec: DeploymentSpec) -> Deployment:
             name=spec.name,
             state="Creating",
             spec=pinned.model_dump(mode="json", by_alias=True),
-            run_dir=str(context.home.run("replica", spec.endpoint_name, spec.name)),
-            token=context.vault.encrypt(new_secret()),
+            wanted=revisions.wanted(spec, None),
+            gate="pending" if spec.gate else "skipped",
             notices=_notices(spec),
         )
         session.add(row)
@@ -83,104 +80,149 @@ def show(context: Context, endpoint: str, name: str) -> Deployment:
         return deployment
 
 
-def logs(context: Context, endpoint: str, name: str, offset: int = 0) -> LogChunk:
-    """What the replica wrote, from byte `offset` on."""
+def logs(
+    context: Context, endpoint: str, name: str, offset: int = 0, *, replica: int | None = None
+) -> LogChunk:
+    """What a replica wrote, from byte `offset` on; the first one that there is unless named.
+
+    Raises:
+        NotFound: no replica has that number.
+    """
     with context.begin("deployments/read") as session:
         row = _get(session, context, endpoint, name)
-        path, finished = Path(row.run_dir) / "log.txt", row.state == "Failed"
-    return read_log(path, offset, finished=finished)
+        every = replicas.of(session, context, row)
+        chosen = [each for each in every if replica in (None, each.number)]
+        if replica is not None and not chosen:
+            known = ", ".join(str(each.number) for each in every) or "none"
+            raise NotFound(
+                f"Deployment '{endpoint}/{name}' has no replica {replica}.",
+                remedy=f"It has: {known}.",
+            )
+        path = Path(chosen[0].run_dir) / "log.txt" if chosen else None
+        finished = not chosen or chosen[0].state == "failed"
+    return read_log(path or Path("-"), offset, finished=finished)
 
 
 def update(context: Context, endpoint: str, name: str, change: DeploymentUpdate) -> Deployment:
-    """Change what may change while it serves.
+    """Change what `change` sets; no request is dropped.
 
-    New defaults hold from the next request on: the replica is not restarted, and a request that is
-    being answered keeps the old ones.
+    What needs other processes makes a new revision, which is rolled out: see `revisions`. All else
+    is in force when this returns: the replicas are not restarted, and a request that is being
+    answered keeps the old defaults.
 
     Raises:
-        InvalidInput: the model cannot answer under the new defaults; nothing has changed.
+        InvalidInput: the change does not go with the rest, or the model cannot answer under the
+            new defaults; nothing has changed.
+        NotFound: the model.
     """
     with context.begin("deployments/write") as session:
         row = _get(session, context, endpoint, name)
         if row.state == "Deleting":
             raise _taken(row)
-        if change.description is not None:
-            row.spec = row.spec | {"description": change.description}
-        if change.tags is not None:
-            row.spec = row.spec | {"tags": change.tags}
-        if change.defaults is not None:
-            defaults.change(row, change.defaults)
-            given = ", ".join(sorted(change.defaults.model_fields_set))
-            resource = f"deployment/{endpoint}/{name}"
-            record(session, context, resource, "updated", f"Defaults changed: {given}.")
-        made = view(session, context, row)
+        changes.apply(session, context, row, change)
         session.flush()
-    # After the row: cut off here, the reconciler's next look delivers them.
-    if change.defaults is not None:
-        defaults.deliver(row)
+        made = view(session, context, row)
+        # After the row: cut off here, the reconciler's next look delivers them.
+        for replica in replicas.of(session, context, row):
+            defaults.deliver(row, replica)
+    context.publish()
+    return made
+
+
+def roll_back(context: Context, endpoint: str, name: str) -> Deployment:
+    """Give up the revision that is being rolled out, or go back to the one before.
+
+    Raises:
+        Conflict: there is none before.
+    """
+    with context.begin("deployments/write") as session:
+        row = _get(session, context, endpoint, name)
+        if row.state == "Deleting":
+            raise _taken(row)
+        revisions.roll_back(session, context, row)
+        session.flush()
+        made = view(session, context, row)
+    context.publish()
     return made
 
 
 def retry(context: Context, endpoint: str, name: str) -> Deployment:
-    """Let a failed deployment try again, with the traffic that it has; others are left alone."""
+    """Let failed replicas try again; the traffic stays, and others are left alone."""
     with context.begin("deployments/write") as session:
         row = _get(session, context, endpoint, name)
-        if row.state == "Failed":
+        failed = [one for one in replicas.of(session, context, row) if one.state == "failed"]
+        if row.state == "Failed" or (failed and row.state != "Deleting"):
             bases.retry(session, context, row.spec["model"])
-            row.state, row.replica, row.failures, row.error = "Creating", "waiting", 0, None
+            for replica in failed:
+                replica.state, replica.failures, replica.error = "waiting", 0, None
+            if row.state == "Failed":
+                row.state, row.error = "Creating", None
             record(session, context, f"deployment/{endpoint}/{name}", "retried", "Tried again.")
         return view(session, context, row)
 
 
 def delete(context: Context, endpoint: str, name: str) -> None:
-    """Stop and forget a deployment.
+    """Take a deployment out of service, then stop and forget it.
 
     Raises:
-        Conflict: it has live traffic.
+        Conflict: it has live traffic, or a share of it is copied to it.
     """
     with context.begin("deployments/delete") as session:
         row = _get(session, context, endpoint, name)
-        share = _endpoint(session, context, endpoint).traffic.get(name, 0)
-        if share:
-            raise Conflict(
-                f"Deployment '{name}' has {share} % of the live traffic of '{endpoint}'.",
-                remedy=f"Move it first: `phoundry endpoint update {endpoint} --traffic "
-                f"{name}=0` (or name the deployment that takes over), then delete.",
-            )
+        _check_idle(_endpoint(session, context, endpoint), name)
         row.state = "Deleting"
         row.stopping_since = row.stopping_since or now()
-        workers.terminate(Path(row.run_dir))
         record(session, context, f"deployment/{endpoint}/{name}", "deleting", "Deletion asked for.")
     context.publish()
+    # After the gateway knows: what it sends to one that ends would be lost.
+    with context.begin("deployments/delete") as session:
+        replicas.terminate(session, context, row)
 
 
-def forget(session: Session, row: DeploymentRow) -> None:
-    """Remove a deployment whose replica has ended, with its folder."""
-    shutil.rmtree(row.run_dir, ignore_errors=True)
-    session.delete(row)
+def _check_idle(endpoint: EndpointRow, name: str) -> None:
+    """Raise Conflict where a deployment gets requests, or copies of them."""
+    if share := endpoint.traffic.get(name, 0):
+        raise Conflict(
+            f"Deployment '{name}' has {share} % of the live traffic of '{endpoint.name}'.",
+            remedy=f"Move it first: `phoundry endpoint update {endpoint.name} --traffic "
+            f"{name}=0` (or name the deployment that takes over), then delete.",
+        )
+    if share := endpoint.mirror.get(name, 0):
+        raise Conflict(
+            f"{share} % of the requests of '{endpoint.name}' are copied to deployment '{name}'.",
+            remedy=f"End that first: `phoundry endpoint update {endpoint.name} --mirror none`, "
+            "then delete.",
+        )
 
 
 def view(session: Session, context: Context, row: DeploymentRow) -> Deployment:
     endpoint = find(session, context, EndpointRow, row.endpoint)
-    worker = workers.inspect(Path(row.run_dir))
-    pid = worker.pid if worker.running else None
-    ready = worker.ready or {}
-    waits = row.replica == "waiting" and row.state != "Deleting"
+    every = replicas.of(session, context, row)
+    shown = [replicas.view(each) for each in every]
+    running = [each for each in shown if each.pid] or [None]
+    waits = row.state != "Deleting" and any(each.state == "waiting" for each in every)
+    waits = waits or (row.state == "Creating" and not every)
+    crashed = next((each.error for each in shown if each.error), None)
     return Deployment.model_validate(
         {
             **row.spec,
             "quantization": served_as(row.spec["engine"], row.spec.get("quantization")),
-            "defaults": defaults.of(row),
+            "defaults": defaults.of(row.spec),
             "provisioning_state": row.state,
+            "revision": row.revision,
+            "gate": row.gate,
+            "instance_count": row.spec.get("instance_count", 1),
+            "ready_replicas": sum(each.state == "ready" for each in shown),
+            "replicas": shown,
             "preparation": bases.preparation(session, context, row.spec["model"])
             if waits
             else None,
             "traffic": endpoint.traffic.get(row.name, 0) if endpoint else 0,
-            "pid": pid,
-            "port": ready.get("port") if pid else None,
-            "memory_bytes": workers.memory_bytes(pid) if pid else None,
-            "restarts": row.restarts,
-            "error": row.error,
+            "pid": running[0].pid if running[0] else None,
+            "port": running[0].port if running[0] else None,
+            "memory_bytes": sum(each.memory_bytes or 0 for each in shown) or None,
+            "restarts": sum(each.restarts for each in shown),
+            "error": row.error or crashed,
             "notices": row.notices,
             "created_at": row.created_at,
         }

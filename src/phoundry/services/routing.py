@@ -5,6 +5,7 @@ from __future__ import annotations
 import hashlib
 import threading
 import time
+from collections.abc import Iterator
 from dataclasses import asdict
 from pathlib import Path
 from typing import Any
@@ -14,6 +15,7 @@ from sqlalchemy.orm import Session
 
 from phoundry.compute import workers
 from phoundry.files import read_json
+from phoundry.services import endpoint_tokens, replicas
 from phoundry.services.context import Context
 from phoundry.serving.gateway.routes import (
     DeploymentRoute,
@@ -52,29 +54,61 @@ def _endpoints(session: Session, context: Context) -> dict[str, EndpointRoute]:
 def _endpoint(session: Session, context: Context, row: EndpointRow) -> EndpointRoute:
     query = select(DeploymentRow).filter_by(workspace=context.workspace, endpoint=row.name)
     deployments = session.scalars(query.where(DeploymentRow.state != "Deleting"))
-    routes = {item.name: _deployment(context, item) for item in deployments}
-    keys: dict[str, str] = context.vault.decrypt(row.keys)
+    routes = {item.name: _deployment(session, context, item) for item in deployments}
+    rate = row.settings.get("rate_limit")
     return EndpointRoute(
-        key_hashes=sorted(hashlib.sha256(key.encode()).hexdigest() for key in keys.values()),
+        key_hashes=_key_hashes(context, row),
+        tokens=endpoint_tokens.of(session, context, row.name),
         # A table that names what is not there is refused as a whole, for all endpoints.
         traffic={name: share for name, share in row.traffic.items() if name in routes},
+        mirror={name: share for name, share in row.mirror.items() if name in routes},
+        requests_per_minute=rate["requests_per_minute"] if rate else None,
+        allowed_origins=row.settings.get("allowed_origins", []),
         deployments=routes,
     )
 
 
-def _deployment(context: Context, row: DeploymentRow) -> DeploymentRoute:
+def _key_hashes(context: Context, row: EndpointRow) -> list[str]:
+    """None where tokens open the endpoint: its keys wait, in case it is opened by keys one day."""
+    if row.auth_mode != "key":
+        return []
+    keys: dict[str, str] = context.vault.decrypt(row.keys)
+    return sorted(hashlib.sha256(key.encode()).hexdigest() for key in keys.values())
+
+
+def _deployment(session: Session, context: Context, row: DeploymentRow) -> DeploymentRoute:
     settings = row.spec["request_settings"]
-    replicas: list[ReplicaRoute] = []
-    if row.replica == "ready":
-        worker = workers.inspect(Path(row.run_dir))
+    found: list[ReplicaRoute] = []
+    for replica in replicas.routed(session, context, row):
+        worker = workers.inspect(Path(replica.run_dir))
         if worker.running and worker.ready:
             url = f"http://127.0.0.1:{worker.ready['port']}"
-            replicas.append(ReplicaRoute(url, context.vault.decrypt(row.token)))
+            found.append(ReplicaRoute(url, context.vault.decrypt(replica.token)))
     return DeploymentRoute(
-        replicas=replicas,
+        replicas=found,
         timeout_ms=settings["request_timeout_ms"],
         max_concurrent=settings["max_concurrent_requests_per_instance"],
+        asleep=row.wanted == 0,
     )
+
+
+def left(context: Context, port: int) -> bool:
+    """Whether the gateway sends nothing any more to the replica that listens on `port`."""
+    folder = context.home.routes.parent
+    table: dict[str, Any] = read_json(context.home.routes) or {}
+    if f"127.0.0.1:{port}" in {*_addresses(table)}:
+        return False
+    loaded: dict[str, Any] = read_json(folder / "loaded.json") or {}
+    in_force = loaded.get("generation", 0) >= table.get("generation", 0)
+    return in_force or not workers.inspect(folder).running
+
+
+def _addresses(table: dict[str, Any]) -> Iterator[str]:
+    """`127.0.0.1:4567` of every replica of a table."""
+    for endpoint in table.get("endpoints", {}).values():
+        for deployment in endpoint["deployments"].values():
+            for replica in deployment["replicas"]:
+                yield replica["url"].removeprefix("http://")
 
 
 def _wait(run_dir: Path, generation: int) -> None:

@@ -35,9 +35,19 @@ def transformers(config: Mapping[str, Any], weights: int, context: int) -> int:
     return weights + cache + TRANSFORMERS_BYTES + BYTES_PER_TOKEN * int(config["vocab_size"])
 
 
-def check(model: str, needed: int) -> None:
-    """Raise InsufficientResources where `needed` bytes are more than what is free."""
-    available = machine.available_memory()
+def slots(request_settings: Mapping[str, Any]) -> int:
+    """Conversations that a replica decodes together."""
+    return min(int(request_settings["max_concurrent_requests_per_instance"]), SLOTS)
+
+
+def check(model: str, needed: int, *, claimed: int = 0) -> None:
+    """Raise InsufficientResources where `needed` bytes are more than what is free.
+
+    Args:
+        claimed: of what is free, bytes that others which start just now will take; negative where
+            some are about to be freed.
+    """
+    available = max(0, machine.available_memory() - claimed)
     if needed > available:
         raise InsufficientResources(
             f"Serving '{model}' takes about {needed / 1e9:.1f} GB of memory, its conversations "

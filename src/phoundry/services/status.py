@@ -10,7 +10,7 @@ from sqlalchemy import func, select
 
 from phoundry.compute import workers
 from phoundry.files import read_json
-from phoundry.services import models
+from phoundry.services import models, replicas
 from phoundry.services.context import Context
 from phoundry.specs.job import RESTING
 from phoundry.specs.status import Process, Status
@@ -22,6 +22,7 @@ from phoundry.store.tables import (
     JobRow,
     JourneyRow,
     ModelRow,
+    ReplicaRow,
     TaskRow,
 )
 from phoundry.version import __version__
@@ -34,6 +35,8 @@ _COUNTED = {
     "deployments": DeploymentRow,
     "connections": ConnectionRow,
 }
+
+_MOVING = ("Creating", "Updating", "Deleting")
 
 
 def show(context: Context, *, address: str | None = None) -> Status:
@@ -49,8 +52,8 @@ def show(context: Context, *, address: str | None = None) -> Status:
         registering = select(ModelRow).filter_by(status="Registering")
         for row in session.scalars(registering):
             folders.append(("task", f"register/{row.name}", models.run_dir(context, row)))
-        for row in session.scalars(select(DeploymentRow)):
-            folders.append(("replica", f"{row.endpoint}/{row.name}", Path(row.run_dir)))
+        for row in session.scalars(select(ReplicaRow)):
+            folders.append(("replica", replicas.label(row), Path(row.run_dir)))
         counts = {
             noun: session.scalar(select(func.count()).select_from(table)) or 0
             for noun, table in _COUNTED.items()
@@ -77,8 +80,8 @@ def under_way(context: Context) -> bool:
         select(JobRow.id).where(JobRow.status.not_in(RESTING)),
         select(TaskRow.id).filter_by(state="running"),
         select(ModelRow.id).filter_by(status="Registering"),
-        select(DeploymentRow.id).where(DeploymentRow.replica.not_in(("ready", "failed"))),
-        select(DeploymentRow.id).filter_by(state="Deleting"),
+        select(ReplicaRow.id).where(ReplicaRow.state.not_in(("ready", "unready", "failed"))),
+        select(DeploymentRow.id).where(DeploymentRow.state.in_(_MOVING)),
         select(EndpointRow.id).filter_by(state="Deleting"),
         select(JourneyRow.id).filter_by(state="running"),
     ]

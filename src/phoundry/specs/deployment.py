@@ -14,7 +14,9 @@ from phoundry.specs.probe import Probe
 from phoundry.specs.quantization import Quantization, QuantizationField, check_engine
 from phoundry.specs.scaling import INSTANCES, ScaleSettings
 
-DeploymentStatus = Literal["Creating", "Succeeded", "Failed", "Deleting"]
+DeploymentStatus = Literal["Creating", "Succeeded", "Updating", "Failed", "Deleting"]
+ReplicaStatus = Literal["waiting", "starting", "ready", "unready", "crashed", "draining", "failed"]
+GateStatus = Literal["pending", "passed", "failed", "skipped"]
 EngineName = Literal["llama.cpp", "transformers"]
 StopText = Annotated[str, Field(min_length=1)]
 
@@ -72,14 +74,45 @@ class DeploymentSpec(Spec):
 
 
 class DeploymentUpdate(Spec):
-    """What may change while a deployment serves: only what is written here changes."""
+    """What may change while a deployment serves: only what is written here changes.
 
+    Another model, engine, quantisation or context, and more requests at once than a replica was
+    started for, make a new revision: its replicas start beside those that serve, which then drain.
+    All else is in force at once.
+    """
+
+    model: str | None = None
+    engine: EngineName | None = None
+    quantization: QuantizationField = None
+    context_length: int | None = Field(default=None, gt=0, description="null: the model's")
+    instance_count: int | None = Field(default=None, ge=1, le=INSTANCES)
     defaults: GenerationDefaults | None = Field(
         default=None,
         description="Those that are given replace those in force; null, of stop [], takes one back",
     )
+    request_settings: RequestSettings | None = Field(
+        default=None, description="Those that are given replace those in force"
+    )
+    liveness_probe: Probe | None = None
+    readiness_probe: Probe | None = None
+    scale_settings: ScaleSettings | None = Field(default=None, description="null takes them away")
+    data_collector: DataCollector | None = Field(default=None, description="null takes it away")
+    gate: bool | None = Field(default=None, description="false: what waits for it is let through")
     description: str | None = None
     tags: dict[str, str] | None = None
+
+
+class ReplicaView(View):
+    """One process that serves a deployment."""
+
+    number: int
+    revision: int
+    state: ReplicaStatus
+    pid: int | None = None
+    port: int | None = None
+    memory_bytes: int | None = None
+    restarts: int = 0
+    error: dict[str, Any] | None = None
 
 
 class Deployment(View):
@@ -91,6 +124,11 @@ class Deployment(View):
         default=None, description="Of the GGUF; an engine that serves the checkpoint has none"
     )
     provisioning_state: DeploymentStatus
+    revision: int = Field(default=1, description="Grows with each change of its processes")
+    gate: GateStatus = "skipped"
+    instance_count: int = 1
+    ready_replicas: int = 0
+    replicas: list[ReplicaView] = Field(default_factory=list[ReplicaView])
     preparation: Preparation | None = Field(
         default=None, description="While no replica is started: how far its model has come"
     )
@@ -98,10 +136,14 @@ class Deployment(View):
     context_length: int | None = None
     defaults: GenerationDefaults = Field(default_factory=GenerationDefaults)
     request_settings: RequestSettings = Field(default_factory=RequestSettings)
+    liveness_probe: Probe = Field(default_factory=Probe)
+    readiness_probe: Probe = Field(default_factory=Probe)
+    scale_settings: ScaleSettings | None = None
+    data_collector: DataCollector | None = None
     instance_type: str | None = None
-    pid: int | None = None
+    pid: int | None = Field(default=None, description="Of the first replica that runs")
     port: int | None = None
-    memory_bytes: int | None = None
+    memory_bytes: int | None = Field(default=None, description="Of all replicas together")
     restarts: int = 0
     error: dict[str, Any] | None = None
     notices: list[str] = Field(default_factory=list[str])

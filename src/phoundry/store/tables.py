@@ -150,17 +150,14 @@ class DeploymentRow(Row, Base):
     endpoint: Mapped[str] = mapped_column(String(32))
     name: Mapped[str] = mapped_column(String(32))
     state: Mapped[str] = mapped_column(String(32))
-    replica: Mapped[str] = mapped_column(String(32), default="waiting")
     spec: Mapped[dict[str, Any]]
-    run_dir: Mapped[str] = mapped_column(Text)
-    token: Mapped[str] = mapped_column(Text)  # encrypted: what the gateway sends to the replica
-    restarts: Mapped[int] = mapped_column(default=0)
-    failures: Mapped[int] = mapped_column(default=0)  # in a row: none of them served for long
-    retry_at: Mapped[datetime | None]
     stopping_since: Mapped[datetime | None]
     notices: Mapped[list[Any]] = mapped_column(default=list)
     error: Mapped[dict[str, Any] | None] = mapped_column(JSON)
     revision: Mapped[int] = mapped_column(default=1)  # grows when its replicas must be others
+    live: Mapped[int] = mapped_column(default=1)  # the newest revision that gets requests
+    # {"revision", "spec", "gate"} of the revision before; "failed": of one that was taken back.
+    former: Mapped[dict[str, Any] | None] = mapped_column(JSON)
     wanted: Mapped[int] = mapped_column(default=1)  # replicas that it shall have now
     gate: Mapped[str] = mapped_column(String(16), default="skipped")
     parity: Mapped[dict[str, Any] | None] = mapped_column(JSON)  # what the gate found

@@ -17,7 +17,15 @@ from phoundry.services import bases
 from phoundry.services.context import Context
 from phoundry.services.models import run_dir as registration
 from phoundry.specs.job import FINISHED
-from phoundry.store.tables import DataAssetRow, DeploymentRow, JobRow, JourneyRow, ModelRow, TaskRow
+from phoundry.store.tables import (
+    DataAssetRow,
+    DeploymentRow,
+    JobRow,
+    JourneyRow,
+    ModelRow,
+    ReplicaRow,
+    TaskRow,
+)
 
 
 @dataclass(frozen=True, slots=True)
@@ -51,12 +59,17 @@ class Uses:
         models = session.scalars(select(ModelRow)).all()
         tasks = session.scalars(select(TaskRow)).all()
         journeys = session.scalars(select(JourneyRow).filter_by(state="running")).all()
-        own = {Path(row.run_dir) for row in (*jobs, *deployments, *tasks)}
+        replicas = session.scalars(select(ReplicaRow)).all()
+        own = {Path(row.run_dir) for row in (*jobs, *replicas, *tasks)}
         own |= {registration(context, row) for row in models}
         own |= {context.home.run("curves", row.name) for row in jobs}
         resumable = [row for row in jobs if row.status in ("Failed", "Canceled")]
         open_jobs = [row for row in jobs if row.status not in FINISHED]
         needed = [(row.workspace, str(row.spec["model"])) for row in (*open_jobs, *deployments)]
+        # Of the revision before: it serves while another is rolled out, and one may go back to it.
+        needed += [
+            (row.workspace, str(row.former["spec"]["model"])) for row in deployments if row.former
+        ]
         needed += [
             (row.workspace, row.base_model)
             for row in models

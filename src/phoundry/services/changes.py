@@ -1,0 +1,110 @@
+"""What `deployment update` changes: at once, or as a new revision that is rolled out."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from pydantic import ValidationError
+from sqlalchemy.orm import Session
+
+from phoundry.errors import Fault, InvalidInput
+from phoundry.services import bases, defaults, revisions
+from phoundry.services.context import Context, record
+from phoundry.specs.deployment import DeploymentSpec, DeploymentUpdate
+from phoundry.specs.quantization import served_as
+from phoundry.store.tables import DeploymentRow
+
+# Of these, keys that are not written stay as they are.
+_NESTED = ("request_settings", "liveness_probe", "readiness_probe", "scale_settings")
+
+
+def apply(session: Session, context: Context, row: DeploymentRow, change: DeploymentUpdate) -> None:
+    """Put `change` into the row.
+
+    Raises:
+        InvalidInput: it does not go with the rest.
+        NotFound: the model.
+    """
+    given = _given(change)
+    if "model" in given:
+        bases.check(session, context, given["model"])
+        bases.retry(session, context, given["model"])
+        given["model"] = bases.pinned(session, context, given["model"])
+    old, spec = row.spec, _merged(row, given)
+    new = spec.model_dump(mode="json", by_alias=True)
+    if change.defaults is not None:
+        defaults.change(session, context, row, change.defaults)
+        new["defaults"] = row.spec["defaults"]
+    if revisions.needs_processes(old, new):
+        defaults.check_new(session, context, DeploymentSpec.model_validate(new))
+        row.notices = []  # of the files before
+        revisions.begin(session, context, row, new, "pending" if spec.gate else "skipped")
+    elif given or change.defaults is not None:
+        row.spec = new
+        _keep_beside(row, given)
+        _tell(session, context, row, given, change)
+    if {"instance_count", "scale_settings"} & given.keys():
+        _scale(row, spec)
+    if given.get("gate") is False and not revisions.passed(row):
+        row.gate = "skipped"
+
+
+def _given(change: DeploymentUpdate) -> dict[str, Any]:
+    """What was written, without the defaults; null only where it means something."""
+    written = change.model_dump(mode="json", exclude_unset=True, exclude={"defaults"})
+    may_be_null = ("scale_settings", "data_collector", "context_length", "quantization")
+    return {key: each for key, each in written.items() if each is not None or key in may_be_null}
+
+
+def _merged(row: DeploymentRow, given: dict[str, Any]) -> DeploymentSpec:
+    """The row's spec with `given` over it. Raises InvalidInput with every fault."""
+    values = {**row.spec, **given}
+    for key in _NESTED:
+        if isinstance(given.get(key), dict):
+            values[key] = {**(row.spec.get(key) or {}), **given[key]}
+    if "engine" in given and "quantization" not in given:
+        values["quantization"] = None  # that of the engine before has no say
+    try:
+        spec = DeploymentSpec.model_validate(values)
+    except ValidationError as error:
+        faults = [
+            Fault(
+                ".".join(str(part) for part in each["loc"]) or "deployment",
+                str(each["msg"]).removeprefix("Value error, "),
+            )
+            for each in error.errors()
+        ]
+        name = f"{row.endpoint}/{row.name}"
+        raise InvalidInput(f"Deployment '{name}' cannot be changed so.", faults=faults) from None
+    return spec.model_copy(update={"quantization": served_as(spec.engine, spec.quantization)})
+
+
+def _keep_beside(row: DeploymentRow, given: dict[str, Any]) -> None:
+    """While a revision is being rolled out, what is in force at once holds for the older too."""
+    if revisions.rolling(row) and row.former:
+        changed = {key: row.spec[key] for key in (*given, "defaults")}
+        row.former = {**row.former, "spec": {**row.former["spec"], **changed}}
+
+
+def _scale(row: DeploymentRow, spec: DeploymentSpec) -> None:
+    wanted = revisions.wanted(spec, row.wanted)
+    if wanted != row.wanted:
+        row.wanted = wanted
+        if row.state == "Succeeded":
+            row.state, row.error = "Updating", None
+
+
+def _tell(
+    session: Session,
+    context: Context,
+    row: DeploymentRow,
+    given: dict[str, Any],
+    change: DeploymentUpdate,
+) -> None:
+    resource = f"deployment/{row.endpoint}/{row.name}"
+    if change.defaults is not None:
+        names = ", ".join(sorted(change.defaults.model_fields_set))
+        record(session, context, resource, "updated", f"Defaults changed: {names}.")
+    if given:
+        names = ", ".join(sorted(given))
+        record(session, context, resource, "updated", f"Changed: {names}.")
