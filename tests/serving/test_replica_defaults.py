@@ -13,7 +13,7 @@ from openai import OpenAI
 from phoundry.compute import workers
 from phoundry.errors import InvalidInput
 from phoundry.files import read_json
-from phoundry.serving.replica import openai as dialect
+from phoundry.serving.replica import chat as dialect
 from phoundry.serving.replica import score as azure
 from phoundry.serving.replica.defaults import LiveDefaults
 from phoundry.specs.deployment import GenerationDefaults

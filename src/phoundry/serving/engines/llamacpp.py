@@ -14,19 +14,28 @@ import secrets
 from collections.abc import AsyncGenerator
 from typing import Any
 
-import aiohttp
-
 from phoundry.errors import InvalidInput, MissingDependency, ModelError
-from phoundry.serving.engines.base import Delta, EngineSpec, Feature, FinishReason, SamplingParams
+from phoundry.serving.engines.base import (
+    Delta,
+    EngineSpec,
+    Feature,
+    FinishReason,
+    SamplingParams,
+    TokenLogprob,
+)
+from phoundry.serving.engines.llamacpp_wire import Listener
 
 # llama.cpp's levels: 0 output, 1 errors, 2 warnings, 3 information.
 _ERRORS_ONLY = 1
+_CERTAIN = 1e9  # added to a logit: this token and no other
+_LAST = ["stop", "stop_type", "tokens_predicted", "completion_probabilities"]
+_WHOLE = [*_LAST, "content", "tokens"]
 
 
 class LlamaCppEngine:
     """A GGUF file in llama.cpp. Memory: the file + slots * context_length * bytes of KV a token."""
 
-    features: frozenset[Feature] = frozenset()
+    features: frozenset[Feature] = frozenset({"logprobs", "json_schema"})
 
     def __init__(self, spec: EngineSpec) -> None:
         if spec.gguf_path is None:
@@ -36,72 +45,99 @@ class LlamaCppEngine:
         self.context_length = spec.context_length
         self.slots = spec.slots
         self._end = spec.end_token_ids
-        self._key = secrets.token_urlsafe(32)
-        self._session: aiohttp.ClientSession | None = None
+        self._strange_ends: bool | None = None
+        key = secrets.token_urlsafe(32)
         library = _library()
         try:
-            self._server: Any = library.Server(_parameters(library, spec, self._key))
+            self._server: Any = library.Server(_parameters(library, spec, key))
         except RuntimeError as error:
             raise ModelError(
                 f"llama.cpp cannot load {spec.gguf_path.name}: {error}",
                 remedy="The log of this replica has llama.cpp's reason.",
             ) from None
-        self._url = f"{self._server.listening_address}/completion"
+        self._listener = Listener(self._server.listening_address, key)
 
     async def generate(
         self, prompt_ids: list[int], params: SamplingParams
     ) -> AsyncGenerator[Delta, None]:
-        session = self._client()
-        tokens = 0
+        whole = params.whole and not await self._has_strange_ends()
+        request = _request(prompt_ids, params, whole)
+        answer = await self._listener.post("/completion", request)
+        tokens, top = 0, params.top_logprobs
         try:
-            async with session.post(self._url, json=_request(prompt_ids, params)) as response:
-                if response.status != 200:
-                    raise ModelError(f"llama.cpp refused: {_reason(await response.read())}")
-                async for line in response.content:
-                    if not line.startswith((b"data: ", b"error: ")):
-                        continue
-                    event: dict[str, Any] = json.loads(line[line.index(b" ") :])
-                    if "error" in event or line.startswith(b"error"):
-                        raise ModelError(f"llama.cpp failed: {_reason(json.dumps(event))}")
-                    delta = self._delta(event, tokens)
+            if whole:
+                yield self._answer(json.loads(await answer.whole()), top)
+                return
+            while events := await answer.events():
+                for event in events:
+                    delta = self._delta(event, tokens, top)
                     tokens = delta.tokens
                     yield delta
                     if delta.finish_reason:
                         return
-        except (aiohttp.ClientError, ConnectionError) as error:
-            raise ModelError(f"llama.cpp stopped answering: {error}") from None
+        finally:
+            answer.close()
         raise ModelError("llama.cpp ended its answer without a reason.")
 
     async def embed(self, prompt_ids: list[int]) -> list[float]:
         raise ModelError("This engine makes no embeddings.")
 
+    async def check(self) -> None:
+        await self._listener.get("/metrics")  # answered between two batches by the thread of both
+
     async def close(self) -> None:
-        if self._session is not None:
-            await self._session.close()
         self._server = None  # its destructor stops the threads and frees the model
 
-    def _delta(self, event: dict[str, Any], before: int) -> Delta:
+    async def _has_strange_ends(self) -> bool:
+        """Whether the tokenizer has an end token that the GGUF does not know as one.
+
+        Then answers are read token by token, to end there. It is found out by making each of them
+        the only likely token after nothing much.
+        """
+        if self._strange_ends is None:
+            known = [await self._is_known_end(token) for token in self._end]
+            self._strange_ends = not all(known)
+        return self._strange_ends
+
+    async def _is_known_end(self, token: int) -> bool:
+        request = _request([token], SamplingParams(max_tokens=1), True)
+        request["logit_bias"] = [[token, _CERTAIN]]
+        answer = await self._listener.post("/completion", request)
+        try:
+            return json.loads(await answer.whole())["stop_type"] == "eos"
+        finally:
+            answer.close()
+
+    def _answer(self, event: dict[str, Any], top: int | None) -> Delta:
+        """The whole answer, from the only event that there is."""
+        ids = tuple(int(token) for token in event["tokens"])
+        if event["stop_type"] == "eos":
+            ids = ids[:-1]
+        reason: FinishReason = "length" if event["stop_type"] == "limit" else "stop"
+        # Half a character at its end, which a stream never shows, is written as this one.
+        text = str(event["content"]).rstrip("\ufffd")
+        return Delta(text, len(ids), ids, reason, self._likelihoods(event, top))
+
+    def _delta(self, event: dict[str, Any], before: int, top: int | None) -> Delta:
         if event.get("stop"):
             reason: FinishReason = "length" if event["stop_type"] == "limit" else "stop"
             # At an end token llama.cpp has counted that token too.
             count = int(event["tokens_predicted"]) - (1 if reason == "stop" else 0)
             return Delta("", max(before, count), (), reason)
-        ids = tuple(int(token) for token in event["tokens"])
+        ids = tuple(event["tokens"])
         if ids and ids[-1] in self._end:
-            # An end token of the tokenizer that the GGUF does not know as one.
+            # An end token of the tokenizer that the GGUF does not know as one; or one that it
+            # knows, whose own event comes before the last.
             return Delta("", int(event["tokens_predicted"]) - 1, (), "stop")
-        return Delta(str(event["content"]), int(event["tokens_predicted"]), ids)
+        told = self._likelihoods(event, top)
+        return Delta(event["content"], event["tokens_predicted"], ids, None, told)
 
-    def _client(self) -> aiohttp.ClientSession:
-        if self._session is None:
-            self._session = aiohttp.ClientSession(
-                # llama.cpp's listener hangs up after a stream without saying so beforehand.
-                connector=aiohttp.TCPConnector(limit=0, force_close=True),
-                timeout=aiohttp.ClientTimeout(total=None),
-                headers={"Authorization": f"Bearer {self._key}"},
-                trust_env=False,
-            )
-        return self._session
+    def _likelihoods(self, event: dict[str, Any], top: int | None) -> tuple[TokenLogprob, ...]:
+        """What llama.cpp tells of the tokens: nothing of a character's first bytes."""
+        if top is None:
+            return ()
+        told = event.get("completion_probabilities") or ()
+        return tuple(_likelihood(token, top) for token in told if token["id"] not in self._end)
 
 
 def _library() -> Any:
@@ -134,6 +170,7 @@ def _parameters(library: Any, spec: EngineSpec, key: str) -> Any:
     p.api_keys = [key]
     p.ui = False
     p.endpoint_slots = False
+    p.endpoint_metrics = True  # a page that the engine's own thread must answer
     p.cache_ram_mib = 0  # its default keeps up to 8 GiB of old prompts
     p.fit_params = False  # the context is what was asked for, or loading fails
     p.warmup = False  # the replica's first generation is the warm-up
@@ -141,10 +178,10 @@ def _parameters(library: Any, spec: EngineSpec, key: str) -> Any:
     return p
 
 
-def _request(prompt_ids: list[int], params: SamplingParams) -> dict[str, Any]:
-    return {
+def _request(prompt_ids: list[int], params: SamplingParams, whole: bool) -> dict[str, Any]:
+    request: dict[str, Any] = {
         "prompt": prompt_ids,
-        "stream": True,
+        "stream": not whole,
         "return_tokens": True,
         "n_predict": params.max_tokens,
         "temperature": params.temperature,
@@ -158,12 +195,25 @@ def _request(prompt_ids: list[int], params: SamplingParams) -> dict[str, Any]:
         "repeat_last_n": len(prompt_ids) + params.max_tokens,  # all of them
         "samplers": ["penalties", "temperature", "top_k", "top_p"],
         # The last event would otherwise carry the whole prompt back.
-        "response_fields": ["stop", "stop_type", "tokens_predicted"],
+        "response_fields": _WHOLE if whole else _LAST,
     }
+    if params.top_logprobs is not None:
+        request["n_probs"] = max(1, params.top_logprobs)  # 0 would be none at all
+    if params.json_schema is not None:
+        request["json_schema"] = params.json_schema
+    if params.shown:
+        request["preserved_tokens"] = params.shown
+    if whole and params.stop:
+        request["stop"] = params.stop
+    return request
 
 
-def _reason(body: bytes | str) -> str:
-    try:
-        return str(json.loads(body)["error"]["message"])
-    except (ValueError, KeyError, TypeError):
-        return str(body[:200])
+def _likelihood(token: dict[str, Any], top: int = 0) -> TokenLogprob:
+    others = (token.get("top_logprobs") or ())[:top]
+    return TokenLogprob(
+        int(token["id"]),
+        str(token["token"]),
+        bytes(token["bytes"]),
+        float(token["logprob"]),
+        tuple(_likelihood(other) for other in others),
+    )

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import asyncio
 import threading
+import time
 from collections.abc import AsyncGenerator, Callable
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
@@ -21,13 +22,15 @@ from transformers import AutoModelForCausalLM, DynamicCache
 from phoundry.errors import InvalidInput, ModelError
 from phoundry.files import read_json, sha256_files
 from phoundry.serving.engines.base import Delta, EngineSpec, Feature, SamplingParams
-from phoundry.serving.engines.sampling import choose
+from phoundry.serving.engines.sampling import choose, likelihood
+
+_SILENT_SECONDS = 300  # for one token: longer than the longest prompt takes a small machine
 
 
 class TransformersEngine:
     """A Hugging Face folder in torch. Options: `dtype` ("auto": as the checkpoint has it)."""
 
-    features: frozenset[Feature] = frozenset()
+    features: frozenset[Feature] = frozenset({"logprobs", "embeddings"})
 
     def __init__(self, spec: EngineSpec) -> None:
         if spec.checkpoint_dir is None or spec.tokenizer_dir is None:
@@ -40,6 +43,8 @@ class TransformersEngine:
         self._model: Any = _load(spec.checkpoint_dir, str(spec.options.get("dtype", "auto")))
         self._tokenizer = Tokenizer.from_file(str(spec.tokenizer_dir / "tokenizer.json"))
         self._thread = ThreadPoolExecutor(1, thread_name_prefix="transformers")
+        self._step_at = time.monotonic()  # when a token was last begun
+        self._busy = False
 
     async def generate(
         self, prompt_ids: list[int], params: SamplingParams
@@ -65,7 +70,20 @@ class TransformersEngine:
             work.cancel()  # it has not begun; else the event ends it at the next token
 
     async def embed(self, prompt_ids: list[int]) -> list[float]:
-        raise ModelError("This engine makes no embeddings.")
+        loop = asyncio.get_running_loop()
+        try:
+            return await loop.run_in_executor(self._thread, self._embed, prompt_ids)
+        except (RuntimeError, ValueError, IndexError) as error:
+            raise ModelError(f"transformers failed: {error}") from error
+
+    async def check(self) -> None:
+        """A generation holds the thread to its end, so a busy one is asked for its last token."""
+        if self._busy:
+            silent = time.monotonic() - self._step_at
+            if silent > _SILENT_SECONDS:
+                raise ModelError(f"transformers has been at one token for {silent:.0f} s.")
+            return
+        await asyncio.get_running_loop().run_in_executor(self._thread, time.monotonic)
 
     async def close(self) -> None:
         self._thread.shutdown(wait=True, cancel_futures=True)
@@ -79,11 +97,23 @@ class TransformersEngine:
         emit: Callable[[Delta | Exception], None],
     ) -> None:
         """Runs on the engine's thread. An error is handed over, so that no caller waits forever."""
+        self._busy, self._step_at = True, time.monotonic()
         try:
             with torch.inference_mode():
                 self._steps(prompt_ids, params, stop, emit)
         except (RuntimeError, ValueError, IndexError, TypeError) as error:
             emit(error)
+        finally:
+            self._busy = False
+
+    def _embed(self, prompt_ids: list[int]) -> list[float]:
+        """The last hidden state of the last token, `(hidden,)`, of length 1: as llama.cpp pools a
+        causal model."""
+        with torch.inference_mode():
+            output = self._model.base_model(input_ids=torch.tensor([prompt_ids]), use_cache=False)
+            state = output.last_hidden_state[0, -1].float()
+            vector: list[float] = torch.nn.functional.normalize(state, dim=0).tolist()
+            return vector
 
     def _steps(
         self,
@@ -104,10 +134,12 @@ class TransformersEngine:
         for count in range(1, params.max_tokens + 1):
             if stop.is_set():
                 return
+            self._step_at = time.monotonic()
             output = self._model(
                 input_ids=step, past_key_values=cache, use_cache=True, logits_to_keep=1
             )
-            token = choose(output.logits[0, -1].float(), seen, params, generator)
+            logits = output.logits[0, -1].float()  # (vocab,)
+            token = choose(logits, seen, params, generator)
             if token in self._end:
                 emit(Delta("", count - 1, (), "stop"))
                 return
@@ -115,7 +147,8 @@ class TransformersEngine:
             step = torch.tensor([[token]])
             piece = text.step(self._tokenizer, token) or ""
             last = count == params.max_tokens
-            emit(Delta(piece, count, (token,), "length" if last else None))
+            told = likelihood(self._tokenizer, logits, token, params.top_logprobs)
+            emit(Delta(piece, count, (token,), "length" if last else None, told))
 
 
 def _check_unchanged(folder: Path, weights: tuple[str, ...], sha256: str | None) -> None:

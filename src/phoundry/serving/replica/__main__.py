@@ -13,6 +13,8 @@ spec.json:
     slots            requests decoded together
     threads          of the engine
     defaults         what a request that does not say gets (optional; may change while it serves)
+    grace_seconds    that requests in flight have to end after SIGTERM (optional; 30)
+    memory_bytes     that it is planned with; the control plane's own
     token            bearer that the gateway sends; the spec file is 0600
     options          the engine's own (optional)
 
@@ -22,6 +24,7 @@ Events: `started {engine, model_name}`, `ready {port, seconds, context_length, s
 
 from __future__ import annotations
 
+import hashlib
 import os
 import time
 from pathlib import Path
@@ -35,7 +38,9 @@ from phoundry.serving.listen import bind, port_of, run, serve
 from phoundry.serving.replica.app import ReplicaApp
 from phoundry.serving.replica.defaults import LiveDefaults, check
 from phoundry.serving.replica.generation import Ask, Generator
+from phoundry.serving.replica.model import ServedModel
 from phoundry.spool import Spool
+from phoundry.version import __version__
 from phoundry.worker import main
 
 GRACE_SECONDS = 30
@@ -62,9 +67,8 @@ def replica(spec: dict[str, Any], run_dir: Path, spool: Spool) -> dict[str, Any]
     defaults = LiveDefaults(run_dir / "spec.json")
     check(defaults(), tokenizer, engine_spec.context_length)
     generator = Generator(open_engine(spec["engine"], engine_spec), tokenizer)
-    app = ReplicaApp(
-        generator, token=spec["token"], model_name=spec["model_name"], defaults=defaults
-    )
+    model = ServedModel(generator, spec["model_name"], defaults, _fingerprint(spec))
+    app = ReplicaApp(model, token=spec["token"])
     listener = bind("127.0.0.1", 0)
 
     async def started() -> None:
@@ -82,7 +86,7 @@ def replica(spec: dict[str, Any], run_dir: Path, spool: Spool) -> dict[str, Any]
                 listener,
                 started=started,
                 stopping=lambda: spool.append("stopping"),
-                grace_seconds=GRACE_SECONDS,
+                grace_seconds=int(spec.get("grace_seconds") or GRACE_SECONDS),
             )
         finally:
             await generator.engine.close()
@@ -95,6 +99,21 @@ async def _warm_up(generator: Generator) -> None:
     """One token through the whole path: the first one pays for pages and graphs."""
     ask = Ask([ChatMessage(role="user", content="Hi")], SamplingParams(max_tokens=0), max_tokens=1)
     await generator.prepare(ask).whole()
+
+
+def _fingerprint(spec: dict[str, Any]) -> str:
+    """By what an answer of one seed depends on beside the request: OpenAI's system_fingerprint."""
+    names = (
+        "engine",
+        "gguf_path",
+        "checkpoint_dir",
+        "sha256",
+        "context_length",
+        "slots",
+        "threads",
+    )
+    known = [__version__, *(str(spec.get(name)) for name in names)]
+    return "fp_" + hashlib.sha256("\n".join(known).encode()).hexdigest()[:10]
 
 
 def _path(spec: dict[str, Any], key: str) -> Path | None:

@@ -1,22 +1,21 @@
-"""The replica's HTTP surface. Only the gateway (and its token) is expected to call it."""
+"""The replica's HTTP surface. Only the gateway (and its token) is expected to call it.
+
+GET  /health, /health/ready, /health/live      no token
+GET  /metrics                                  Prometheus' text
+POST /score                                    Azure's dialect
+POST /v1/chat/completions, /v1/completions, /v1/embeddings     OpenAI's
+POST /internal/render, /internal/generate      token ids, for the deploy gate
+"""
 
 from __future__ import annotations
 
 import hmac
 import traceback
 from collections.abc import Awaitable, Callable
-from contextlib import aclosing
-from typing import Any
+from typing import Any, TypeAlias
 
-from phoundry.errors import (
-    Cancelled,
-    NotFound,
-    PhoundryError,
-    Unauthenticated,
-    Unavailable,
-)
+from phoundry.errors import Cancelled, NotFound, PhoundryError, Unauthenticated, Unavailable
 from phoundry.serving.asgi import (
-    EVENT_STREAM,
     Receive,
     Scope,
     Send,
@@ -27,48 +26,46 @@ from phoundry.serving.asgi import (
     while_connected,
 )
 from phoundry.serving.errors import azure_body, openai_body
+from phoundry.serving.exposition import CONTENT_TYPE
 from phoundry.serving.hosts import HostCheck
-from phoundry.serving.paths import CHAT, SCORE
-from phoundry.serving.replica import openai, score
-from phoundry.serving.replica.defaults import NONE
-from phoundry.serving.replica.generation import Generator, Prepared
-from phoundry.specs.deployment import GenerationDefaults
+from phoundry.serving.paths import CHAT, COMPLETIONS, EMBEDDINGS, SCORE
+from phoundry.serving.replica import chat, completions, embeddings, health, internal, score
+from phoundry.serving.replica.events import sse
+from phoundry.serving.replica.metrics import Metrics, Passage
+from phoundry.serving.replica.model import ServedModel
+
+Handler: TypeAlias = Callable[[ServedModel, dict[str, Any], Send, Passage], Awaitable[None]]
+
+# By path: what its requests are counted as, and who answers them.
+_HANDLERS: dict[str, tuple[str, Handler]] = {
+    CHAT: ("chat", chat.chat),
+    COMPLETIONS: ("completions", completions.complete),
+    EMBEDDINGS: ("embeddings", embeddings.embed),
+    SCORE: ("score", score.score),
+    "/internal/render": ("internal", internal.render),
+    "/internal/generate": ("internal", internal.generate),
+}
 
 
 class ReplicaApp:
-    """ASGI application over one `Generator`. `ready` turns true after the warm-up.
+    """ASGI application over one model. `ready` turns true after the warm-up."""
 
-    `defaults` is asked before each request, because they may change while it serves.
-    """
-
-    def __init__(
-        self,
-        generator: Generator,
-        *,
-        token: str,
-        model_name: str,
-        defaults: Callable[[], GenerationDefaults] = lambda: NONE,
-    ) -> None:
-        self._generator = generator
+    def __init__(self, model: ServedModel, *, token: str) -> None:
+        self._model = model
         self._token = f"Bearer {token}".encode()
-        self._model_name = model_name
-        self._defaults = defaults
         self._hosts = HostCheck()
+        self._metrics = Metrics()
         self.ready = False
-        self._handlers: dict[str, Callable[[dict[str, Any], Send], Awaitable[None]]] = {
-            CHAT: self._chat,
-            SCORE: self._score,
-        }
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         if scope["type"] != "http":
             return
         body = azure_body if scope["path"] == SCORE else openai_body
-        started = False
+        status = 0
 
         async def sending(message: Any) -> None:
-            nonlocal started
-            started = True
+            nonlocal status
+            status = status or message.get("status", 0)
             await send(message)
 
         try:
@@ -76,78 +73,66 @@ class ReplicaApp:
         except Cancelled:
             return  # nobody is left to answer
         except PhoundryError as error:
-            # The model's own failure is 500 here; the gateway makes Azure's 424 of it.
-            status = 500 if error.status == 424 else error.status
-            if started:
-                await send({"type": "http.response.body", "body": openai.error_event(body(error))})
+            if status:
+                await send({"type": "http.response.body", "body": sse(body(error))})
             else:
-                await reply_json(send, status, body(error))
+                await reply_json(send, _status(error), body(error))
         except Exception as error:
             traceback.print_exc()
             failure = PhoundryError(f"The replica failed: {type(error).__name__}.")
-            if started:
+            if status:
                 raise
             await reply_json(send, 500, body(failure))
 
     async def _route(self, scope: Scope, receive: Receive, send: Send) -> None:
         self._hosts.check(scope)
         path, method = scope["path"], scope["method"]
-        if path == "/health" and method == "GET":
-            await self._health(send)
+        if method == "GET" and path in ("/health", "/health/ready"):
+            state = health.readiness(self._model, self.ready)
+            await reply_json(send, 200 if self.ready else 503, state)
+            return
+        if method == "GET" and path == "/health/live":
+            await health.check_alive(self._model, self._metrics)
+            await reply_json(send, 200, {"status": "alive"})
             return
         presented = header(scope, b"authorization") or b""
         if not hmac.compare_digest(presented, self._token):
             raise Unauthenticated("This replica answers the gateway alone.")
-        handler = self._handlers.get(path)
-        if handler is None or method != "POST":
-            raise NotFound(f"There is no {method} {path} here.")
+        if method == "GET" and path == "/metrics":
+            await _reply_text(send, self._metrics.text())
+            return
+        found = _HANDLERS.get(path)
+        if found is None or method != "POST":
+            raise NotFound(f"There is no {method} {path[:100]} here.")
         if not self.ready:
             raise Unavailable("The replica is still starting.")
-        body = parse_object(await read_body(scope, receive))
-        async with while_connected(receive):
-            await handler(body, send)
+        dialect, handler = found
+        with self._metrics.passage(dialect) as passage:
+            await self._answer(handler, passage, scope, receive, send)
 
-    async def _health(self, send: Send) -> None:
-        engine = self._generator.engine
-        state = {
-            "status": "ready" if self.ready else "starting",
-            "model": self._model_name,
-            "context_length": engine.context_length,
-            "slots": engine.slots,
-        }
-        await reply_json(send, 200 if self.ready else 503, state)
-
-    async def _score(self, body: dict[str, Any], send: Send) -> None:
-        request = score.read(body, self._defaults())
-        prepared = self._generator.prepare(request.ask)
-        answer = (await prepared.whole()).text
-        if request.return_full_text:
-            answer = self._generator.tokenizer.decode(prepared.prompt_ids) + answer
-        await reply_json(send, 200, {"output": answer})
-
-    async def _chat(self, body: dict[str, Any], send: Send) -> None:
-        request = openai.read(body, self._defaults())
-        prepared = self._generator.prepare(request.ask)
-        reply = openai.Reply(
-            request.model or self._model_name,
-            len(prepared.prompt_ids),
-            request.include_usage,
-        )
-        if request.stream:
-            await _stream(prepared, reply, send)
-        else:
-            await reply_json(send, 200, reply.whole(await prepared.whole()))
+    async def _answer(
+        self, handler: Handler, passage: Passage, scope: Scope, receive: Receive, send: Send
+    ) -> None:
+        """Have one request answered, and note with which status."""
+        try:
+            body = parse_object(await read_body(scope, receive))
+            async with while_connected(receive):
+                await handler(self._model, body, send, passage)
+            passage.status = 200
+        except Cancelled:
+            raise
+        except PhoundryError as error:
+            passage.status = _status(error)
+            raise
 
 
-async def _stream(prepared: Prepared, reply: openai.Reply, send: Send) -> None:
-    """Events as they come. The status waits for the first piece, so that a failure has its own."""
-    opening: bytes | None = reply.first()
-    async with aclosing(prepared.run()) as pieces:
-        async for piece in pieces:
-            if opening is not None:
-                headers = [EVENT_STREAM, (b"cache-control", b"no-cache")]
-                await send({"type": "http.response.start", "status": 200, "headers": headers})
-            event = (opening or b"") + reply.events(piece)
-            opening = None
-            last = piece.finish_reason is not None
-            await send({"type": "http.response.body", "body": event, "more_body": not last})
+def _status(error: PhoundryError) -> int:
+    """The model's own failure is 500 here; the gateway makes Azure's 424 of it."""
+    return 500 if error.status == 424 else error.status
+
+
+async def _reply_text(send: Send, text: str) -> None:
+    body = text.encode()
+    headers = [CONTENT_TYPE, (b"content-length", str(len(body)).encode())]
+    await send({"type": "http.response.start", "status": 200, "headers": headers})
+    await send({"type": "http.response.body", "body": body})

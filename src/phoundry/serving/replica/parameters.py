@@ -9,7 +9,7 @@ from phoundry.data import ChatMessage
 from phoundry.errors import InvalidInput
 from phoundry.serving.engines.base import SamplingParams
 from phoundry.serving.errors import bad_parameter
-from phoundry.specs.chat import ROLES, Role
+from phoundry.serving.replica.messages import read_messages
 
 STOP_LIMIT = 4
 SEED_LIMIT = 2**63
@@ -40,9 +40,9 @@ class Parameters:
             return None
         wanted = f"a number from {low:g} to {high:g}" + (f", {low:g} left out" if above_low else "")
         if isinstance(value, bool) or not isinstance(value, int | float):
-            raise self._bad(name, value, wanted)
+            raise self.bad(name, value, wanted)
         if not low <= value <= high or (above_low and value == low):  # NaN fails, too
-            raise self._bad(name, value, wanted)
+            raise self.bad(name, value, wanted)
         return float(value)
 
     def integer(self, name: str, low: int, high: int) -> int | None:
@@ -50,20 +50,36 @@ class Parameters:
         if value is None:
             return None
         if isinstance(value, bool) or not isinstance(value, int) or not low <= value <= high:
-            raise self._bad(name, value, f"a whole number from {low:,} to {high:,}")
+            raise self.bad(name, value, f"a whole number from {low:,} to {high:,}")
         return value
 
     def boolean(self, name: str) -> bool | None:
         value = self._values.get(name)
         if value is not None and not isinstance(value, bool):
-            raise self._bad(name, value, "true or false")
+            raise self.bad(name, value, "true or false")
         return value
 
     def text(self, name: str) -> str | None:
         value = self._values.get(name)
         if value is not None and not isinstance(value, str):
-            raise self._bad(name, value, "a string")
+            raise self.bad(name, value, "a string")
         return value
+
+    def sequence(self, name: str) -> Sequence[Any]:
+        """The list called `name`; empty where it is absent."""
+        value: Any = self._values.get(name)
+        if value is None:
+            return ()
+        if not isinstance(value, list):
+            raise self.bad(name, value, "a list […]")
+        return cast(list[Any], value)
+
+    def token_ids(self, name: str) -> list[int]:
+        """A list of one token id or more, none of them negative."""
+        ids = self.sequence(name)
+        if not ids or not all(type(token) is int and token >= 0 for token in ids):
+            raise self.bad(name, self._values.get(name), "a list of token ids, at least one")
+        return list(ids)
 
     def mapping(self, name: str) -> Mapping[str, Any]:
         """The object called `name`; empty where it is absent."""
@@ -71,7 +87,7 @@ class Parameters:
         if value is None:
             return {}
         if not isinstance(value, dict):
-            raise self._bad(name, value, "an object {…}")
+            raise self.bad(name, value, "an object {…}")
         return cast(dict[str, Any], value)
 
     def stop(self, name: str = "stop") -> tuple[str, ...]:
@@ -82,9 +98,9 @@ class Parameters:
         strings = cast(list[Any], [value] if isinstance(value, str) else value)
         wanted = f"a string or a list of at most {STOP_LIMIT} strings, none of them empty"
         if not isinstance(strings, list) or len(strings) > STOP_LIMIT:  # pyright: ignore[reportUnnecessaryIsInstance]
-            raise self._bad(name, value, wanted)
+            raise self.bad(name, value, wanted)
         if not all(isinstance(string, str) and string for string in strings):
-            raise self._bad(name, value, wanted)
+            raise self.bad(name, value, wanted)
         return tuple(strings)
 
     def messages(self, name: str = "messages") -> list[ChatMessage]:
@@ -93,10 +109,10 @@ class Parameters:
         where = self._prefix + name
         if not isinstance(value, list) or not value:
             raise bad_parameter(where, 'must be a list of {"role", "content"} with one or more.')
-        items = cast(Sequence[Any], value)
-        return [_message(item, f"{where}[{index}]") for index, item in enumerate(items)]
+        return read_messages(cast(Sequence[Any], value), where)
 
-    def _bad(self, name: str, value: object, wanted: str) -> InvalidInput:
+    def bad(self, name: str, value: object, wanted: str) -> InvalidInput:
+        """The error that says what `value` is and what it must be."""
         found = repr(value) if len(repr(value)) <= 40 else repr(value)[:40] + "…"
         return bad_parameter(self._prefix + name, f"is {found}; it must be {wanted}.")
 
@@ -113,32 +129,3 @@ def sampling(parameters: Parameters, temperature: float | None) -> SamplingParam
         presence_penalty=parameters.number("presence_penalty", -2, 2) or 0.0,
         frequency_penalty=parameters.number("frequency_penalty", -2, 2) or 0.0,
     )
-
-
-def _message(item: object, where: str) -> ChatMessage:
-    if not isinstance(item, dict):
-        raise bad_parameter(where, 'must be an object with "role" and "content".')
-    fields = cast(dict[str, Any], item)
-    role = fields.get("role")
-    if role == "developer":  # OpenAI's newer name of the same thing
-        role = "system"
-    if role not in ROLES:
-        raise bad_parameter(f"{where}.role", f"is {role!r}; it must be one of {', '.join(ROLES)}.")
-    if fields.get("tool_calls"):
-        raise bad_parameter(f"{where}.tool_calls", "is not supported here.")
-    return ChatMessage(role=cast(Role, role), content=_content(fields.get("content"), where))
-
-
-def _content(content: object, where: str) -> str:
-    """The text of a message: a string, or OpenAI's list of text parts."""
-    if isinstance(content, str):
-        return content
-    if not isinstance(content, list):
-        raise bad_parameter(f"{where}.content", "must be a string or a list of text parts.")
-    texts: list[str] = []
-    for index, part in enumerate(cast(list[Any], content)):
-        text = cast(dict[str, Any], part).get("text") if isinstance(part, dict) else None
-        if not isinstance(text, str):
-            raise bad_parameter(f"{where}.content[{index}]", 'must be {"type": "text", "text": …}.')
-        texts.append(text)
-    return "".join(texts)

@@ -12,9 +12,12 @@ from dataclasses import dataclass
 from typing import Any
 
 from phoundry.errors import InvalidInput
+from phoundry.serving.asgi import Send, reply_json
 from phoundry.serving.errors import bad_parameter
 from phoundry.serving.replica.defaults import NONE, filled, with_system
 from phoundry.serving.replica.generation import Ask
+from phoundry.serving.replica.metrics import Passage
+from phoundry.serving.replica.model import ServedModel
 from phoundry.serving.replica.parameters import Parameters, sampling
 from phoundry.specs.deployment import GenerationDefaults
 
@@ -28,6 +31,19 @@ _PARAMETERS = frozenset(
 class ScoreRequest:
     ask: Ask
     return_full_text: bool
+
+
+async def score(model: ServedModel, body: dict[str, Any], send: Send, passage: Passage) -> None:
+    """Answer one request."""
+    request = read(body, model.defaults())
+    prepared = model.generator.prepare(request.ask)
+    passage.prompt_tokens = len(prepared.prompt_ids)
+    piece = await prepared.whole()
+    passage.completion_tokens = piece.tokens
+    answer = piece.text
+    if request.return_full_text:
+        answer = model.generator.tokenizer.decode(prepared.prompt_ids) + answer
+    await reply_json(send, 200, {"output": answer}, [passage.usage])
 
 
 def read(body: dict[str, Any], defaults: GenerationDefaults = NONE) -> ScoreRequest:
