@@ -154,14 +154,28 @@ def test_a_look_waits_for_the_polling_interval(bench: Bench) -> None:
     assert bench.tick(10) == 2
 
 
-def test_a_gateway_that_ended_or_fell_silent_has_no_load(bench: Bench, fleet: FakeWorkers) -> None:
+def test_what_is_told_holds_while_the_gateway_that_told_it_lives(
+    bench: Bench, fleet: FakeWorkers
+) -> None:
+    folder = bench.context.home.routes.parent
+    nothing = Load(0, 0, START)
     assert reports.read(bench.context) == reports.Report(), "it never said anything"
     bench.told(3, 2, wanted=True)
     assert reports.read(bench.context, now=START).of("faq/blue") == Load(3, 2, START)
-    late = reports.read(bench.context, now=START + 11)
-    assert (late.of("faq/blue"), late.wanted) == (Load(0, 0, START), frozenset())
-    fleet.kill(bench.context.home.routes.parent)
-    assert reports.read(bench.context, now=START).of("faq/blue") == Load(0, 0, START)
+    late = reports.read(bench.context, now=START + 3600)
+    assert late.of("faq/blue") == Load(3, 2, START), "a long answer is no silence"
+    assert late.wanted == frozenset(), "who waits calls again and again"
+    write_json(folder / "process.json", {"pid": 1, "create_time": START + 1})
+    assert reports.read(bench.context, now=START + 1).of("faq/blue") == nothing, "another gateway"
+    write_json(folder / "process.json", {"pid": 1, "create_time": START - 1})
+    assert reports.read(bench.context, now=START).of("faq/blue") == Load(3, 2, START)
+    fleet.kill(folder)
+    assert reports.read(bench.context, now=START).of("faq/blue") == nothing
+
+
+def test_one_that_is_called_has_a_request_even_where_none_is_counted(bench: Bench) -> None:
+    bench.told(wanted=True)
+    assert reports.read(bench.context, now=START).of("faq/blue").in_flight == 1
 
 
 def test_a_replaced_file_is_seen_once(bench: Bench) -> None:

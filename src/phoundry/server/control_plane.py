@@ -23,10 +23,21 @@ from phoundry.files import PRIVATE, write_json
 from phoundry.journey import journeys
 from phoundry.server.abandoned import abandoned, end_children
 from phoundry.server.app import create_app
+from phoundry.server.resting import Rest
 from phoundry.services import addresses, routing, status
 from phoundry.services.context import Context, open_context
 from phoundry.services.prune import histories
-from phoundry.services.reconcile import curves, deployments, gateway, jobs, models, tasks
+from phoundry.services.reconcile import (
+    curves,
+    deployments,
+    gateway,
+    jobs,
+    models,
+    probes,
+    tasks,
+)
+from phoundry.services.reconcile.prober import Prober
+from phoundry.services.reconcile.scaling import Scaler
 from phoundry.serving.heads import BoundedHeads
 from phoundry.settings import DEFAULT_GATEWAY_PORT, DEFAULT_PORT, Home, Settings
 
@@ -65,6 +76,8 @@ class ControlPlane:
         self.stop_workers = False
         self._stopping = threading.Event()
         self._wake = threading.Event()
+        self._scaler = Scaler()
+        self._prober = Prober(changed=self._wake.set)
         self._context: Context | None = None
 
     def run(self, on_ready: Callable[[str], None] | None = None) -> None:
@@ -100,6 +113,7 @@ class ControlPlane:
             self._stopping.set()
             self._wake.set()
             loop.join(timeout=10)
+            self._prober.close()
             self.home.server_file.unlink(missing_ok=True)
             if abandoned(self.home):
                 end_children()
@@ -140,6 +154,7 @@ class ControlPlane:
 
     def _loop(self, server: uvicorn.Server) -> None:
         assert self._context is not None  # noqa: S101 - set before the thread starts
+        context, rest = self._context, Rest(self._context, self._wake, self._scaler)
         housekeeping = time.monotonic()
         while not self._stopping.is_set():
             self._wake.clear()
@@ -149,20 +164,28 @@ class ControlPlane:
                 return
             pause = TICK_SECONDS
             try:
-                if not tick(self._context, self.host, self.gateway_port):
+                if not tick(context, self.host, self.gateway_port, self._scaler, self._prober):
                     pause = IDLE_SECONDS
                     if time.monotonic() >= housekeeping:
-                        histories.tick(self._context)
+                        histories.tick(context)
                         housekeeping = time.monotonic() + HOUSEKEEPING_SECONDS
             except Exception:
                 # The loop outlives any one fault, and says it.
                 log.exception("a tick of the reconciler failed")
                 pause = FAULT_SECONDS
-            self._wake.wait(pause)
+            rest(pause)
 
 
-def tick(context: Context, host: str, gateway_port: int) -> bool:
+def tick(
+    context: Context,
+    host: str,
+    gateway_port: int,
+    scaler: Scaler | None = None,
+    prober: Prober | None = None,
+) -> bool:
     """One round over everything that is under way. True if something was.
+
+    The control plane gives its own scaler and prober, which remember idle times and probes.
 
     Raises:
         ExceptionGroup: what went wrong with some of it, after all of it had its turn.
@@ -172,7 +195,9 @@ def tick(context: Context, host: str, gateway_port: int) -> bool:
         tasks.tick,
         jobs.tick,
         models.tick,
+        (scaler or Scaler()).tick,
         deployments.tick,
+        *([partial(probes.tick, prober=prober)] if prober else []),
         curves.tick,
         # Always: a verb may have been cut off between its change and the table.
         partial(routing.publish, wait=False),

@@ -20,7 +20,7 @@ from phoundry.files import read_json
 from phoundry.services.context import Context
 
 FILE = "load.json"
-STALE_SECONDS = 10.0
+CALL_SECONDS = 10.0  # that a call is old at most
 
 Stamp = tuple[int, int] | None
 
@@ -62,23 +62,26 @@ def path(context: Context) -> Path:
 
 
 def read(context: Context, *, now: float | None = None) -> Report:
-    """What the gateway says. Where it says nothing, or nothing recent, nothing is at hand.
-
-    When requests came last stays true however old the report is.
+    """What the gateway says. Counts hold while the gateway that wrote them lives, for it tells
+    every change; calls are repeated while somebody waits. When requests came last stays true.
     """
     told: dict[str, Any] = read_json(path(context)) or {}
-    current = time.time() if now is None else now
-    fresh = current - float(told.get("time", 0.0)) <= STALE_SECONDS
-    fresh = fresh and workers.inspect(context.home.routes.parent).running
-    loads = {
-        name: _load(values, fresh=fresh) for name, values in told.get("deployments", {}).items()
-    }
+    written = float(told.get("time", 0.0))
+    holds = _lives(context.home.routes.parent, written)
+    fresh = holds and (time.time() if now is None else now) - written <= CALL_SECONDS
+    loads = {name: _load(values, holds) for name, values in told.get("deployments", {}).items()}
     return Report(loads, frozenset(told.get("wanted", ())) if fresh else frozenset())
 
 
-def _load(values: dict[str, Any], *, fresh: bool) -> Load:
+def _lives(run_dir: Path, written: float) -> bool:
+    """Whether the gateway that wrote something at that time still runs."""
+    process: dict[str, Any] = read_json(run_dir / "process.json") or {}
+    return written >= float(process.get("create_time", 0.0)) and workers.inspect(run_dir).running
+
+
+def _load(values: dict[str, Any], holds: bool) -> Load:
     last = float(values.get("last_request", 0.0))
-    return Load(int(values["running"]), int(values["waiting"]), last) if fresh else Load(0, 0, last)
+    return Load(int(values["running"]), int(values["waiting"]), last) if holds else Load(0, 0, last)
 
 
 class Watch:

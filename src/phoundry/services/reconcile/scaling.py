@@ -9,9 +9,10 @@ from __future__ import annotations
 import time
 from collections.abc import Callable
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Any
 
-from sqlalchemy import func, select
+from sqlalchemy import select
 from sqlalchemy.orm import Session
 
 from phoundry.errors import PhoundryError
@@ -92,12 +93,14 @@ class Scaler:
     """Writes `wanted` of every deployment. One for each control plane: it remembers idle times.
 
     `asleep`: the deployments that have no replica because nobody asks them, as of the last tick.
+    `awaited`: files that appear when a replica is ready for which requests wait.
     """
 
     def __init__(self, clock: Callable[[], float] = time.time) -> None:
         self._clock = clock
         self._looks: dict[int, _Look] = {}
         self.asleep: frozenset[str] = frozenset()
+        self.awaited: list[Path] = []
 
     def called(self, context: Context) -> bool:
         """Whether a request waits for a deployment that sleeps."""
@@ -116,6 +119,7 @@ class Scaler:
             each(context, DeploymentRow, *where, move=move, fail=_keep)
 
     def _changes(self, session: Session, context: Context) -> dict[int, _Change]:
+        self.awaited = []
         query = select(DeploymentRow).filter_by(workspace=context.workspace)
         rows = session.scalars(query.where(DeploymentRow.state.in_(SCALED))).all()
         report = reports.read(context, now=self._clock())
@@ -141,7 +145,10 @@ class Scaler:
             return None
         before = last.since if last.wanted == row.wanted else None
         since = quiet_since(settings, row.wanted, load, slots, now, before)
-        wanted = decide(settings, row.wanted, load, slots, _ready(session, row), now, since)
+        ready, starting = _replicas(session, row)
+        if load.in_flight and not ready:
+            self.awaited += [Path(replica.run_dir) / "ready.json" for replica in starting]
+        wanted = decide(settings, row.wanted, load, slots, ready, now, since)
         self._looks[row.id] = _Look(now, row.wanted, since)
         return None if wanted == row.wanted else _Change(wanted, _reason(row, wanted, load, now))
 
@@ -173,14 +180,17 @@ def _slots(row: DeploymentRow) -> int:
     """Conversations that one replica decodes together."""
     if row.spec["engine"] == "transformers":
         return 1
-    wanted = int(row.spec["request_settings"]["max_concurrent_requests_per_instance"])
-    return min(wanted, serving_memory.SLOTS)
+    return serving_memory.slots(row.spec["request_settings"])
 
 
-def _ready(session: Session, row: DeploymentRow) -> int:
-    query = select(func.count()).select_from(ReplicaRow)
-    mine = query.filter_by(workspace=row.workspace, endpoint=row.endpoint, deployment=row.name)
-    return session.scalar(mine.where(ReplicaRow.state == "ready")) or 0
+def _replicas(session: Session, row: DeploymentRow) -> tuple[int, list[ReplicaRow]]:
+    """How many are ready, and those that start."""
+    query = select(ReplicaRow).filter_by(
+        workspace=row.workspace, endpoint=row.endpoint, deployment=row.name
+    )
+    every = session.scalars(query.where(ReplicaRow.state.in_(("ready", "starting")))).all()
+    starting = [replica for replica in every if replica.state == "starting"]
+    return len(every) - len(starting), starting
 
 
 def _name(row: DeploymentRow) -> str:
