@@ -57,6 +57,7 @@ MORE = {
     "deployments.follow": "deployment logs -f",
     "deployments.wait": "deployment create",
     "endpoints.regenerate": "endpoint keys --regenerate",
+    "endpoints.secret": "chat",
     "flows.chat": "chat",
     "flows.keep_connections": "flow test",
     "flows.remember": "chat --chat-input",

@@ -16,7 +16,7 @@ from phoundry.services.context import Context, open_context
 from phoundry.services.reconcile import deployments as reconcile
 from phoundry.settings import Home
 from phoundry.specs.deployment import DeploymentSpec
-from phoundry.specs.endpoint import EndpointSpec, TrafficUpdate
+from phoundry.specs.endpoint import EndpointSpec, EndpointUpdate
 
 MODEL = "smollm2-135m-instruct"
 
@@ -59,7 +59,7 @@ def test_traffic_moves_and_reaches_the_table(context: Context, endpoint: str) ->
 @pytest.mark.parametrize("traffic", [{"blue": 90}, {"blue": 101}, {"blue": -1, "green": 101}])
 def test_shares_that_do_not_add_up(traffic: dict[str, int]) -> None:
     with pytest.raises(ValidationError, match="share"):
-        TrafficUpdate(traffic=traffic)
+        EndpointUpdate(traffic=traffic)
 
 
 def test_traffic_for_what_is_not_deployed(context: Context, endpoint: str) -> None:

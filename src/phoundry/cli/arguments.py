@@ -49,15 +49,15 @@ def _value(text: str) -> Any:
         return text
 
 
-def traffic(words: Sequence[str]) -> dict[str, int]:
+def traffic(words: Sequence[str], option: str = "--traffic") -> dict[str, int]:
     """`{"blue": 90, "green": 10}` of `blue=90,green=10` or `blue=90 green=10`."""
     shares: dict[str, int] = {}
     pieces = [piece for word in words for piece in word.replace(",", " ").split()]
-    for name, text in assignments(pieces, "--traffic").items():
+    for name, text in assignments(pieces, option).items():
         digits = text.removesuffix("%")
         if not digits.lstrip("-").isdigit():
             raise UsageError(
-                f"--traffic gives '{name}' the share '{text}'.",
+                f"{option} gives '{name}' the share '{text}'.",
                 remedy="A share is a whole number of percent, such as blue=90,green=10.",
             )
         shares[name] = int(digits)

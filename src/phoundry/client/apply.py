@@ -89,7 +89,7 @@ class Apply:
             elif not done:
                 pending.append(here)
         for document in documents:
-            if document.kind == "endpoint" and document.spec.traffic and not pending:
+            if document.kind == "endpoint" and _shares(document) and not pending:
                 self._post("/api/apply/traffic", document)
         return pending
 
@@ -222,6 +222,12 @@ def _body(document: Document) -> dict[str, Any]:
 def _item(plan: Plan, kind: str, name: str) -> PlanItem | None:
     found = (i for i in plan.items if i.kind == kind and i.name.partition(":")[0] == name)
     return next(found, None)
+
+
+def _shares(document: Document) -> bool:
+    """Whether an endpoint's document says which deployments get its requests."""
+    spec = document.spec
+    return bool(spec.traffic) or "mirror_traffic" in spec.model_fields_set
 
 
 def _waits(plan: Plan, document: Document, pending: Sequence[str]) -> bool:

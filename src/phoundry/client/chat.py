@@ -121,7 +121,5 @@ class Answer:
 
 def open_chat(endpoints: Endpoints, name: str) -> EndpointChat:
     """A chat with `ENDPOINT` or `ENDPOINT/DEPLOYMENT`; its key is fetched, not asked for."""
-    endpoint = name.partition("/")[0]
-    view = endpoints.show(endpoint)
-    keys = endpoints.keys(endpoint)
-    return EndpointChat(view.openai_base_url, name, keys.primaryKey)
+    view = endpoints.show(name.partition("/")[0])
+    return EndpointChat(view.openai_base_url, name, endpoints.secret(view))

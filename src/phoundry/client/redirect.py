@@ -34,10 +34,8 @@ class Target:
 
 def target_of(endpoints: Endpoints, name: str) -> Target:
     """The endpoint, or the endpoint's deployment, that `name` names."""
-    endpoint = name.partition("/")[0]
-    view = endpoints.show(endpoint)
-    key = endpoints.keys(endpoint).primaryKey
-    return Target(name, view.scoring_uri, view.openai_base_url, key)
+    view = endpoints.show(name.partition("/")[0])
+    return Target(name, view.scoring_uri, view.openai_base_url, endpoints.secret(view))
 
 
 class Redirected:

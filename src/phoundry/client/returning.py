@@ -22,7 +22,7 @@ def wait_until_back(client: Client, seconds: float = BACK_SECONDS) -> bool:
     """
     deadline = time.monotonic() + seconds
     for endpoint in client.endpoints.list():
-        key = client.endpoints.keys(endpoint.name).primaryKey
+        key = client.endpoints.secret(endpoint)
         for name in endpoint.deployments:
             while not _served(endpoint.scoring_uri, key, name):
                 state = client.deployments.show(endpoint.name, name).provisioning_state

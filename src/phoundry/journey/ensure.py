@@ -12,11 +12,12 @@ from phoundry.errors import PhoundryError, UsageError, from_dict
 from phoundry.journey.planning import there
 from phoundry.services import connections, deployments, endpoints, jobs, models
 from phoundry.services.context import Context, authorize
+from phoundry.services.traffic import shares, words
 from phoundry.specs.connection import ConnectionSpec
 from phoundry.specs.deployment import Deployment, DeploymentSpec, DeploymentUpdate
 from phoundry.specs.deployment import GenerationDefaults as Defaults
 from phoundry.specs.documents import ModelDocument
-from phoundry.specs.endpoint import EndpointSpec
+from phoundry.specs.endpoint import EndpointSpec, EndpointUpdate
 from phoundry.specs.job import FineTuningJobSpec
 from phoundry.specs.model import Model, ModelSpec
 from phoundry.specs.plan import Declared, Kind, Outcome
@@ -86,13 +87,25 @@ def _endpoint(context: Context, spec: dict[str, Any], again: bool) -> Outcome:
     wanted = EndpointSpec.model_validate(spec)
     found = there(lambda: endpoints.show(context, wanted.name))
     if found is None:
-        found = endpoints.create(context, wanted.model_copy(update={"traffic": {}}))
+        found = endpoints.create(context, _unshared(wanted))
     if found.provisioning_state == "Deleting":
         waiting = "waiting until the one before is gone"
         return Outcome(kind="endpoint", name=wanted.name, done=False, message=waiting)
-    if (found.description, found.tags) != (wanted.description, wanted.tags):
-        endpoints.describe(context, wanted.name, wanted.description, wanted.tags)
+    # Of the limits, those that are not written stay as they are.
+    limits = {"rate_limit", "allowed_origins"} & wanted.model_fields_set
+    change = {
+        field: getattr(wanted, field)
+        for field in ("description", "tags", *limits)
+        if getattr(wanted, field) != getattr(found, field)
+    }
+    if change:
+        endpoints.update(context, wanted.name, EndpointUpdate(**change))
     return Outcome(kind="endpoint", name=wanted.name, done=True, message=found.scoring_uri)
+
+
+def _unshared(wanted: EndpointSpec) -> EndpointSpec:
+    """Without the shares of deployments, which are not there yet."""
+    return wanted.model_copy(update={"traffic": {}, "mirror_traffic": {}})
 
 
 def _deployment(context: Context, spec: dict[str, Any], again: bool) -> Outcome:
@@ -134,14 +147,22 @@ def _connection(context: Context, spec: dict[str, Any], again: bool) -> Outcome:
 
 
 def share(context: Context, spec: dict[str, Any]) -> Outcome:
-    """The traffic of an endpoint's document, once its deployments are there."""
+    """The live and mirrored traffic of an endpoint's document, once its deployments are there."""
     authorize(context.principal, "apply/write", context.workspace)
     wanted = EndpointSpec.model_validate(spec)
     found = endpoints.show(context, wanted.name)
-    shares = {name: part for name, part in wanted.traffic.items() if part}
-    if wanted.traffic and {name: part for name, part in found.traffic.items() if part} != shares:
-        endpoints.update_traffic(context, wanted.name, wanted.traffic)
-    said = ", ".join(f"{name} {part} %" for name, part in shares.items())
+    change: dict[str, Any] = {}
+    if wanted.traffic and shares(found.traffic) != shares(wanted.traffic):
+        change["traffic"] = wanted.traffic
+    if "mirror_traffic" in wanted.model_fields_set and found.mirror_traffic != shares(
+        wanted.mirror_traffic
+    ):
+        change["mirror_traffic"] = wanted.mirror_traffic
+    if change:
+        endpoints.update(context, wanted.name, EndpointUpdate(**change))
+    said = words(shares(wanted.traffic)) if wanted.traffic else ""
+    if mirror := shares(wanted.mirror_traffic):
+        said = f"{said}; mirrored: {words(mirror)}".removeprefix("; ")
     return Outcome(kind="endpoint", name=wanted.name, done=True, message=said)
 
 

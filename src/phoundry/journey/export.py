@@ -110,6 +110,9 @@ def _endpoint(context: Context, name: str) -> Iterator[Mapping]:
     spec = EndpointSpec(
         name=found.name,
         traffic={key: share for key, share in found.traffic.items() if share},
+        mirror_traffic=found.mirror_traffic,
+        rate_limit=found.rate_limit,
+        allowed_origins=found.allowed_origins,
         description=found.description,
         tags=found.tags,
     )

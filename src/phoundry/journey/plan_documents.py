@@ -26,7 +26,7 @@ from phoundry.services.context import Context
 from phoundry.specs.connection import ConnectionSpec
 from phoundry.specs.deployment import Deployment, DeploymentSpec
 from phoundry.specs.documents import DataDocument, ModelDocument
-from phoundry.specs.endpoint import EndpointSpec
+from phoundry.specs.endpoint import Endpoint, EndpointSpec
 from phoundry.specs.job import FineTuningJobSpec, Job
 from phoundry.specs.names import split_version
 from phoundry.specs.plan import Action, Change, Declared, Forecast
@@ -145,17 +145,31 @@ def plan_endpoint(context: Context, declared: Declared, planned: Planned) -> Non
     wanted = EndpointSpec.model_validate(declared.spec)
     found = there(lambda: endpoints.show(context, wanted.name))
     if found is None or found.provisioning_state == "Deleting":
-        reason = "with two new keys"
-        changes = [Change(field="traffic", new=wanted.traffic)] if wanted.traffic else []
+        reason = "opened by tokens" if wanted.auth_mode == "aml_token" else "with two new keys"
+        shares = {"traffic": wanted.traffic, "mirror_traffic": wanted.mirror_traffic}
+        changes = [Change(field=field, new=share) for field, share in shares.items() if share]
         planned.add("endpoint", wanted.name, "create", reason=reason, changes=changes)
         return
+    if found.auth_mode != wanted.auth_mode:
+        reason = f"endpoint {wanted.name} has auth_mode {found.auth_mode}; it stays as it is"
+        remedy = f"make another endpoint for {wanted.auth_mode}"
+        planned.faults.append(Fault(f"{wanted.name} auth_mode", f"{reason}: {remedy}"))
     new: dict[str, Any] = {"description": wanted.description, "tags": wanted.tags}
     old: dict[str, Any] = {"description": found.description, "tags": found.tags}
-    if wanted.traffic:  # none written: what it has stays
-        old["traffic"] = {name: share for name, share in found.traffic.items() if share}
-        new["traffic"] = {name: share for name, share in wanted.traffic.items() if share}
+    # Of what is not written, what the endpoint has stays.
+    written = {"mirror_traffic", "rate_limit", "allowed_origins"} & wanted.model_fields_set
+    for field in sorted(written | ({"traffic"} if wanted.traffic else set())):
+        old[field], new[field] = _limit(found, field), _limit(wanted, field)
     changes = changes_between(old, new)
     planned.add("endpoint", wanted.name, "change" if changes else "nothing", changes=changes)
+
+
+def _limit(one: Endpoint | EndpointSpec, field: str) -> Any:
+    """A field as plain data; of shares, those that are not 0."""
+    value = one.model_dump(mode="json", include={field})[field]
+    if field not in ("traffic", "mirror_traffic"):
+        return value
+    return {name: share for name, share in value.items() if share}
 
 
 def plan_deployment(context: Context, declared: Declared, planned: Planned) -> None:

@@ -1,30 +1,39 @@
-"""Online endpoints: names, keys, traffic."""
+"""Online endpoints: names, keys, traffic, limits. Tokens are in `endpoint_tokens`."""
 
 from __future__ import annotations
-
-from pathlib import Path
 
 from sqlalchemy import select
 from sqlalchemy.orm import Session
 
-from phoundry.compute import workers
 from phoundry.errors import Conflict, Fault, InvalidInput
+from phoundry.services import endpoint_tokens, replicas
+from phoundry.services import traffic as sharing
 from phoundry.services.addresses import gateway_url
 from phoundry.services.context import Context, history, now, record
 from phoundry.services.rows import find, get
-from phoundry.specs.endpoint import Endpoint, EndpointKeys, EndpointSpec, KeyType, Traffic
+from phoundry.specs.endpoint import (
+    Endpoint,
+    EndpointKeys,
+    EndpointSpec,
+    EndpointUpdate,
+    KeyType,
+    Traffic,
+)
 from phoundry.store.tables import DeploymentRow, EndpointRow
 from phoundry.store.vault import new_secret
 
 REMEDY = "`phoundry endpoint list` shows what there is; `phoundry endpoint create` adds one."
+# Of the spec: what the row keeps in `settings`.
+_SETTINGS = {"rate_limit", "allowed_origins"}
 
 
 def create(context: Context, spec: EndpointSpec) -> Endpoint:
     """Make an endpoint with two new keys. Raises Conflict where the name is taken."""
-    if spec.traffic:
+    shares = {"traffic": spec.traffic, "mirror_traffic": spec.mirror_traffic}
+    if faults := [Fault(key, f"names {', '.join(of)}") for key, of in shares.items() if of]:
         raise InvalidInput(
             "An endpoint that is being created has no deployments to send traffic to.",
-            faults=[Fault("traffic", f"names {', '.join(spec.traffic)}")],
+            faults=faults,
             remedy="Create the deployments, then run `phoundry endpoint update NAME --traffic …`.",
         )
     with context.begin("endpoints/write") as session:
@@ -36,6 +45,8 @@ def create(context: Context, spec: EndpointSpec) -> Endpoint:
             auth_mode=spec.auth_mode,
             state="Succeeded",
             traffic={},
+            mirror={},
+            settings=spec.model_dump(mode="json", include=_SETTINGS),
             keys=context.vault.encrypt({"primary": new_secret(), "secondary": new_secret()}),
             description=spec.description,
             tags=dict(spec.tags),
@@ -64,15 +75,15 @@ def show(context: Context, name: str) -> Endpoint:
 
 
 def keys(context: Context, name: str) -> EndpointKeys:
+    """Both keys. Raises Conflict where tokens open the endpoint instead."""
     with context.begin("endpoints/listkeys") as session:
-        row = get(session, context, EndpointRow, name, noun="endpoint", remedy=REMEDY)
-        return _keys(context, row)
+        return _keys(context, _with_keys(session, context, name))
 
 
 def regenerate_key(context: Context, name: str, key_type: KeyType) -> EndpointKeys:
     """Replace one key; the old one is refused from the moment this returns."""
     with context.begin("endpoints/regeneratekeys") as session:
-        row = get(session, context, EndpointRow, name, noun="endpoint", remedy=REMEDY)
+        row = _with_keys(session, context, name)
         present = context.vault.decrypt(row.keys)
         row.keys = context.vault.encrypt({**present, key_type: new_secret()})
         record(session, context, f"endpoint/{name}", "key", f"New {key_type} key.")
@@ -81,48 +92,85 @@ def regenerate_key(context: Context, name: str, key_type: KeyType) -> EndpointKe
     return renewed
 
 
-def update_traffic(context: Context, name: str, traffic: Traffic) -> Endpoint:
-    """Set the weights; in force when this returns. Deployments not named get 0.
+def update(context: Context, name: str, change: EndpointUpdate) -> Endpoint:
+    """Change what `change` sets; in force when this returns. Deployments that new traffic does not
+    name get 0.
 
     Raises:
-        InvalidInput: a share for a deployment that is not there.
+        InvalidInput: a share for what is not deployed, or one deployment live and a mirror;
+            nothing has changed.
     """
     with context.begin("endpoints/write") as session:
         row = get(session, context, EndpointRow, name, noun="endpoint", remedy=REMEDY)
-        known = [item for item in _deployments(session, context, name) if item.state != "Deleting"]
-        unknown = sorted(set(traffic) - {item.name for item in known})
-        if unknown:
-            raise InvalidInput(
-                f"Endpoint '{name}' has no deployment {', '.join(unknown)}.",
-                faults=[Fault("traffic", f"'{item}' is not deployed") for item in unknown],
-                remedy=f"It has: {', '.join(item.name for item in known) or 'none'}.",
-            )
-        row.traffic = {item: share for item, share in traffic.items() if share}
-        shares = ", ".join(f"{item} {share} %" for item, share in row.traffic.items()) or "none"
-        record(session, context, f"endpoint/{name}", "traffic", f"Traffic: {shares}.")
+        if row.state == "Deleting":
+            raise _taken(row)
+        if change.traffic is not None or change.mirror_traffic is not None:
+            _share_out(session, context, row, change)
+        _limit(session, context, row, change)
+        _describe(session, context, row, change)
         endpoint = view(session, context, row)
     context.publish()
     return endpoint
 
 
+def update_traffic(context: Context, name: str, traffic: Traffic) -> Endpoint:
+    """`update` of the live shares alone."""
+    return update(context, name, EndpointUpdate(traffic=traffic))
+
+
 def describe(context: Context, name: str, description: str, tags: dict[str, str]) -> Endpoint:
     """Replace an endpoint's description and tags; what it serves is not touched."""
-    with context.begin("endpoints/write") as session:
-        row = get(session, context, EndpointRow, name, noun="endpoint", remedy=REMEDY)
-        row.description, row.tags = description, tags
-        record(session, context, f"endpoint/{name}", "described", "New description or tags.")
-        return view(session, context, row)
+    return update(context, name, EndpointUpdate(description=description, tags=tags))
+
+
+def _share_out(
+    session: Session, context: Context, row: EndpointRow, change: EndpointUpdate
+) -> None:
+    """New live and mirrored shares, checked together with those that stay."""
+    live = row.traffic if change.traffic is None else change.traffic
+    mirror = row.mirror if change.mirror_traffic is None else change.mirror_traffic
+    sharing.check(row.name, _deployments(session, context, row.name), live=live, mirror=mirror)
+    resource = f"endpoint/{row.name}"
+    if change.traffic is not None:
+        row.traffic = sharing.shares(change.traffic)
+        words = sharing.words(row.traffic)
+        record(session, context, resource, "traffic", f"Traffic: {words}.")
+    if change.mirror_traffic is not None:
+        row.mirror = sharing.shares(change.mirror_traffic)
+        words = sharing.words(row.mirror)
+        record(session, context, resource, "mirror", f"Mirrored: {words}.")
+
+
+def _limit(session: Session, context: Context, row: EndpointRow, change: EndpointUpdate) -> None:
+    """How often its keys may ask, and from which web pages."""
+    given = change.model_fields_set & _SETTINGS
+    # Origins have no null of their own: leaving the key out is what changes nothing.
+    given -= {"allowed_origins"} if change.allowed_origins is None else set()
+    if not given:
+        return
+    row.settings = row.settings | change.model_dump(mode="json", include=given)
+    said = ", ".join(sorted(given)).replace("_", " ")
+    record(session, context, f"endpoint/{row.name}", "limits", f"Changed: {said}.")
+
+
+def _describe(session: Session, context: Context, row: EndpointRow, change: EndpointUpdate) -> None:
+    if change.description is None and change.tags is None:
+        return
+    row.description = row.description if change.description is None else change.description
+    row.tags = row.tags if change.tags is None else change.tags
+    record(session, context, f"endpoint/{row.name}", "described", "New description or tags.")
 
 
 def delete(context: Context, name: str) -> None:
     """Take the endpoint out of service at once; its replicas are stopped and then forgotten."""
     with context.begin("endpoints/delete") as session:
         row = get(session, context, EndpointRow, name, noun="endpoint", remedy=REMEDY)
-        row.state, row.traffic = "Deleting", {}
+        row.state, row.traffic, row.mirror = "Deleting", {}, {}
         for deployment in _deployments(session, context, name):
             deployment.state = "Deleting"
             deployment.stopping_since = deployment.stopping_since or now()
-            workers.terminate(Path(deployment.run_dir))
+            replicas.terminate(session, context, deployment)
+        endpoint_tokens.forget(session, context, name)
         record(session, context, f"endpoint/{name}", "deleting", "Deletion was asked for.")
     context.publish()
 
@@ -135,6 +183,8 @@ def view(session: Session, context: Context, row: EndpointRow) -> Endpoint:
             "auth_mode": row.auth_mode,
             "provisioning_state": row.state,
             "traffic": row.traffic,
+            "mirror_traffic": row.mirror,
+            **row.settings,
             "scoring_uri": f"{base}/endpoints/{row.name}/score",
             "openai_base_url": f"{base}/v1",
             "deployments": [item.name for item in _deployments(session, context, row.name)],
@@ -157,6 +207,16 @@ def _taken(row: EndpointRow) -> Conflict:
 def _deployments(session: Session, context: Context, name: str) -> list[DeploymentRow]:
     query = select(DeploymentRow).filter_by(workspace=context.workspace, endpoint=name)
     return list(session.scalars(query.order_by(DeploymentRow.id)))
+
+
+def _with_keys(session: Session, context: Context, name: str) -> EndpointRow:
+    row = get(session, context, EndpointRow, name, noun="endpoint", remedy=REMEDY)
+    if row.auth_mode != "key":
+        raise Conflict(
+            f"Endpoint '{name}' has auth_mode {row.auth_mode}: no key opens it.",
+            remedy=f"`phoundry endpoint token {name}` gives a token.",
+        )
+    return row
 
 
 def _keys(context: Context, row: EndpointRow) -> EndpointKeys:

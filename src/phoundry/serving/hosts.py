@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+from collections.abc import Container
 
 from phoundry.errors import Forbidden
 from phoundry.serving.asgi import Scope
@@ -22,24 +23,38 @@ class HostCheck:
         # The hot path: values that have passed before, such as b"127.0.0.1:7411".
         self._passed: set[bytes] = set()
 
-    def check(self, scope: Scope) -> None:
-        """Raises Forbidden for a foreign Host or Origin, or where Host is missing."""
-        host_seen = False
+    def check(self, scope: Scope, others: Container[bytes] = ()) -> bytes | None:
+        """The request's Origin, if it has one; it is this machine's, or one of `others`.
+
+        Raises:
+            Forbidden: a foreign Host or Origin, or no Host.
+        """
+        host_seen, origin = False, None
         for name, value in scope["headers"]:  # every one: of two Hosts both must be ours
             if name == b"host":
                 host_seen = True
                 if value not in self._passed:
                     self._check(value, _HOST, "Host")
-            elif name == b"origin" and value not in self._passed:
-                self._check(value, _ORIGIN, "Origin")
+            elif name == b"origin":
+                origin = value
+                if value not in self._passed and value not in others:
+                    self._check(value, _ORIGIN, "Origin")
         if not host_seen:
             raise Forbidden("The request has no Host header.")
+        return origin
+
+    def own(self, origin: bytes) -> bool:
+        """Whether an Origin is this machine's."""
+        match = _ORIGIN.fullmatch(origin.decode("latin-1"))
+        return match is not None and self._is_own(match)
+
+    def _is_own(self, match: re.Match[str]) -> bool:
+        return match[1].strip("[]").lower() in self._allowed
 
     def _check(self, value: bytes, pattern: re.Pattern[str], what: str) -> None:
         text = value.decode("latin-1")
         match = pattern.fullmatch(text)
-        name = match[1].strip("[]").lower() if match else ""
-        if name not in self._allowed:
+        if match is None or not self._is_own(match):
             raise Forbidden(
                 f"The {what} '{text[:100]}' is not of this machine.",
                 remedy="Use the address that `phoundry status` prints.",

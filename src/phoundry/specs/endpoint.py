@@ -18,6 +18,16 @@ KeyType = Literal["primary", "secondary"]
 Traffic = dict[str, int]
 
 
+def check_auth_mode(mode: object) -> object:
+    """Raise ValueError for what only a cloud can do."""
+    if mode == "aad_token":
+        raise ValueError(
+            "aad_token asks Microsoft Entra who calls, which this machine cannot: write key, or "
+            "aml_token for tokens that expire"
+        )
+    return mode
+
+
 def check_traffic(traffic: Traffic) -> Traffic:
     """Integer percent of 0…100 each, sum exactly 0 or 100. Raises ValueError."""
     for name, percent in traffic.items():
@@ -71,6 +81,7 @@ class EndpointSpec(Spec):
     description: str = ""
     tags: dict[str, str] = Field(default_factory=dict[str, str])
 
+    _mode = field_validator("auth_mode", mode="before")(check_auth_mode)
     _traffic = field_validator("traffic")(check_traffic)
     _mirror = field_validator("mirror_traffic")(check_mirror)
 
@@ -101,17 +112,17 @@ class EndpointUpdate(Spec):
         return None if mirror is None else check_mirror(mirror)
 
 
-class TrafficUpdate(Spec):
-    traffic: Traffic
-
-    _traffic = field_validator("traffic")(check_traffic)
-
-
 class EndpointKeys(View):
     """Azure's reply to `listKeys`. No repr shows a key: notebooks and logs keep what is shown."""
 
     primaryKey: str = Field(repr=False)  # noqa: N815 - the wire name
     secondaryKey: str = Field(repr=False)  # noqa: N815
+
+
+class TokenRequest(Spec):
+    """How long a new token shall last."""
+
+    seconds: int = Field(default=3600, ge=1, le=86_400, description="Until it opens nothing")
 
 
 class EndpointToken(View):

@@ -9,7 +9,7 @@ from phoundry.client.aio.runner import Runner
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
 
-    from phoundry.specs.endpoint import Endpoint, EndpointKeys, EndpointSpec, KeyType
+    from phoundry.specs.endpoint import Endpoint, EndpointKeys, EndpointSpec, EndpointToken, KeyType
 
 
 class AsyncEndpoints:
@@ -24,9 +24,37 @@ class AsyncEndpoints:
     async def show(self, name: str) -> Endpoint:
         return await self._runner.call(lambda client: client.endpoints.show(name))
 
-    async def update(self, name: str, traffic: Mapping[str, int]) -> Endpoint:
-        """Share the requests out: whole percent a deployment, adding up to 100, or to 0."""
-        return await self._runner.call(lambda client: client.endpoints.update(name, traffic))
+    async def update(
+        self,
+        name: str,
+        traffic: Mapping[str, int] | None = None,
+        *,
+        mirror_traffic: Mapping[str, int] | None = None,
+        requests_per_minute: int | None = None,
+        allowed_origins: Sequence[str] | None = None,
+        description: str | None = None,
+        tags: Mapping[str, str] | None = None,
+    ) -> Endpoint:
+        """Change what is given; the rest stays. In force when this returns.
+
+        Args:
+            traffic: whole percent a deployment, adding up to 100, or to 0.
+            mirror_traffic: percent of the requests (at most 50) that are copied to one deployment
+                without live traffic, whose answers nobody sees; `{}` takes the mirror away.
+            requests_per_minute: of each key; 0 takes the limit away.
+            allowed_origins: web pages that may call the endpoint; `[]` for none.
+        """
+        return await self._runner.call(
+            lambda client: client.endpoints.update(
+                name,
+                traffic,
+                mirror_traffic=mirror_traffic,
+                requests_per_minute=requests_per_minute,
+                allowed_origins=allowed_origins,
+                description=description,
+                tags=tags,
+            )
+        )
 
     async def delete(self, name: str) -> None:
         """Remove the endpoint with its deployments; their processes end."""
@@ -38,6 +66,14 @@ class AsyncEndpoints:
     async def regenerate(self, name: str, key: KeyType) -> EndpointKeys:
         """A new primary or secondary key; the old one is refused from now on."""
         return await self._runner.call(lambda client: client.endpoints.regenerate(name, key))
+
+    async def token(self, name: str, seconds: int = 3600) -> EndpointToken:
+        """A key that ends by itself, for an endpoint with `auth_mode` aml_token."""
+        return await self._runner.call(lambda client: client.endpoints.token(name, seconds))
+
+    async def secret(self, endpoint: Endpoint) -> str:
+        """What opens the endpoint now: its primary key, or a new token of an hour."""
+        return await self._runner.call(lambda client: client.endpoints.secret(endpoint))
 
     async def list(self) -> Sequence[Endpoint]:
         return await self._runner.call(lambda client: client.endpoints.list())

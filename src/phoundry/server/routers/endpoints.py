@@ -5,9 +5,17 @@ from __future__ import annotations
 from fastapi import APIRouter
 
 from phoundry.server.routers.common import Acting
-from phoundry.services import endpoints
+from phoundry.services import endpoint_tokens, endpoints
 from phoundry.specs.base import Spec
-from phoundry.specs.endpoint import Endpoint, EndpointKeys, EndpointSpec, KeyType, TrafficUpdate
+from phoundry.specs.endpoint import (
+    Endpoint,
+    EndpointKeys,
+    EndpointSpec,
+    EndpointToken,
+    EndpointUpdate,
+    KeyType,
+    TokenRequest,
+)
 
 router = APIRouter(tags=["endpoints"])
 
@@ -32,8 +40,8 @@ def show(context: Acting, name: str) -> Endpoint:
 
 
 @router.patch("/endpoints/{name}")
-def update(context: Acting, name: str, change: TrafficUpdate) -> Endpoint:
-    return endpoints.update_traffic(context, name, change.traffic)
+def update(context: Acting, name: str, change: EndpointUpdate) -> Endpoint:
+    return endpoints.update(context, name, change)
 
 
 @router.delete("/endpoints/{name}", status_code=202)
@@ -50,3 +58,8 @@ def keys(context: Acting, name: str) -> EndpointKeys:
 @router.post("/endpoints/{name}/regeneratekeys")
 def regenerate_keys(context: Acting, name: str, body: RegenerateKey) -> EndpointKeys:
     return endpoints.regenerate_key(context, name, body.keyType)
+
+
+@router.post("/endpoints/{name}/token")
+def token(context: Acting, name: str, body: TokenRequest | None = None) -> EndpointToken:
+    return endpoint_tokens.issue(context, name, body)
