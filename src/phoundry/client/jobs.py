@@ -4,23 +4,30 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import suppress
-from typing import Any
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
 
 from phoundry.client.paths import located
 from phoundry.client.transport import Transport, segment
 from phoundry.client.waiting import LONGEST, RESTART_SECONDS, Presence, pause, stopped, wait_for
-from phoundry.errors import PhoundryError, Unavailable
+from phoundry.errors import InvalidInput, PhoundryError, Unavailable
+from phoundry.files import atomic_file
+from phoundry.specs.batch import BatchJobSpec
 from phoundry.specs.job import (
     RESTING,
     FineTuningJobSpec,
     Job,
     JobCheckpoint,
+    JobFile,
     JobPlan,
     LogChunk,
     MetricPoint,
     Planning,
     SampleGeneration,
 )
+
+if TYPE_CHECKING:
+    from phoundry.client.sources import Progress
 
 
 class Jobs:
@@ -29,9 +36,32 @@ class Jobs:
     def __init__(self, transport: Transport) -> None:
         self._transport = transport
 
-    def create(self, spec: FineTuningJobSpec) -> Job:
-        """Queue a job. It outlives this process."""
+    def create(
+        self, spec: FineTuningJobSpec | BatchJobSpec, *, on_progress: Progress | None = None
+    ) -> Job:
+        """Queue a job. It outlives this process.
+
+        Args:
+            on_progress: told how much of a batch's file is handed over.
+
+        Raises:
+            InvalidInput: parameters, or lines of a batch: all faults at once.
+        """
+        if isinstance(spec, BatchJobSpec):
+            spec = self._handed_over(spec, on_progress or (lambda what, done, total: None))
         return self._transport.one(Job, "POST", "/api/jobs", json=_body(spec), starts=True)
+
+    def _handed_over(self, spec: BatchJobSpec, tell: Progress) -> BatchJobSpec:
+        """`spec` with the bytes of its input sent, if that is a file that is here."""
+        from phoundry.client.sources import upload
+        from phoundry.data import SourceFile
+
+        path = Path(spec.input).expanduser()
+        if spec.file is not None or not path.is_file():
+            return spec
+        (file,) = upload(self._transport, [SourceFile(path, path.name)], tell)
+        whole = str(path.absolute())
+        return spec.model_copy(update={"input": whole, "file": file})
 
     def plan(
         self, spec: FineTuningJobSpec, on_wait: Callable[[Planning], None] | None = None
@@ -100,6 +130,24 @@ class Jobs:
         """What the job can go on from, oldest first; the best one is marked."""
         return self._transport.many(JobCheckpoint, f"/api/jobs/{segment(name)}/checkpoints")
 
+    def outputs(self, name: str) -> Sequence[JobFile]:
+        """The files that a job has made so far, by their paths in its output folder."""
+        return self._transport.many(JobFile, f"/api/jobs/{segment(name)}/outputs")
+
+    def download(self, name: str, folder: Path | str) -> Sequence[Path]:
+        """Copy what a job has made into `folder`, each file whole or not at all; where they are."""
+        from urllib.parse import quote
+
+        copied: list[Path] = []
+        for each in self.outputs(name):
+            target = _inside(Path(folder), each.path)
+            path = f"/api/jobs/{segment(name)}/outputs/{quote(each.path)}"
+            with self._transport.stream(path) as pieces, atomic_file(target) as file:
+                for piece in pieces:
+                    file.write(piece)
+            copied.append(target)
+        return copied
+
     def follow(self, name: str) -> Iterator[str]:
         """The job's log as it is written, until the job ends."""
         return follow_log(
@@ -129,8 +177,17 @@ class Jobs:
         return self._transport.many(Job, "/api/jobs")
 
 
-def _body(spec: FineTuningJobSpec) -> dict[str, Any]:
-    spec = spec.model_copy(update={"model": located(spec.model)})
+def _inside(folder: Path, path: str) -> Path:
+    """`folder / path`. Raises InvalidInput for a path that a server should never name."""
+    target = folder / path
+    if not target.resolve().is_relative_to(folder.resolve()):
+        raise InvalidInput(f"The output '{path}' lies outside of its job's folder.")
+    return target
+
+
+def _body(spec: FineTuningJobSpec | BatchJobSpec) -> dict[str, Any]:
+    if spec.model is not None:
+        spec = spec.model_copy(update={"model": located(spec.model)})
     return spec.model_dump(mode="json", by_alias=True, exclude_unset=True)
 
 

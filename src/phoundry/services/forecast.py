@@ -170,7 +170,8 @@ def _of_jobs(
     session: Session, context: Context, pinned: str, parameters: FineTuneParameters
 ) -> tuple[str, float] | None:
     """The newest job that ended, as it ran; else the newest that was measured at its start."""
-    query = select(JobRow).filter_by(workspace=context.workspace).order_by(JobRow.id.desc())
+    query = select(JobRow).filter_by(workspace=context.workspace, type="finetuning")
+    query = query.order_by(JobRow.id.desc())
     rows = [
         row
         for row in session.scalars(query)

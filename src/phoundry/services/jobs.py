@@ -1,4 +1,4 @@
-"""Fine-tuning jobs."""
+"""Jobs of every type; what each type has of its own is in `job_kinds`."""
 
 from __future__ import annotations
 
@@ -14,10 +14,10 @@ from phoundry.errors import Conflict
 from phoundry.models import catalog
 from phoundry.services import bases, job_records
 from phoundry.services.context import Context, history, now, record
-from phoundry.services.job_checks import check, check_fits
-from phoundry.services.job_workers import data_paths
+from phoundry.services.job_kinds import KINDS, kind_of
 from phoundry.services.logs import read_log
 from phoundry.services.rows import find, get
+from phoundry.specs.batch import BatchJobSpec
 from phoundry.specs.job import (
     FINISHED,
     RESTING,
@@ -34,36 +34,39 @@ from phoundry.worker import StopReason, ask_to_stop
 _REMEDY = "`phoundry job list` shows what there is."
 
 
-def create(context: Context, spec: FineTuningJobSpec) -> Job:
+def create(context: Context, spec: FineTuningJobSpec | BatchJobSpec) -> Job:
     """Queue a job. Everything that can be known to fail is refused here, before anything starts.
 
     Raises:
         NotFound: the model or the data.
-        InvalidInput: the parameters, all faults together.
+        InvalidInput: the parameters or the lines of a batch, all faults together.
         InsufficientResources: the training does not fit this machine's memory.
         Conflict: the name is taken.
     """
-    found = check(context, spec)
-    if found.config is not None:  # else the worker checks once it has the model's files
-        check_fits(found.config, found.parameters)
-    name = spec.name or f"{_stem(spec.model)}-{secrets.token_hex(4)}"
+    with context.begin("jobs/write"):
+        pass  # before anything is read
+    kind = KINDS[spec.type]
+    found = kind.admit(context, spec)
+    name = spec.name or f"{_stem(found.model)}-{secrets.token_hex(4)}"
     with context.begin("jobs/write") as session:
-        bases.retry(session, context, spec.model)
+        bases.retry(session, context, found.model)
         if find(session, context, JobRow, name):
             raise Conflict(
                 f"There is a job '{name}' already.", remedy="Choose another name, or none."
             )
-        pins = {**found.pins, "model": bases.pinned(session, context, spec.model)}
+        pins = {**found.pins, "model": bases.pinned(session, context, found.model)}
         row = JobRow(
             workspace=context.workspace,
             name=name,
+            type=spec.type,
             status="Queued",
-            spec=spec.model_copy(update=pins).model_dump(mode="json", by_alias=True),
-            parameters=found.parameters.model_dump(mode="json"),
-            sources=dict(found.sources),
-            notices=list(found.notices),
+            spec=spec.model_dump(mode="json", by_alias=True) | pins,
+            parameters=found.parameters,
+            sources=found.sources,
+            notices=found.notices,
             run_dir=str(context.home.run("job", name)),
         )
+        kind.place(context, row.spec, Path(row.run_dir))
         session.add(row)
         record(session, context, f"job/{name}", "queued", "Queued.")
         session.flush()
@@ -101,8 +104,7 @@ def cancel(context: Context, name: str) -> Job:
                 row.status = "CancelRequested"
             else:
                 row.status, row.finished_at, row.stopping_since = "Canceled", now(), None
-                unkept = job_records.nothing_written(Path(row.run_dir), row.parameters)
-                row.notices = [*row.notices, *unkept]
+                row.notices = [*row.notices, *kind_of(row).cancelled(row)]
         record(session, context, f"job/{name}", "cancel", "Cancelling was asked for.")
         return view(row)
 
@@ -147,7 +149,7 @@ def _stop(row: JobRow, reason: StopReason) -> bool:
 
 
 def resume(context: Context, name: str) -> Job:
-    """Queue a paused or ended job again; it goes on from its last checkpoint.
+    """Queue a paused or ended job again; it goes on from its last checkpoint, or line.
 
     Raises:
         Conflict: the job is completed or has not ended.
@@ -162,8 +164,7 @@ def resume(context: Context, name: str) -> Job:
                 remedy=f"See `phoundry job show {name}`.",
             )
         folder = Path(row.run_dir)
-        data_paths(context, row.spec, folder)  # raises if they are gone
-        bases.retry(session, context, row.spec["model"])
+        kind_of(row).revive(session, context, row)
         # One that failed for another reason may still be writing; nobody starts it before it ends.
         ending = now() if workers.inspect(folder).running else None
         (folder / "result.json").unlink(missing_ok=True)
@@ -210,8 +211,11 @@ def view(row: JobRow) -> Job:
             "sources": sources,
             "choices": choices,
             "model": spec["model"],
-            "training_data": spec["training_data"],
+            "training_data": spec.get("training_data", ""),
             "validation_data": spec.get("validation_data"),
+            "input": spec.get("input", ""),
+            "endpoint": spec.get("endpoint"),
+            "output": str(output) if (output := kind_of(row).output(row)) else None,
             "display_name": spec.get("display_name", ""),
             "tags": spec.get("tags", {}),
         }

@@ -78,6 +78,11 @@ def register(context: Context, spec: ModelSpec) -> Model:
 def _of_job(session: Session, context: Context, spec: ModelSpec) -> dict[str, str | None]:
     remedy = "`phoundry job list` shows what there is."
     job = get(session, context, JobRow, str(spec.job), noun="job", remedy=remedy)
+    if job.type != "finetuning":
+        raise Conflict(
+            f"Job '{spec.job}' is a {job.type} job; only a fine-tune has a model to register.",
+            remedy=remedy,
+        )
     kept = job.status == "Canceled" and job_records.kept_output(Path(job.run_dir))
     if job.status != "Completed" and not kept:
         raise Conflict(

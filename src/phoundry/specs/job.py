@@ -88,11 +88,14 @@ class Progress(View):
 
     step: int = 0
     max_steps: int = 0
+    unit: Literal["step", "line"] = Field(default="step", description="A batch goes by lines")
     epoch: float = 0.0
     loss: float | None = None
     eval_loss: float | None = None
     learning_rate: float | None = None
-    tokens: int = Field(default=0, description="Tokens trained on so far, prompts included")
+    tokens: int = Field(
+        default=0, description="Tokens trained on, or read and answered, so far; with prompts"
+    )
     tokens_per_second: float | None = None
     seconds_left: float | None = None
     mfu: float | None = Field(
@@ -103,6 +106,7 @@ class Progress(View):
     )
     best_step: int | None = Field(default=None, description="Step of the best evaluation so far")
     best_metric: float | None = None
+    failed: int | None = Field(default=None, description="Of a batch: lines that have an error")
 
 
 class MetricPoint(View):
@@ -197,8 +201,11 @@ class Job(View):
     status: JobStatus
     display_name: str = ""
     model: str
-    training_data: str
+    training_data: str = Field(default="", description="Of a fine-tune")
     validation_data: str | None = None
+    input: str = Field(default="", description="Of a batch: the file or data asset that is asked")
+    endpoint: str | None = Field(default=None, description="Of a batch: where its model is from")
+    output: str | None = Field(default=None, description="The folder of what it has made")
     parameters: dict[str, Any] = Field(default_factory=dict[str, Any])
     sources: dict[str, str] = Field(default_factory=dict[str, str])
     preparation: Preparation | None = Field(
@@ -217,6 +224,13 @@ class Job(View):
     started_at: datetime | None = None
     finished_at: datetime | None = None
     events: list[Event] = Field(default_factory=list[Event])
+
+
+class JobFile(View):
+    """A file that a job has made."""
+
+    path: str = Field(description="Seen from the job's output folder")
+    bytes: int
 
 
 class LogChunk(View):

@@ -2,16 +2,20 @@
 
 from __future__ import annotations
 
-from typing import Annotated
+from typing import Annotated, Any
 
-from fastapi import APIRouter, Query
+from fastapi import APIRouter, Body, Query
+from fastapi.responses import StreamingResponse
+from pydantic import Discriminator, Tag
 
 from phoundry.server.routers.common import Acting
-from phoundry.services import job_plans, jobs
+from phoundry.services import job_outputs, job_plans, jobs
+from phoundry.specs.batch import BatchJobSpec
 from phoundry.specs.job import (
     FineTuningJobSpec,
     Job,
     JobCheckpoint,
+    JobFile,
     LogChunk,
     MetricPoint,
     Planning,
@@ -21,8 +25,20 @@ from phoundry.specs.job import (
 router = APIRouter(tags=["jobs"])
 
 
+def _type(value: Any) -> str:
+    """A body that does not say what type of job it is a fine-tune."""
+    written = value.get("type") if isinstance(value, dict) else getattr(value, "type", None)  # pyright: ignore[reportUnknownMemberType, reportUnknownVariableType]
+    return "batch" if written == "batch" else "finetuning"
+
+
+JobSpec = Annotated[
+    Annotated[FineTuningJobSpec, Tag("finetuning")] | Annotated[BatchJobSpec, Tag("batch")],
+    Discriminator(_type),
+]
+
+
 @router.post("/jobs", status_code=201)
-def create(context: Acting, spec: FineTuningJobSpec) -> Job:
+def create(context: Acting, spec: Annotated[JobSpec, Body()]) -> Job:
     return jobs.create(context, spec)
 
 
@@ -76,6 +92,19 @@ def samples(
 @router.get("/jobs/{name}/checkpoints")
 def checkpoints(context: Acting, name: str) -> list[JobCheckpoint]:
     return jobs.checkpoints(context, name)
+
+
+@router.get("/jobs/{name}/outputs")
+def outputs(context: Acting, name: str) -> list[JobFile]:
+    """The files that the job has made so far."""
+    return job_outputs.listing(context, name)
+
+
+@router.get("/jobs/{name}/outputs/{path:path}")
+def output(context: Acting, name: str, path: str) -> StreamingResponse:
+    """The bytes of one of them."""
+    pieces = job_outputs.read(context, name, path)
+    return StreamingResponse(pieces, media_type="application/octet-stream")
 
 
 @router.post("/jobs/{name}/pause")

@@ -87,7 +87,7 @@ class _Teller:
 
 def _due(session: Session, context: Context) -> list[int]:
     """The job to be told of now: none or one."""
-    query = select(JobRow).filter_by(workspace=context.workspace)
+    query = select(JobRow).filter_by(workspace=context.workspace, type="finetuning")
     training = session.scalars(query.where(JobRow.status.in_(TRAINS))).all()
     resting = query.where(JobRow.status.in_(set(STATES) - set(TRAINS)))
     newest = session.scalars(resting.order_by(JobRow.started_at.desc()).limit(RECENT)).all()

@@ -1,4 +1,4 @@
-"""What a training worker tells, taken into its job's row, which stays of one size."""
+"""What a job's worker tells, taken into its job's row, which stays of one size."""
 
 from __future__ import annotations
 
@@ -12,6 +12,7 @@ from sqlalchemy import delete, select
 from sqlalchemy.orm import Session
 
 from phoundry.services.context import Context, record
+from phoundry.services.job_kinds import kind_of
 from phoundry.services.job_workers import Wording
 from phoundry.specs.job import Choice, MetricPoint, Progress
 from phoundry.spool import Spool
@@ -56,7 +57,7 @@ class _Taking:
 
     @cached_property
     def words(self) -> Wording:
-        return Wording.of(self.context, Path(self.row.run_dir), self.row.spec)
+        return kind_of(self.row).words(self.context, self.row)
 
     def take(self, events: list[dict[str, Any]]) -> None:
         for event in events:

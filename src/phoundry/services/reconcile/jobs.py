@@ -11,9 +11,8 @@ from sqlalchemy.orm import Session
 
 from phoundry.compute import workers
 from phoundry.errors import PhoundryError
-from phoundry.services import bases, job_records
 from phoundry.services.context import Context, now, record
-from phoundry.services.job_workers import Wording, worker_spec
+from phoundry.services.job_kinds import kind_of
 from phoundry.services.reconcile.isolation import each
 from phoundry.services.reconcile.job_events import finite, take_in
 from phoundry.store.tables import JobRow
@@ -24,12 +23,12 @@ _ENDED = {"succeeded": "Completed", "failed": "Failed"}
 
 
 def tick(context: Context) -> None:
-    """Move every job on by one step. One job trains at a time: they share the cores."""
+    """Move every job on by one step. One job works at a time: they share the cores."""
     each(context, JobRow, JobRow.status.in_(("Queued", *ACTIVE)), move=_step, fail=_fail)
 
 
 def pause_all(context: Context) -> None:
-    """Stop every running job and queue it again: it goes on from its last checkpoint."""
+    """Stop every running job and queue it again: it goes on from what it has on disk."""
     with context.database.begin() as session:
         query = select(JobRow).filter_by(workspace=context.workspace)
         for row in session.scalars(query.where(JobRow.status.in_(("Preparing", "Running")))):
@@ -68,17 +67,16 @@ def _prepare(session: Session, context: Context, row: JobRow) -> None:
     if state.running or ended:
         row.status, row.started_at = "Running", row.started_at or now()
         return
-    checkpoint = bases.checkpoint(session, context, row.spec["model"])
-    if checkpoint is not None:
-        _start(session, context, row, checkpoint)
+    spec = kind_of(row).worker_spec(session, context, row)
+    if spec is not None:
+        _start(session, context, row, spec)
 
 
-def _start(session: Session, context: Context, row: JobRow, checkpoint: Path) -> None:
-    run_dir = Path(row.run_dir)
-    spec = worker_spec(context, row.spec, row.parameters, row.sources, checkpoint, run_dir)
-    pid = workers.start(run_dir, "phoundry.training", spec)
+def _start(session: Session, context: Context, row: JobRow, spec: dict[str, Any]) -> None:
+    kind = kind_of(row)
+    pid = workers.start(Path(row.run_dir), kind.module, spec)
     row.status, row.started_at, row.stopping_since = "Running", row.started_at or now(), None
-    record(session, context, f"job/{row.name}", "started", f"Training in process {pid}.")
+    record(session, context, f"job/{row.name}", "started", f"{kind.doing} in process {pid}.")
 
 
 def _watch(session: Session, context: Context, row: JobRow) -> None:
@@ -95,7 +93,7 @@ def _watch(session: Session, context: Context, row: JobRow) -> None:
     if status in ("succeeded", "failed"):
         error = state.result.get("error") if state.result else None
         if error:
-            error = Wording.of(context, run_dir, row.spec).error(error)
+            error = kind_of(row).words(context, row).error(error)
         _end(session, context, row, _ENDED[status], error)
     elif row.status == "PauseRequested":
         _pause(session, context, row)
@@ -110,22 +108,12 @@ def _watch(session: Session, context: Context, row: JobRow) -> None:
 def _pause(session: Session, context: Context, row: JobRow) -> None:
     """The others go on meanwhile: a paused job waits for nothing but to be resumed."""
     row.status, row.stopping_since = "Paused", None
-    step = job_records.goes_on_from(Path(row.run_dir), row.parameters)
-    where = "it begins anew" if step is None else f"it goes on from step {step}"
-    record(session, context, f"job/{row.name}", "paused", f"Paused; resumed, {where}.")
+    where = kind_of(row).goes_on(row)
+    record(session, context, f"job/{row.name}", "paused", f"Paused; resumed, it {where}.")
 
 
 def _cancel(session: Session, context: Context, row: JobRow) -> None:
-    run_dir = Path(row.run_dir)
-    said = job_records.nothing_written(run_dir, row.parameters)
-    if job_records.kept_output(run_dir):
-        step, end = (row.progress.get(name, 0) for name in ("step", "max_steps"))
-        kept = int(row.metrics.get("output_step", step))
-        said = [
-            f"Cancelled at step {step} of {end}; its output is the state of step {kept}: "
-            f"`phoundry model register NAME --job {row.name}`."
-        ]
-    row.notices = [*row.notices, *said]
+    row.notices = [*row.notices, *kind_of(row).cancelled(row)]
     _end(session, context, row, "Canceled", None)
 
 
@@ -142,16 +130,11 @@ def _end(
     record(session, context, f"job/{row.name}", status.lower(), message)
 
 
-def _way_on(row: JobRow) -> str:
-    step = job_records.goes_on_from(Path(row.run_dir), row.parameters)
-    return "begins anew" if step is None else "goes on from its last checkpoint"
-
-
 def _ended_early(row: JobRow, how: str) -> dict[str, Any]:
-    step = row.progress.get("step", 0)
+    kind = kind_of(row)
     return {
         "code": "WorkerFailed",
-        "message": f"The training process {how} at step {step}, by somebody or by "
-        "the system, as when memory runs out.",
-        "remedy": f"`phoundry job resume {row.name}` {_way_on(row)}.",
+        "message": f"The {kind.doing.lower()} process {how} at {kind.place_reached(row)}, by "
+        "somebody or by the system, as when memory runs out.",
+        "remedy": f"`phoundry job resume {row.name}` {kind.goes_on(row)}.",
     }
