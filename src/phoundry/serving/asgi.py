@@ -8,9 +8,16 @@ from __future__ import annotations
 
 import asyncio
 import json
-from collections.abc import AsyncGenerator, Awaitable, Callable, Iterable, MutableMapping
+from collections.abc import (
+    AsyncGenerator,
+    Awaitable,
+    Callable,
+    Iterable,
+    Mapping,
+    MutableMapping,
+)
 from contextlib import asynccontextmanager
-from typing import Any, cast
+from typing import Any, Protocol, cast
 
 from phoundry.errors import Cancelled, InvalidInput, TooLarge
 
@@ -20,6 +27,8 @@ Receive = Callable[[], Awaitable[Message]]
 Send = Callable[[Message], Awaitable[None]]
 Headers = list[tuple[bytes, bytes]]
 
+# Where in scope["extensions"] our own server puts the request's `Client`.
+CLIENT = "phoundry.client"
 BODY_LIMIT = 4 * 1024 * 1024  # bytes
 JSON_TYPE = (b"content-type", b"application/json")
 EVENT_STREAM = (b"content-type", b"text/event-stream; charset=utf-8")
@@ -101,9 +110,47 @@ async def reply_json(
     await send({"type": "http.response.body", "body": body})
 
 
+class Client(Protocol):
+    """Who sent a request, as far as knowing that they left."""
+
+    def watch(self, left: Callable[[], None]) -> None:
+        """Call `left` once when the client leaves, until `unwatch`."""
+
+    def unwatch(self, left: Callable[[], None]) -> None: ...
+
+
+def client_of(scope: Scope, receive: Receive) -> Client:
+    """The client of a request whose body has been read.
+
+    Our own server puts one into the scope; elsewhere a task asks `receive`, which costs more.
+    """
+    extensions: Mapping[str, Any] = scope.get("extensions") or {}
+    return extensions.get(CLIENT) or _PolledClient(receive)
+
+
+class _PolledClient:
+    def __init__(self, receive: Receive) -> None:
+        self._receive = receive
+        self._task: asyncio.Task[None] | None = None
+
+    def watch(self, left: Callable[[], None]) -> None:
+        self._task = asyncio.create_task(self._poll(left))
+
+    def unwatch(self, left: Callable[[], None]) -> None:
+        if self._task is not None:
+            self._task.cancel()
+
+    async def _poll(self, left: Callable[[], None]) -> None:
+        while (await self._receive())["type"] != "http.disconnect":
+            pass
+        left()
+
+
 @asynccontextmanager
-async def while_connected(receive: Receive) -> AsyncGenerator[None]:
+async def while_connected(receive: Receive, scope: Scope | None = None) -> AsyncGenerator[None]:
     """Run the block for as long as the client stays; the body must have been read already.
+
+    With `scope`, no task is needed to watch, where the server is our own.
 
     Raises:
         Cancelled: the client left. What the block awaited has been cancelled.
@@ -113,14 +160,13 @@ async def while_connected(receive: Receive) -> AsyncGenerator[None]:
         raise RuntimeError("while_connected needs a running task")
     gone = False
 
-    async def watch() -> None:
+    def left() -> None:
         nonlocal gone
-        while (await receive())["type"] != "http.disconnect":
-            pass
         gone = True
         task.cancel()
 
-    watcher = asyncio.create_task(watch())
+    client = client_of(scope or {}, receive)
+    client.watch(left)
     try:
         yield
     except asyncio.CancelledError:
@@ -129,7 +175,7 @@ async def while_connected(receive: Receive) -> AsyncGenerator[None]:
         task.uncancel()
         raise Cancelled("The client left before its answer was complete.") from None
     finally:
-        watcher.cancel()
+        client.unwatch(left)
 
 
 def _too_large(size: int, limit: int) -> TooLarge:

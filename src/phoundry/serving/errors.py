@@ -11,7 +11,7 @@ from __future__ import annotations
 
 from typing import Any
 
-from phoundry.errors import Fault, InvalidInput, ModelError, PhoundryError
+from phoundry.errors import Fault, InvalidInput, ModelError, PhoundryError, Unavailable
 
 # OpenAI's `type` by HTTP status; other client faults are invalid_request_error.
 _OPENAI_TYPES = {
@@ -53,6 +53,8 @@ def response_headers(error: PhoundryError) -> list[tuple[bytes, bytes]]:
     """The headers that go with an error: Retry-After, and Azure's account of a model's failure."""
     if isinstance(error, TooManyRequests):
         return [(b"retry-after", str(error.retry_after).encode())]
+    if isinstance(error, Unavailable):
+        return [(b"retry-after", b"1")]
     if isinstance(error, ReplicaFailed):
         reason = "".join(c if " " <= c <= "~" else "?" for c in error.message[:200])
         return [

@@ -8,17 +8,26 @@ from __future__ import annotations
 
 import json
 
-from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol
+from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol, RequestResponseCycle
 
 HEAD_LIMIT = 64 * 1024  # bytes of the request's line and its headers
-_MESSAGE = f"The request's headers are larger than {HEAD_LIMIT:,} bytes."
-_BODY = json.dumps({"error": {"code": "HeadersTooLarge", "message": _MESSAGE}}).encode()
-_REFUSAL = (
-    b"HTTP/1.1 431 Request Header Fields Too Large\r\n"
-    b"content-type: application/json\r\n"
-    b"content-length: %d\r\n"
-    b"connection: close\r\n\r\n%s" % (len(_BODY), _BODY)
+
+
+def refusal(status: bytes, code: str, message: str) -> bytes:
+    """A whole answer, for where no application has been asked yet."""
+    body = json.dumps({"error": {"code": code, "message": message}}).encode()
+    return (
+        b"HTTP/1.1 %b\r\ncontent-type: application/json\r\n"
+        b"content-length: %d\r\nconnection: close\r\n\r\n%b" % (status, len(body), body)
+    )
+
+
+TOO_LARGE = refusal(
+    b"431 Request Header Fields Too Large",
+    "HeadersTooLarge",
+    f"The request's headers are larger than {HEAD_LIMIT:,} bytes.",
 )
+MALFORMED = refusal(b"400 Bad Request", "InvalidInput", "This is not an HTTP request.")
 
 
 class HeadTooLarge(Exception):
@@ -28,7 +37,6 @@ class HeadTooLarge(Exception):
 class BoundedHeads(HttpToolsProtocol):
     """A connection whose requests have heads of at most `HEAD_LIMIT` bytes."""
 
-    _head = 0  # bytes of the present request's line, headers and trailers
     _held = 0  # bytes fed since the parser last let go of what it holds
 
     def data_received(self, data: bytes) -> None:
@@ -37,27 +45,17 @@ class BoundedHeads(HttpToolsProtocol):
         self._held += len(data)
         super().data_received(data)
         if self._held > HEAD_LIMIT and not self.transport.is_closing():
-            self._refuse()
+            self._refuse(TOO_LARGE)
 
     def send_400_response(self, msg: str) -> None:
-        if self._head > HEAD_LIMIT:
-            self._refuse()  # the parser reports our own stop as a bad request
-        else:
-            super().send_400_response(msg)
-
-    def on_message_begin(self) -> None:
-        self._head = 0
-        super().on_message_begin()
-
-    def on_url(self, url: bytes) -> None:
-        self._count(url)
-        super().on_url(url)
-
-    def on_header(self, name: bytes, value: bytes) -> None:
-        self._count(name + value)
-        super().on_header(name, value)
+        # The parser reports our own stop as a bad request.
+        self._refuse(TOO_LARGE if self._held > HEAD_LIMIT else MALFORMED)
 
     def on_headers_complete(self) -> None:
+        if self._held > HEAD_LIMIT:  # fed together with something else, or too large indeed
+            size = len(self.url) + sum(len(name) + len(value) for name, value in self.headers)
+            if size > HEAD_LIMIT:
+                raise HeadTooLarge
         self._held = 0
         super().on_headers_complete()
 
@@ -69,11 +67,9 @@ class BoundedHeads(HttpToolsProtocol):
         self._held = 0
         super().on_message_complete()
 
-    def _count(self, part: bytes) -> None:
-        self._head += len(part)
-        if self._head > HEAD_LIMIT:
-            raise HeadTooLarge
-
-    def _refuse(self) -> None:
-        self.transport.write(_REFUSAL)
+    def _refuse(self, answer: bytes) -> None:
+        """Answer, unless an answer has begun, and hang up."""
+        cycle: RequestResponseCycle | None = self.cycle
+        if not (cycle and cycle.response_started) or cycle.response_complete:
+            self.transport.write(answer)
         self.transport.close()

@@ -6,7 +6,7 @@ import asyncio
 import errno
 import signal
 import socket
-from collections.abc import Awaitable, Callable, Coroutine
+from collections.abc import Awaitable, Callable, Coroutine, Iterable
 from typing import Any
 
 from phoundry.errors import InsufficientResources, UsageError
@@ -70,18 +70,17 @@ async def serve(
     """
     import uvicorn
 
-    from phoundry.serving.heads import BoundedHeads
+    from phoundry.serving.protocol import WatchedConnection
 
     server = uvicorn.Server(
         uvicorn.Config(
             app,
-            http=BoundedHeads,
+            http=WatchedConnection,
             ws="none",
             lifespan="off",
             access_log=False,
             log_config=None,
             server_header=False,
-            timeout_keep_alive=75,
             timeout_graceful_shutdown=grace_seconds,
         )
     )
@@ -97,6 +96,7 @@ async def serve(
     # `_serve` and not `serve`: the public one takes the signals over and raises them again at the
     # end, so that a stop that was asked for would look like a failure.
     serving = asyncio.create_task(server._serve([listener]))  # pyright: ignore[reportPrivateUsage]
+    expiring = asyncio.create_task(_expire(server.server_state.connections))
     try:
         while not server.started and not serving.done():
             await asyncio.sleep(0.001)
@@ -104,6 +104,16 @@ async def serve(
             await started()
     except BaseException:
         server.should_exit = True
-        await serving
         raise
-    await serving
+    finally:
+        await serving
+        expiring.cancel()
+
+
+async def _expire(connections: Iterable[Any]) -> None:
+    """End what takes too long, once a second."""
+    clock = asyncio.get_running_loop().time
+    while True:
+        await asyncio.sleep(1)
+        for connection in tuple(connections):
+            connection.expire(clock())

@@ -3,7 +3,8 @@
 spec.json: `host` (loopback), `port` (0: any free one), `routes_path`.
 
 It writes ready.json `{port, pid}` when it accepts requests with the table in force, and then, after
-every table that it takes into force, loaded.json `{generation}`. It serves until SIGTERM.
+every table that it takes into force, loaded.json `{generation}`. load.json says how busy it is
+(`load.py`). It serves until SIGTERM.
 Events: `ready {port}`, `routes_refused {message}`, `stopping`.
 """
 
@@ -18,7 +19,7 @@ from typing import Any
 from phoundry.files import write_json
 from phoundry.serving.gateway.access import AccessLog
 from phoundry.serving.gateway.app import GatewayApp
-from phoundry.serving.gateway.relay import Relay
+from phoundry.serving.gateway.load import keep_reporting
 from phoundry.serving.gateway.reload import Reloader, keep
 from phoundry.serving.gateway.routing import Router
 from phoundry.serving.hosts import HostCheck
@@ -44,9 +45,10 @@ def gateway(spec: dict[str, Any], run_dir: Path, spool: Spool) -> dict[str, Any]
 
     async def serving() -> None:
         reloader.check()
-        relay = Relay()
-        app = GatewayApp(router, relay, HostCheck(host), log)
-        following = asyncio.create_task(keep(reloader, log))
+        app = GatewayApp(router, HostCheck(host), log)
+        following = asyncio.gather(
+            keep(reloader, router, log), keep_reporting(router.load, run_dir / "load.json")
+        )
         try:
             await serve(
                 app,
@@ -59,7 +61,7 @@ def gateway(spec: dict[str, Any], run_dir: Path, spool: Spool) -> dict[str, Any]
             following.cancel()
             with suppress(asyncio.CancelledError):
                 await following
-            await relay.close()
+            await app.close()
             log.flush()
 
     run(serving())

@@ -55,4 +55,6 @@ def _line(moment: float, exchange: Exchange, seconds: float) -> str:
         "status": exchange.status,
         "ms": round(seconds * 1000, 2),
     }
+    if exchange.mirrored:
+        record["mirror"] = True
     return json.dumps(record, ensure_ascii=False)

@@ -2,7 +2,8 @@
 
 GET  /healthz                                  no key
 GET  /v1/models                                the endpoints and deployments of the key
-POST /v1/chat/completions                      model = ENDPOINT or ENDPOINT/DEPLOYMENT
+POST /v1/chat/completions                      model = ENDPOINT or ENDPOINT/DEPLOYMENT; so have
+     /v1/completions, /v1/embeddings
 POST /endpoints/NAME/score                     Azure's request and reply
 POST /endpoints/NAME/v1/chat/completions       OpenAI's, model may be left out
 GET  /endpoints/NAME/v1/models
@@ -18,35 +19,40 @@ from phoundry.serving.asgi import (
     Receive,
     Scope,
     Send,
+    client_of,
     encode,
     header,
-    parse_object,
     read_body,
-    while_connected,
 )
-from phoundry.serving.errors import azure_body, bad_parameter, openai_body, response_headers
+from phoundry.serving.errors import azure_body, openai_body, response_headers
 from phoundry.serving.gateway.access import AccessLog
-from phoundry.serving.gateway.auth import presented_key, wrong_key
+from phoundry.serving.gateway.addressing import model_of, named, split
+from phoundry.serving.gateway.auth import presented_key
 from phoundry.serving.gateway.exchange import Exchange
+from phoundry.serving.gateway.mirror import Mirror
 from phoundry.serving.gateway.models import list_models
-from phoundry.serving.gateway.relay import Relay
-from phoundry.serving.gateway.routing import PIN, Endpoint, Router
+from phoundry.serving.gateway.relay import error_event, forward
+from phoundry.serving.gateway.routing import PIN, Deployment, Endpoint, Router
 from phoundry.serving.hosts import HostCheck
-from phoundry.serving.paths import CHAT, SCORE
+from phoundry.serving.paths import CHAT, COMPLETIONS, EMBEDDINGS, SCORE
 
 _MODELS = "/v1/models"
-_ROUTES = {("POST", CHAT), ("GET", _MODELS), ("POST", SCORE)}
+_ASKED = (CHAT, COMPLETIONS, EMBEDDINGS, SCORE)
+_ROUTES = {("GET", _MODELS), *(("POST", path) for path in _ASKED)}
 _PIN = PIN.encode()
 
 
 class GatewayApp:
     """ASGI application over a `Router`."""
 
-    def __init__(self, router: Router, relay: Relay, hosts: HostCheck, log: AccessLog) -> None:
+    def __init__(self, router: Router, hosts: HostCheck, log: AccessLog) -> None:
         self._router = router
-        self._relay = relay
         self._hosts = hosts
         self._log = log
+        self._mirror = Mirror(router.passages, log.add, self._dropped)
+
+    async def close(self) -> None:
+        await self._mirror.close()
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         if scope["type"] != "http":
@@ -76,8 +82,8 @@ class GatewayApp:
         key = presented_key(scope)
         opened = self._router.keys.endpoints_of(key)
         if not opened:
-            raise wrong_key()
-        name, rest = _split(path)
+            raise self._router.keys.refusal(key)
+        name, rest = split(path)
         if (method, rest) not in _ROUTES or (rest == SCORE and name is None):
             raise NotFound(f"There is no {method} {path[:100]} here.")
         endpoint = self._router.endpoint(name, opened) if name is not None else None
@@ -88,39 +94,33 @@ class GatewayApp:
         body = await read_body(scope, exchange.receive)
         pinned = header(scope, _PIN)
         pin = pinned.decode("latin-1") if pinned is not None else None
-        if rest == CHAT:
-            endpoint, named = self._named(parse_object(body).get("model"), endpoint, opened)
-            pin = named or pin
-        assert endpoint is not None  # noqa: S101 - a score path has a name, and so has `_named`
-        deployment = endpoint.choose(pin, self._router.chance)
-        exchange.deployment = deployment
-        with self._router.passages.hold(endpoint.name, key):
-            async with while_connected(exchange.receive):
-                await self._relay.forward(exchange, deployment, rest, body)
+        if rest != SCORE:
+            endpoint, model = named(self._router, model_of(body), endpoint, opened)
+            pin = model or pin
+        assert endpoint is not None  # noqa: S101 - a score path has a name, and so has `named`
+        exchange.deployment = endpoint.choose(pin, self._router.chance)
+        if endpoint.mirrors and pin is None:
+            self._mirror.draw(exchange, endpoint, rest, body, self._router.chance)
+        await self._pass(exchange, endpoint, exchange.deployment, key, rest, body)
 
-    def _named(
-        self, model: object, endpoint: Endpoint | None, opened: frozenset[str]
-    ) -> tuple[Endpoint, str | None]:
-        """The endpoint, and the deployment if there is one, that `model` names."""
-        if model is None and endpoint is not None:
-            return endpoint, None
-        if not isinstance(model, str) or not model:
-            raise bad_parameter("model", "must name an endpoint, or ENDPOINT/DEPLOYMENT.")
-        name, _, deployment = model.partition("/")
-        if endpoint is not None and name != endpoint.name:
-            raise NotFound(
-                f"The model '{model[:100]}' is not of the endpoint '{endpoint.name}'.",
-                remedy=f"Use '{endpoint.name}', or '{endpoint.name}/DEPLOYMENT'.",
-            )
-        return endpoint or self._router.endpoint(name, opened), deployment or None
+    async def _pass(
+        self,
+        exchange: Exchange,
+        endpoint: Endpoint,
+        deployment: Deployment,
+        key: bytes,
+        path: str,
+        body: bytes,
+    ) -> None:
+        """Have the deployment answer, for as long as client, key and time allow."""
+        with self._router.passages.hold(endpoint.name, key) as passage:
+            exchange.passage = passage
+            passage.watch(client_of(exchange.scope, exchange.receive))
+            passage.limit(deployment.timeout, deployment.name)
+            await forward(exchange, deployment, path, body)
 
-
-def _split(path: str) -> tuple[str | None, str]:
-    """`('faq', '/score')` from `/endpoints/faq/score`; no name in other paths."""
-    if not path.startswith("/endpoints/"):
-        return None, path
-    name, slash, rest = path[len("/endpoints/") :].partition("/")
-    return name, slash + rest
+    def _dropped(self, deployment: Deployment) -> None:
+        """A copy for a mirror was not sent."""
 
 
 async def _reply(exchange: Exchange, value: object, status: int = 200) -> None:
@@ -132,7 +132,7 @@ async def _reply(exchange: Exchange, value: object, status: int = 200) -> None:
 async def _refuse(exchange: Exchange, error: PhoundryError) -> None:
     """Answer with the error; a stream that has begun ends with it."""
     if exchange.status:
-        await exchange.body(b"data: " + encode(openai_body(error)) + b"\n\n")
+        await exchange.body(error_event(error))
         return
     azure = exchange.scope["path"].endswith(SCORE)
     body = encode(azure_body(error) if azure else openai_body(error))

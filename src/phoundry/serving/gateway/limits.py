@@ -23,6 +23,15 @@ class Limiter:
     def in_flight(self) -> int:
         return self.running + len(self._waiting)
 
+    @property
+    def waiting(self) -> int:
+        return len(self._waiting)
+
+    @property
+    def full(self) -> bool:
+        """Whether the next request would be refused."""
+        return self.in_flight >= 2 * self._limit
+
     def resize(self, limit: int) -> None:
         """Change the limit; requests that run or wait already are kept."""
         self._limit = limit
@@ -38,7 +47,7 @@ class Limiter:
         if self.running < self._limit and not self._waiting:
             self.running += 1
             return
-        if self.in_flight >= 2 * self._limit:
+        if self.full:
             raise TooManyRequests(
                 f"{self.in_flight} requests are in flight; this deployment takes "
                 f"{2 * self._limit} ({self._limit} at once, as many waiting).",

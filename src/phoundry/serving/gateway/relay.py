@@ -1,132 +1,127 @@
-"""Ask a replica and pass its answer on: whole, or as the event stream that it is."""
+"""Ask a replica and pass its answer on: whole, or as the event stream that it is.
+
+No answer is lost with a replica: as long as nothing has gone to the client, the request is asked
+again of another, because generating changes nothing.
+"""
 
 from __future__ import annotations
 
-import asyncio
 import json
 
-import aiohttp
-
-from phoundry.errors import PhoundryError, Unavailable
+from phoundry.errors import PhoundryError
 from phoundry.serving.asgi import Headers, encode
-from phoundry.serving.errors import ReplicaFailed, RequestTimeout, openai_body
+from phoundry.serving.errors import ReplicaFailed, openai_body
+from phoundry.serving.gateway.connection import BrokenOff, Connection
 from phoundry.serving.gateway.exchange import Exchange
 from phoundry.serving.gateway.routing import Deployment
 from phoundry.serving.gateway.upstream import Upstream
 
-_EVENTS = "text/event-stream"
+# A request whose replica breaks off this often may be what breaks it: it shall not end them all.
+BREAKS = 3
+USAGE = b"x-phoundry-usage"
 
 
-class Relay:
-    """One pooled session to all replicas."""
+async def forward(exchange: Exchange, deployment: Deployment, path: str, body: bytes) -> None:
+    """Send `body` to a replica of `deployment` and its answer to the client.
 
-    def __init__(self) -> None:
-        self._session = aiohttp.ClientSession(
-            # A replica closes idle connections after 75 s; we do before, so none is found dead.
-            connector=aiohttp.TCPConnector(limit=0, keepalive_timeout=30),
-            cookie_jar=aiohttp.DummyCookieJar(),
-            timeout=aiohttp.ClientTimeout(total=None),
-            skip_auto_headers=("User-Agent", "Accept", "Accept-Encoding"),
-            auto_decompress=False,
-            trust_env=False,
-        )
-
-    async def close(self) -> None:
-        await self._session.close()
-
-    async def forward(
-        self, exchange: Exchange, deployment: Deployment, path: str, body: bytes
-    ) -> None:
-        """Send `body` to a replica of `deployment` and its answer to the client.
-
-        Raises:
-            Unavailable: no replica accepts connections.
-            TooManyRequests: the deployment's queue is full.
-            RequestTimeout: nothing came for the deployment's timeout, queueing included.
-            ReplicaFailed: the replica answered 5xx, or broke off before it had answered.
-        """
-        begun = False
+    Raises:
+        Unavailable: no replica accepts connections.
+        TooManyRequests: the deployment's queue is full.
+        ReplicaFailed: the replica answered 5xx, or replicas broke off before they had answered.
+        PhoundryError: why the exchange's passage was cut off, before anything was answered.
+    """
+    deployment.touch()
+    await deployment.limiter.enter()
+    try:
+        upstream, connection = await _ask(exchange, deployment, path, body)
         try:
-            async with asyncio.timeout(deployment.timeout) as deadline:
-                await deployment.limiter.enter()
-                try:
-                    async with await self._connect(exchange, deployment, path, body) as response:
-                        if response.content_type == _EVENTS and response.status == 200:
-                            begun = True
-                            await _stream(exchange, response, deadline, deployment.timeout)
-                        else:
-                            content = await response.read()
-                            await _whole(exchange, response, content)
-                finally:
-                    deployment.limiter.leave()
-        except TimeoutError:
-            seconds = f"{deployment.timeout:g}"
-            error = RequestTimeout(
-                f"The deployment '{deployment.name}' did not answer within {seconds} s.",
-                remedy="Ask for fewer tokens, or raise request_timeout_ms.",
-            )
-            await _fail(exchange, error, begun)
-        except (aiohttp.ClientError, ConnectionError) as broken:
-            reason = f"The replica broke off: {type(broken).__name__}."
-            await _fail(exchange, ReplicaFailed(reason), begun)
-
-    async def _connect(
-        self, exchange: Exchange, deployment: Deployment, path: str, body: bytes
-    ) -> aiohttp.ClientResponse:
-        """The first replica that accepts the connection."""
-        for upstream in deployment.upstreams():
-            try:
-                return await self._post(upstream, exchange, path, body)
-            except aiohttp.ClientConnectorError:
-                continue  # it has just gone; nothing was sent
-        raise deployment.unavailable()
-
-    async def _post(
-        self, upstream: Upstream, exchange: Exchange, path: str, body: bytes
-    ) -> aiohttp.ClientResponse:
-        headers = upstream.headers(exchange.request_id)
-        url = upstream.urls[path]
-        return await self._session.post(url, data=body, headers=headers, allow_redirects=False)
+            usage = connection.headers.get(USAGE)
+            exchange.usage = usage.decode("latin-1") if usage else None
+            if connection.streamed:
+                await _stream(exchange, connection, deployment.timeout)
+            else:
+                await _whole(exchange, connection)
+        finally:
+            upstream.release(connection)
+    finally:
+        deployment.limiter.leave()
+        deployment.touch()
 
 
-async def _whole(exchange: Exchange, response: aiohttp.ClientResponse, content: bytes) -> None:
+async def _ask(
+    exchange: Exchange, deployment: Deployment, path: str, body: bytes
+) -> tuple[Upstream, Connection]:
+    """A connection with an answer, or with the head of a stream, to be released by the caller."""
+    replicas = deployment.replicas
+    broken: Upstream | None = None
+    breaks = 0
+    while True:
+        upstream = replicas.pick(broken) or await replicas.next(broken, deployment.want)
+        try:
+            connection = await upstream.connect()
+        except OSError:
+            replicas.refused(upstream)  # it has just gone; nothing was sent
+            continue
+        try:
+            answering = connection.ask(upstream.request(path, exchange.request_id, body))
+            exchange.sent()
+            await answering
+        except BrokenOff:
+            upstream.release(connection)
+            broken, breaks = upstream, breaks + 1
+            if breaks == BREAKS:
+                raise ReplicaFailed(f"{BREAKS} times a replica broke off.") from None
+            continue
+        except BaseException:
+            upstream.release(connection)
+            raise
+        if connection.status == 503:  # it starts or stops, and has not looked at the request
+            upstream.release(connection)
+            replicas.refused(upstream)
+            continue
+        replicas.answered()
+        return upstream, connection
+
+
+async def _whole(exchange: Exchange, connection: Connection) -> None:
     """Pass a whole answer on. The caller's faults keep their status; the rest is the model's."""
-    if response.status == 503:
-        raise Unavailable("The replica is still starting.", remedy="Try again in some seconds.")
-    if response.status != 200 and response.status not in (400, 413):
-        raise ReplicaFailed.answered(response.status, _reason(content))
+    status, content = connection.status, connection.body
+    if status != 200 and status not in (400, 413):
+        raise ReplicaFailed.answered(status, _reason(content))
     headers: Headers = [
-        (b"content-type", response.headers.get("content-type", "application/json").encode()),
-        (b"content-length", str(len(content)).encode()),
+        (b"content-type", connection.headers.get(b"content-type", b"application/json")),
+        (b"content-length", b"%d" % len(content)),
     ]
-    await exchange.start(response.status, headers)
+    await exchange.start(status, headers)
     await exchange.body(content)
 
 
-async def _stream(
-    exchange: Exchange,
-    response: aiohttp.ClientResponse,
-    deadline: asyncio.Timeout,
-    seconds: float,
-) -> None:
-    """Pass events on as they come, unparsed. Each piece has the whole timeout anew."""
+async def _stream(exchange: Exchange, connection: Connection, seconds: float) -> None:
+    """Pass events on as they come, unparsed. Each piece has the whole timeout anew.
+
+    Once begun, it ends with an error event where it cannot go on.
+    """
     headers: Headers = [
-        (b"content-type", response.headers["content-type"].encode()),
+        (b"content-type", connection.headers[b"content-type"]),
         (b"cache-control", b"no-cache"),
     ]
+    exchange.streamed = True
     await exchange.start(200, headers)
-    clock = asyncio.get_running_loop().time
-    async for piece in response.content.iter_any():
-        deadline.reschedule(clock() + seconds)
-        await exchange.body(piece, more=True)
-    await exchange.body(b"")
+    try:
+        while piece := await connection.piece():
+            if exchange.passage is not None:
+                exchange.passage.extend(seconds)
+            await exchange.body(piece, more=True)
+    except BrokenOff:
+        error = ReplicaFailed("The replica broke off.")
+        await exchange.body(error_event(error))
+    else:
+        await exchange.body(b"")
 
 
-async def _fail(exchange: Exchange, error: PhoundryError, begun: bool) -> None:
-    """Raise `error`; where a stream has begun, end it with an error event instead."""
-    if not begun or not exchange.status:
-        raise error
-    await exchange.body(b"data: " + encode(openai_body(error)) + b"\n\n")
+def error_event(error: PhoundryError) -> bytes:
+    """The last event of a stream that failed, as OpenAI's clients read it."""
+    return b"data: " + encode(openai_body(error)) + b"\n\n"
 
 
 def _reason(content: bytes) -> str:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import sys
+import time
 from pathlib import Path
 
 from phoundry.errors import InvalidInput
@@ -11,6 +12,7 @@ from phoundry.files import write_json
 from phoundry.serving.gateway.access import AccessLog
 from phoundry.serving.gateway.routes import load_routes
 from phoundry.serving.gateway.routing import Router
+from phoundry.serving.gateway.upstream import IDLE_SECONDS
 from phoundry.spool import Spool
 
 POLL_SECONDS = 0.05
@@ -57,11 +59,12 @@ class Reloader:
         return status.st_ino, status.st_size, status.st_mtime_ns
 
 
-async def keep(reloader: Reloader, log: AccessLog) -> None:
-    """Poll the table and write the access log, until cancelled."""
+async def keep(reloader: Reloader, router: Router, log: AccessLog) -> None:
+    """Poll the table, write the access log and close idle connections, until cancelled."""
     rounds = round(FLUSH_SECONDS / POLL_SECONDS)
     while True:
         for _ in range(rounds):
             await asyncio.sleep(POLL_SECONDS)
             reloader.check()
+        router.close_idle(time.monotonic() - IDLE_SECONDS)
         await asyncio.to_thread(log.flush)

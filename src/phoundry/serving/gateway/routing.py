@@ -4,44 +4,68 @@ from __future__ import annotations
 
 import itertools
 import random
-from collections.abc import Iterator
 
 from phoundry.errors import NotFound, Unavailable
 from phoundry.serving.gateway.auth import KeyIndex
 from phoundry.serving.gateway.limits import Limiter
+from phoundry.serving.gateway.load import Load
 from phoundry.serving.gateway.passages import Passages
-from phoundry.serving.gateway.routes import DeploymentRoute, EndpointRoute, RoutingTable
+from phoundry.serving.gateway.replicas import PATIENCE_SECONDS, Replicas
+from phoundry.serving.gateway.routes import (
+    DeploymentRoute,
+    EndpointRoute,
+    ReplicaRoute,
+    RoutingTable,
+)
 from phoundry.serving.gateway.upstream import Upstream
 
 PIN = "azureml-model-deployment"
 
 
 class Deployment:
-    """One deployment of the table in force. Its limiter outlives changes of the table."""
+    """One deployment. It outlives changes of the table, so that requests in flight follow them."""
 
-    def __init__(self, endpoint: str, name: str, route: DeploymentRoute, limiter: Limiter) -> None:
+    def __init__(self, endpoint: str, name: str, load: Load, patience: float) -> None:
         self.endpoint = endpoint
         self.name = name
-        self.timeout = route.timeout_ms / 1000  # seconds
-        self.limiter = limiter
+        self.full_name = f"{endpoint}/{name}"
         self.header = (PIN.encode(), name.encode())
-        self._upstreams = [Upstream(replica.url, replica.token) for replica in route.replicas]
-        self._turn: Iterator[int] = itertools.cycle(range(max(1, len(self._upstreams))))
+        self.timeout = 0.0  # seconds
+        self.limiter = Limiter(1)
+        self.replicas = Replicas(self._unavailable, patience)
+        self._load = load
 
-    def upstreams(self) -> list[Upstream]:
-        """The ready replicas, the one whose turn it is first.
+    def apply(self, route: DeploymentRoute, upstreams: list[Upstream]) -> None:
+        self.timeout = route.timeout_ms / 1000
+        self.limiter.resize(route.max_concurrent * max(1, len(upstreams)))
+        self.replicas.replace(upstreams, asleep=route.asleep)
 
-        Raises:
-            Unavailable: there is none.
-        """
-        if not self._upstreams:
-            raise self.unavailable()
-        if len(self._upstreams) == 1:
-            return self._upstreams
-        first = next(self._turn)
-        return self._upstreams[first:] + self._upstreams[:first]
+    def remove(self) -> None:
+        """It is in no table any more: who waits for a replica of it waits in vain."""
+        self.replicas.remove()
+        self._load.forget(self)
 
-    def unavailable(self) -> Unavailable:
+    def touch(self) -> None:
+        """A request came or ended."""
+        self._load.touch(self)
+
+    def want(self) -> None:
+        """A request waits for it while it sleeps."""
+        self._load.want(self)
+
+    @property
+    def running(self) -> int:
+        return self.limiter.running
+
+    @property
+    def waiting(self) -> int:
+        return self.limiter.waiting
+
+    @property
+    def asleep(self) -> bool:
+        return self.replicas.asleep
+
+    def _unavailable(self) -> Unavailable:
         return Unavailable(
             f"No replica of the deployment '{self.name}' of '{self.endpoint}' is ready.",
             remedy=f"`phoundry deployment show {self.name} --endpoint {self.endpoint}` says why.",
@@ -57,6 +81,9 @@ class Endpoint:
         weights = {key: share for key, share in route.traffic.items() if share > 0}
         self._live = [self.deployments[key] for key in weights]
         self._bounds = list(itertools.accumulate(weights.values()))
+        self.mirrors = [
+            (self.deployments[key], share) for key, share in route.mirror.items() if share > 0
+        ]
 
     def choose(self, pinned: str | None, chance: random.Random) -> Deployment:
         """The pinned deployment, or one at random in proportion to the weights.
@@ -82,28 +109,50 @@ class Endpoint:
 
 
 class Router:
-    """The table in force. `update` swaps it whole; requests in flight keep what they have, unless
+    """The table in force. `update` changes it whole; requests in flight keep what they have, unless
     their key was revoked."""
 
-    def __init__(self, chance: random.Random | None = None) -> None:
+    def __init__(
+        self, chance: random.Random | None = None, patience: float = PATIENCE_SECONDS
+    ) -> None:
+        """`patience`: seconds that a request waits for a replica where one was lost."""
         self.generation = -1
         self.endpoints: dict[str, Endpoint] = {}
         self.keys = KeyIndex({})
         self.passages = Passages()
+        self.load = Load()
         self.chance = chance or random.Random()  # noqa: S311 - shares traffic, guards nothing
+        self._patience = patience
+        self._routes: dict[str, EndpointRoute] = {}
+        self._upstreams: dict[ReplicaRoute, Upstream] = {}
 
     def update(self, table: RoutingTable) -> None:
-        endpoints = {
-            name: Endpoint(name, route, [
-                self._deployment(name, deployment, settings)
-                for deployment, settings in route.deployments.items()
-            ])
-            for name, route in table.endpoints.items()
-        }  # fmt: skip
-        self.keys = KeyIndex({name: route.key_hashes for name, route in table.endpoints.items()})
-        self.endpoints = endpoints
+        before, self.endpoints = self.endpoints, {}
+        for name, route in table.endpoints.items():
+            known = before.get(name)
+            if known is not None and self._routes[name] == route:
+                self.endpoints[name] = known
+            else:
+                self.endpoints[name] = self._endpoint(name, route, known)
+        for name in before.keys() - self.endpoints.keys():
+            for deployment in before[name].deployments.values():
+                deployment.remove()
+        self._routes = table.endpoints
+        keys, self.keys = (
+            self.keys,
+            KeyIndex(
+                {name: route.key_hashes for name, route in table.endpoints.items()},
+                {name: route.tokens for name, route in table.endpoints.items()},
+            ),
+        )
         self.generation = table.generation
-        self.passages.recheck(self.keys, endpoints)
+        self._retire(table)
+        self.passages.recheck(keys, self.keys, self.endpoints)
+
+    def close_idle(self, before: float) -> None:
+        """Hang up connections that have been idle since before this moment of time.monotonic."""
+        for upstream in self._upstreams.values():
+            upstream.close_idle(before)
 
     def endpoint(self, name: str, opened: frozenset[str]) -> Endpoint:
         """The endpoint called `name`, if the caller's key opens it.
@@ -120,11 +169,32 @@ class Router:
             )
         return found
 
-    def _deployment(self, endpoint: str, name: str, route: DeploymentRoute) -> Deployment:
-        limit = route.max_concurrent * max(1, len(route.replicas))
-        before = self.endpoints.get(endpoint)
-        known = before.deployments.get(name) if before else None
+    def _endpoint(self, name: str, route: EndpointRoute, known: Endpoint | None) -> Endpoint:
+        old = known.deployments if known else {}
+        deployments: list[Deployment] = []
+        for key, settings in route.deployments.items():
+            deployment = old.get(key) or Deployment(name, key, self.load, self._patience)
+            deployment.apply(settings, [self._upstream(replica) for replica in settings.replicas])
+            deployments.append(deployment)
+        for key in old.keys() - route.deployments.keys():
+            old[key].remove()
+        return Endpoint(name, route, deployments)
+
+    def _upstream(self, replica: ReplicaRoute) -> Upstream:
+        known = self._upstreams.get(replica)
         if known is None:
-            return Deployment(endpoint, name, route, Limiter(limit))
-        known.limiter.resize(limit)
-        return Deployment(endpoint, name, route, known.limiter)
+            known = self._upstreams[replica] = Upstream(replica.url, replica.token)
+        return known
+
+    def _retire(self, table: RoutingTable) -> None:
+        """Let go of replicas that no deployment has any more."""
+        if not self._upstreams:
+            return
+        named = {
+            replica
+            for route in table.endpoints.values()
+            for deployment in route.deployments.values()
+            for replica in deployment.replicas
+        }
+        for replica in self._upstreams.keys() - named:
+            self._upstreams.pop(replica).retire()

@@ -1,0 +1,1 @@
+"""What the gateway costs, beside the bare replica and LiteLLM's proxy."""
