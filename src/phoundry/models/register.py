@@ -12,6 +12,7 @@ version that it made.
 
 from __future__ import annotations
 
+import shutil
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
@@ -34,6 +35,7 @@ from phoundry.models.registry import (
     check_name,
 )
 from phoundry.models.tensors import sha256_weights
+from phoundry.specs.parity import REPLAY_FILE
 from phoundry.spool import Spool
 from phoundry.worker import main
 
@@ -102,6 +104,7 @@ def _checkpoint(spec: dict[str, Any], folder: Path, spool: Spool) -> tuple[str, 
     if "path" in spec:
         return elsewhere.write(elsewhere.look_at(Path(spec["path"])), base, folder, say)
     base = Path(spec["base_checkpoint_dir"])
+    _keep_replay(spec, folder)
     if not spec.get("adapter_dir"):
         copy_tokenizer(base, folder)
         copy_checkpoint(Path(spec["model_dir"]), folder)
@@ -117,6 +120,13 @@ def _checkpoint(spec: dict[str, Any], folder: Path, spool: Spool) -> tuple[str, 
     say("Comparing the merged model with the trained one.")
     found = check_merge(base, adapter, folder)
     return digest, {"merge_logit_error": found.error, "merge_logit_change": found.changed}
+
+
+def _keep_replay(spec: dict[str, Any], folder: Path) -> None:
+    """What training left for the deploy gate goes with the model. Older jobs left nothing."""
+    output = Path(spec.get("adapter_dir") or spec["model_dir"]).parent
+    if (output / REPLAY_FILE).is_file():
+        shutil.copyfile(output / REPLAY_FILE, folder / REPLAY_FILE)
 
 
 def _texts(values: Mapping[str, Any] | None) -> dict[str, str]:

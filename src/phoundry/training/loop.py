@@ -15,6 +15,7 @@ from phoundry.training.checkpoints.folder import Checkpoint, CheckpointFolder
 from phoundry.training.checkpoints.state import random_state, restore_random_state
 from phoundry.training.evaluation.stopping import check_can_judge, wants_best
 from phoundry.training.interrupt import StopSwitch
+from phoundry.training.replay import write_replay
 from phoundry.training.report import announce, notice, tell_evaluation, tell_stopped_early
 from phoundry.training.run import Run, prepare
 from phoundry.training.schedule import factor
@@ -103,6 +104,7 @@ class _Loop:
             run.load_weights(run.checkpoints.load(output_step))
             run.reporter.line(f"The output is the state of step {output_step}, the best one.")
         output = run.model.save(run.spec.output_dir)
+        self._keep_replay()
         rate, tally = run.meter.rate(), run.tally
         return TrainingResult(
             steps=run.step,
@@ -119,6 +121,22 @@ class _Loop:
             best_step=best,
             best_metric=tally.standing.best_metric,
             cancelled=cancelled,
+        )
+
+    def _keep_replay(self) -> None:
+        """What the deploy gate replays, of what was held out, else of what was trained on."""
+        spec, plan = self.run.spec, self.run.plan
+        samples, path = plan.samples, spec.train_path
+        if plan.validation is not None and spec.validation_path is not None:
+            samples, path = plan.validation, spec.validation_path
+        write_replay(
+            spec.output_dir,
+            self.run.model,
+            samples,
+            path,
+            spec.checkpoint_dir,
+            plan.parameters,
+            context=plan.draft.shape.context_length,
         )
 
     def _steps_left(self) -> Iterator[list[list[int]]]:

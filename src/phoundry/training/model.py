@@ -81,6 +81,19 @@ class TunedModel:
         self.decoder.training = was
         return Measure(loss, correct, len(row.targets))
 
+    @torch.no_grad()
+    def likeliest(self, token_ids: Sequence[int], start: int) -> tuple[list[int], list[float]]:
+        """What it says at each place from `start` on, after all of `token_ids` before that place,
+        and by how many logits before its second choice. One forward pass gives
+        `len(token_ids) - start` of both."""
+        was, self.decoder.training = self.decoder.training, False
+        ids = torch.tensor(token_ids, device=self.device)
+        places = torch.arange(start - 1, len(ids) - 1, device=self.device)
+        hidden = self.decoder.hidden(ids, [len(ids)], places)[: len(places)]
+        top = (hidden @ self.decoder.head.T).float().topk(2)
+        self.decoder.training = was
+        return top.indices[:, 0].tolist(), (top.values[:, 0] - top.values[:, 1]).tolist()
+
     def generate(
         self, prompt_ids: Sequence[int], *, max_new_tokens: int, stop: Collection[int]
     ) -> list[int]:

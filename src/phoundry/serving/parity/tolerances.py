@@ -1,0 +1,35 @@
+"""How far rounding alone may move a token, by what is served. One table, measured.
+
+A tolerance is a share of the spread of the reference's logits at a place (their standard deviation
+over the vocabulary). Rounding of weights moves logits in proportion to their size, so the share
+holds for models whose logits are larger or smaller than those it was measured on.
+
+Measured by `python -m benchmarks.parity`; docs/design/parity.md has the distribution and the rule.
+They are never widened to let a deployment pass.
+"""
+
+from __future__ import annotations
+
+from phoundry.specs.quantization import Quantization
+
+# Part of what a result is remembered by: raise it with every change of what the gate asks for.
+VERSION = 1
+
+QUANTIZED: dict[Quantization, float] = {
+    "F32": 0.02,
+    "F16": 0.02,
+    "BF16": 0.05,
+    "Q8_0": 0.1,
+    "Q5_1": 0.3,
+    "Q4_0": 0.5,
+}
+# An engine that takes the checkpoint itself computes in its 16 bits.
+UNQUANTIZED = 0.05
+# What training said, by its precision, against the merged and rounded checkpoint in float32.
+TRAINED: dict[str, float] = {"16": 0.1, "32": 0.05}
+# And how far its margins may be from those, on the whole (root mean square).
+DRIFT: dict[str, float] = {"16": 0.1, "32": 0.05}
+
+
+def of_engine(quantization: Quantization | None) -> float:
+    return UNQUANTIZED if quantization is None else QUANTIZED[quantization]
