@@ -83,6 +83,16 @@ def atomic_folder(destination: Path) -> Generator[Path]:
     sync_folder(destination.parent)
 
 
+def copy_to(source: Path, destination: Path) -> None:
+    """Copy a file or a folder; `destination` is there whole or not at all."""
+    if source.is_dir():
+        with atomic_folder(destination) as folder:
+            shutil.copytree(source, folder, dirs_exist_ok=True)
+        return
+    with source.open("rb") as reading, atomic_file(destination) as writing:
+        shutil.copyfileobj(reading, writing, 1024 * 1024)
+
+
 def remove_orphans(destination: Path) -> None:
     """Remove working files and folders of `destination` whose process is gone.
 

@@ -1,4 +1,4 @@
-"""`phoundry model list` and `show`: the catalog in this process, versions on a fake plane."""
+"""`phoundry model`: the catalog in this process, versions and files on a fake plane."""
 
 from __future__ import annotations
 
@@ -145,3 +145,43 @@ def test_numbers_as_people_read_them() -> None:
     assert fits(Need(bytes=1, fits="tight")) == "tight"
     assert fits(Need(bytes=1, fits="tight", missing_bytes=10**9)) == "tight (1.0 GB to free)"
     assert fits(Need(bytes=1, fits="no", missing_bytes=5 * 10**8)) == "no (500 MB missing)"
+
+
+def test_a_gguf_is_exported_once_it_is_made(shell: Shell, api: FakeApi, tmp_path: Path) -> None:
+    made = tmp_path / "cache.gguf"
+    made.write_bytes(b"GGUF")
+    doing = {"message": "Converting to GGUF Q4_0"}
+    api.file_states = [
+        {"path": None, "preparation": doing},
+        {"path": str(made), "quantization": "Q4_0", "bytes": 4},
+    ]
+    out = tmp_path / "faq.gguf"
+    words = ("model", "export", "faq:1", "--out", str(out), "--quantization", "q4_0")
+    done = shell(*words, "-o", "json")
+    assert done.code == 0
+    assert out.read_bytes() == b"GGUF"
+    assert (done.json["path"], done.json["quantization"]) == (str(out), "Q4_0")
+    again = shell(*words)
+    assert again.code == 1
+    assert f"There is something at {out} already" in again.err
+
+
+def test_a_folder_is_exported_whole(shell: Shell, api: FakeApi, tmp_path: Path) -> None:
+    made = tmp_path / "checkpoint"
+    made.mkdir()
+    (made / "config.json").write_text("{}")
+    api.file_states = [{"path": str(made), "format": "huggingface"}]
+    out = tmp_path / "faq"
+    assert shell("model", "export", "faq:1", "--out", str(out)).code == 0
+    assert (out / "config.json").read_text() == "{}"
+
+
+def test_what_an_export_cannot_be(shell: Shell, tmp_path: Path) -> None:
+    folder = shell("model", "export", "faq", "--out", str(tmp_path / "f"), "--quantization", "Q8_0")
+    assert folder.code == 2
+    assert "is to be a folder" in folder.err
+    kind = shell(
+        "model", "export", "faq", "--out", str(tmp_path / "f.gguf"), "--quantization", "Q8"
+    )
+    assert kind.code == 1
+    assert "Q8_0" in kind.err

@@ -40,6 +40,7 @@ class FakeApi:
     journey_states: list[dict[str, Any]] = field(default_factory=list)
     deployment_states: list[dict[str, Any]] = field(default_factory=list)
     model_states: list[dict[str, Any]] = field(default_factory=list)
+    file_states: list[dict[str, Any]] = field(default_factory=list)
     answers: list[str] = field(default_factory=lambda: ["Hel", "lo."])
     chats: list[dict[str, Any]] = field(default_factory=list)
     log: str = "line 1\nline 2\n"
@@ -63,6 +64,8 @@ class FakeApi:
             return self.job(parts[1], parts[2], query)
         if parts[0] == "job-plans":
             return {"name": "p1"} | (self.next(self.plannings) if method == "GET" else {})
+        if parts == ["model-files"]:
+            return {"model": query["model"], "format": "gguf"} | self.next(self.file_states)
         if parts == ["apply", "plan"]:
             return self.plan(body)
         if parts == ["data", "files"]:

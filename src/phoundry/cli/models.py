@@ -142,3 +142,53 @@ def show(
     out.value(base.model_dump(mode="json"), sheet_of(base))
     if base.usable and base.needs and base.needs.train_lora.fits != "no":
         out.suggest(f"phoundry train {name} DATA")
+
+
+@verb(
+    app,
+    "export",
+    example="phoundry model export faq:1 --out faq.gguf --quantization Q4_0\n"
+    "phoundry model export faq:1 --out ./faq",
+)
+def export(
+    name: Annotated[
+        str,
+        typer.Argument(
+            help="NAME or NAME:VERSION of a registered model, a name of the catalog, ORG/NAME of "
+            "a hub, or a folder."
+        ),
+    ],
+    out_: Annotated[
+        Path,
+        typer.Option("--out", help="A new folder, or a new file whose name ends in .gguf."),
+    ],
+    quantization: Annotated[
+        str | None,
+        typer.Option(help="Kind of a .gguf: Q8_0 (default), Q5_1, Q4_0, F16, BF16 or F32."),
+    ] = None,
+    output: Output = Format.table,
+) -> None:
+    """Copy a model out: a Hugging Face folder, or a GGUF for llama.cpp, Ollama or LM Studio.
+
+    A GGUF is compared with the model before it is handed out, as for a deployment.
+    """
+    from phoundry.cli.progress import displayed, prepared
+    from phoundry.client import Client
+    from phoundry.specs.quantization import DEFAULT, quantization_named
+
+    single = out_.suffix.lower() == ".gguf"
+    if quantization and not single:
+        raise UsageError(
+            f"--quantization {quantization} is for a GGUF; {out_} is to be a folder.",
+            remedy=f"Name a file: --out {out_}.gguf.",
+        )
+    kind = quantization_named(quantization or DEFAULT) if single else None
+    out = Printer(output)
+    with displayed(out) as show:
+        found = Client().models.export(
+            name,
+            out_,
+            quantization=kind,
+            on_change=lambda files: show(prepared("Exporting", files.preparation), "exporting"),
+        )
+    out.one(found.model_copy(update={"path": str(out_), "preparation": None}))

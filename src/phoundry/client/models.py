@@ -9,9 +9,12 @@ from phoundry.client.checking import checked
 from phoundry.client.paths import located
 from phoundry.client.transport import Transport, segment
 from phoundry.client.waiting import wait_for
+from phoundry.errors import Conflict
+from phoundry.files import copy_to
 from phoundry.specs.catalog import CatalogModel
-from phoundry.specs.model import Model, ModelSpec
+from phoundry.specs.model import Model, ModelFiles, ModelSpec
 from phoundry.specs.names import split_version
+from phoundry.specs.quantization import Quantization
 
 
 class Models:
@@ -68,6 +71,43 @@ class Models:
             timeout=timeout,
             what=f"Model {reference}",
         )
+
+    def export(
+        self,
+        reference: str,
+        out: str | Path,
+        *,
+        quantization: Quantization | None = None,
+        on_change: Callable[[ModelFiles], None] | None = None,
+    ) -> ModelFiles:
+        """Copy a model's files to `out`: its Hugging Face folder, or one GGUF file.
+
+        A base model that is not here yet is fetched, a GGUF that does not exist is converted.
+
+        Args:
+            reference: a registered model, a name of the catalog, a hub id, a folder or a .gguf.
+            quantization: the kind of the GGUF; None: the folder with config, tokenizer, weights.
+
+        Raises:
+            Conflict: there is something at `out` already.
+            NotFound: the reference names nothing.
+        """
+        place = Path(out).expanduser()
+        if place.exists():
+            raise Conflict(f"There is something at {place} already.", remedy="Choose another path.")
+        params = {"model": located(reference), "quantization": quantization}
+        found = wait_for(
+            lambda: self._transport.one(
+                ModelFiles, "POST", "/api/model-files", params=params, starts=True
+            ),
+            lambda files: files.path is not None,
+            on_change=on_change,
+            alive=self._transport.running,
+            timeout=None,
+            what=f"Model {reference}",
+        )
+        copy_to(Path(str(found.path)), place)
+        return found
 
     def catalog(self, search: str | None = None) -> Sequence[CatalogModel]:
         """Base models of the catalog, with what they need of the control plane's machine.

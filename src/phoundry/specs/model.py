@@ -9,8 +9,10 @@ from pydantic import Field, model_validator
 
 from phoundry.specs.base import Preparation, Spec, View
 from phoundry.specs.names import AssetName
+from phoundry.specs.quantization import Quantization
 
 ModelStatus = Literal["Registering", "Ready", "Failed"]
+ModelFormat = Literal["huggingface", "gguf"]
 
 
 class ModelSpec(Spec):
@@ -61,3 +63,16 @@ class Model(View):
     error: dict[str, Any] | None = None
     created_at: datetime
     updated_at: datetime | None = None
+
+
+class ModelFiles(View):
+    """A model's files as an engine takes them: a Hugging Face folder, or one GGUF file."""
+
+    model: str
+    format: ModelFormat
+    quantization: Quantization | None = None
+    path: str | None = Field(
+        default=None, description="On the control plane's machine; none while they are being made"
+    )
+    bytes: int = 0
+    preparation: Preparation | None = None

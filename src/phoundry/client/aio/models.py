@@ -12,7 +12,8 @@ if TYPE_CHECKING:
     from pathlib import Path
 
     from phoundry.specs.catalog import CatalogModel
-    from phoundry.specs.model import Model
+    from phoundry.specs.model import Model, ModelFiles
+    from phoundry.specs.quantization import Quantization
 
 
 class AsyncModels:
@@ -57,6 +58,33 @@ class AsyncModels:
         return await self._runner.call(
             lambda client: client.models.wait(reference, on_change_, timeout=timeout),
             counted=False,
+        )
+
+    async def export(
+        self,
+        reference: str,
+        out: str | Path,
+        *,
+        quantization: Quantization | None = None,
+        on_change: Callable[[ModelFiles], Awaitable[None] | None] | None = None,
+    ) -> ModelFiles:
+        """Copy a model's files to `out`: its Hugging Face folder, or one GGUF file.
+
+        A base model that is not here yet is fetched, a GGUF that does not exist is converted.
+
+        Args:
+            reference: a registered model, a name of the catalog, a hub id, a folder or a .gguf.
+            quantization: the kind of the GGUF; None: the folder with config, tokenizer, weights.
+
+        Raises:
+            Conflict: there is something at `out` already.
+            NotFound: the reference names nothing.
+        """
+        on_change_ = told(on_change)
+        return await self._runner.call(
+            lambda client: client.models.export(
+                reference, out, quantization=quantization, on_change=on_change_
+            )
         )
 
     async def catalog(self, search: str | None = None) -> Sequence[CatalogModel]:

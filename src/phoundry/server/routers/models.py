@@ -5,9 +5,10 @@ from __future__ import annotations
 from fastapi import APIRouter
 
 from phoundry.server.routers.common import Acting
-from phoundry.services import catalog, models
+from phoundry.services import catalog, model_files, models
 from phoundry.specs.catalog import CatalogModel
-from phoundry.specs.model import Model, ModelSpec
+from phoundry.specs.model import Model, ModelFiles, ModelSpec
+from phoundry.specs.quantization import Quantization
 
 router = APIRouter(tags=["models"])
 
@@ -25,6 +26,12 @@ def listing(context: Acting) -> list[Model]:
 @router.get("/models/{name}")
 def show(context: Acting, name: str, version: str | None = None) -> Model:
     return models.show(context, f"{name}:{version}" if version else name)
+
+
+@router.post("/model-files")
+def files(context: Acting, model: str, quantization: Quantization | None = None) -> ModelFiles:
+    """Where a model's files are on this machine. What is missing is made: ask until it is there."""
+    return model_files.files(context, model, quantization)
 
 
 @router.get("/catalog")
