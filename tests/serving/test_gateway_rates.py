@@ -7,7 +7,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from phoundry.serving.errors import response_headers
-from phoundry.serving.gateway.rates import RateLimit, RateLimited
+from phoundry.serving.gateway.rates import RateLimit, RateLimited, renewed
 
 
 class Clock:
@@ -32,7 +32,7 @@ def admitted(limit: RateLimit, key: bytes = b"key") -> bool:
 )
 def test_it_admits_what_a_counted_bucket_admits(per_minute: int, pauses: list[float]) -> None:
     clock = Clock()
-    limit = RateLimit(per_minute, clock)
+    limit = RateLimit("faq", per_minute, clock)
     depth = max(1, per_minute // 10)
     level = float(depth)
     for pause in pauses:
@@ -48,7 +48,7 @@ def test_it_admits_what_a_counted_bucket_admits(per_minute: int, pauses: list[fl
 @given(st.integers(1, 2000), st.integers(1, 40))
 def test_a_refused_key_is_let_in_when_it_was_told(per_minute: int, more: int) -> None:
     clock = Clock()
-    limit = RateLimit(per_minute, clock)
+    limit = RateLimit("faq", per_minute, clock)
     for _ in range(max(1, per_minute // 10)):
         assert admitted(limit)
     assert not any(admitted(limit) for _ in range(more))  # refusals cost nothing
@@ -59,12 +59,13 @@ def test_a_refused_key_is_let_in_when_it_was_told(per_minute: int, more: int) ->
     ]
     assert caught.value.retry_after >= 1
     assert f"{per_minute:,} requests a minute" in caught.value.message
+    assert "endpoint update faq --rate-limit" in str(caught.value)
     clock.now += caught.value.retry_after
     assert admitted(limit)
 
 
 def test_keys_do_not_use_up_each_others() -> None:
-    limit = RateLimit(1, Clock())
+    limit = RateLimit("faq", 1, Clock())
     assert admitted(limit, b"one")
     assert not admitted(limit, b"one")
     assert admitted(limit, b"two")
@@ -72,7 +73,7 @@ def test_keys_do_not_use_up_each_others() -> None:
 
 def test_what_was_used_counts_under_a_new_limit() -> None:
     clock = Clock()
-    limit = RateLimit(600, clock)
+    limit = RateLimit("faq", 600, clock)
     while admitted(limit):
         pass
     limit.resize(60)
@@ -81,9 +82,18 @@ def test_what_was_used_counts_under_a_new_limit() -> None:
     assert [admitted(limit) for _ in range(7)] == [True] * 6 + [False]
 
 
+def test_a_limit_outlives_a_table_that_keeps_it() -> None:
+    limit = renewed(None, "faq", 1)
+    assert limit is not None
+    assert admitted(limit)
+    assert renewed(limit, "faq", 1) is limit
+    assert not admitted(limit)
+    assert renewed(limit, "faq", None) is None
+
+
 def test_keys_that_rest_are_forgotten() -> None:
     clock = Clock()
-    limit = RateLimit(600, clock)
+    limit = RateLimit("faq", 600, clock)
     for number in range(20_000):
         clock.now += 0.02  # each rests long before the last one comes
         limit.admit(str(number).encode())

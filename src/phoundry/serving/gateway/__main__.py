@@ -20,6 +20,7 @@ from phoundry.files import write_json
 from phoundry.serving.gateway.access import AccessLog
 from phoundry.serving.gateway.app import GatewayApp
 from phoundry.serving.gateway.load import keep_reporting
+from phoundry.serving.gateway.metrics_page import MetricsPage, token_of
 from phoundry.serving.gateway.reload import Reloader, keep
 from phoundry.serving.gateway.routing import Router
 from phoundry.serving.hosts import HostCheck
@@ -45,7 +46,8 @@ def gateway(spec: dict[str, Any], run_dir: Path, spool: Spool) -> dict[str, Any]
 
     async def serving() -> None:
         reloader.check()
-        app = GatewayApp(router, HostCheck(host), log)
+        page = MetricsPage(router, token_of(run_dir))
+        app = GatewayApp(router, HostCheck(host), log, page)
         following = asyncio.gather(
             keep(reloader, router, log), keep_reporting(router.load, run_dir / "load.json")
         )

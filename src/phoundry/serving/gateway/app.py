@@ -1,6 +1,7 @@
 """The gateway's HTTP surface: who asks for what, answered in the dialect of the path.
 
 GET  /healthz                                  no key
+GET  /metrics                                  the key's endpoints; all of them with metrics.token
 GET  /v1/models                                the endpoints and deployments of the key
 POST /v1/chat/completions                      model = ENDPOINT or ENDPOINT/DEPLOYMENT; so have
      /v1/completions, /v1/embeddings
@@ -28,7 +29,10 @@ from phoundry.serving.errors import azure_body, openai_body, response_headers
 from phoundry.serving.gateway.access import AccessLog
 from phoundry.serving.gateway.addressing import model_of, named, split
 from phoundry.serving.gateway.auth import presented_key
+from phoundry.serving.gateway.cors import greeted, narrowed
 from phoundry.serving.gateway.exchange import Exchange
+from phoundry.serving.gateway.metrics_page import PATH as METRICS
+from phoundry.serving.gateway.metrics_page import MetricsPage
 from phoundry.serving.gateway.mirror import Mirror
 from phoundry.serving.gateway.models import list_models
 from phoundry.serving.gateway.relay import error_event, forward
@@ -45,11 +49,13 @@ _PIN = PIN.encode()
 class GatewayApp:
     """ASGI application over a `Router`."""
 
-    def __init__(self, router: Router, hosts: HostCheck, log: AccessLog) -> None:
+    def __init__(self, router: Router, hosts: HostCheck, log: AccessLog, page: MetricsPage) -> None:
         self._router = router
+        self._page = page
+        self._metrics = page.metrics
         self._hosts = hosts
         self._log = log
-        self._mirror = Mirror(router.passages, log.add, self._dropped)
+        self._mirror = Mirror(router.passages, self._mirrored, self._metrics.dropped)
 
     async def close(self) -> None:
         await self._mirror.close()
@@ -63,6 +69,7 @@ class GatewayApp:
         except Cancelled:
             pass  # the client has left: nobody is there to answer
         except PhoundryError as error:
+            self._metrics.refused(exchange, error)
             await _refuse(exchange, error)
         except Exception:
             traceback.print_exc()
@@ -71,18 +78,44 @@ class GatewayApp:
             await _refuse(exchange, PhoundryError("The gateway failed; its log says how."))
         finally:
             self._log.add(exchange)
+            self._metrics.finish(exchange)
 
     async def _answer(self, exchange: Exchange) -> None:
         scope = exchange.scope
-        self._hosts.check(scope)
+        origin = self._hosts.check(scope, self._router.origins)
+        if origin is not None and await greeted(exchange, origin, self._router.origins):
+            return
         method, path = scope["method"], scope["path"]
         if path == "/healthz" and method == "GET":
             await _reply(exchange, {"status": "ok", "generation": self._router.generation})
             return
         key = presented_key(scope)
+        watching = path == METRICS and method == "GET"
+        if watching and self._page.opens(key):
+            await self._page.answer(exchange, None)
+            return
+        opened = self._opened(exchange, key, origin)
+        if watching:
+            await self._page.answer(exchange, opened)
+        else:
+            await self._serve(exchange, key, opened)
+
+    def _opened(self, exchange: Exchange, key: bytes, origin: bytes | None) -> frozenset[str]:
+        """The endpoints that the key opens, for a page of this origin.
+
+        Raises:
+            Unauthenticated, Forbidden: none.
+        """
         opened = self._router.keys.endpoints_of(key)
         if not opened:
             raise self._router.keys.refusal(key)
+        if origin is None:
+            return opened
+        return narrowed(exchange, opened, origin, self._router.origins, self._hosts)
+
+    async def _serve(self, exchange: Exchange, key: bytes, opened: frozenset[str]) -> None:
+        scope = exchange.scope
+        method, path = scope["method"], scope["path"]
         name, rest = split(path)
         if (method, rest) not in _ROUTES or (rest == SCORE and name is None):
             raise NotFound(f"There is no {method} {path[:100]} here.")
@@ -98,6 +131,8 @@ class GatewayApp:
             endpoint, model = named(self._router, model_of(body), endpoint, opened)
             pin = model or pin
         assert endpoint is not None  # noqa: S101 - a score path has a name, and so has `named`
+        if endpoint.rate is not None:
+            endpoint.rate.admit(key)
         exchange.deployment = endpoint.choose(pin, self._router.chance)
         if endpoint.mirrors and pin is None:
             self._mirror.draw(exchange, endpoint, rest, body, self._router.chance)
@@ -119,8 +154,9 @@ class GatewayApp:
             passage.limit(deployment.timeout, deployment.name)
             await forward(exchange, deployment, path, body)
 
-    def _dropped(self, deployment: Deployment) -> None:
-        """A copy for a mirror was not sent."""
+    def _mirrored(self, copy: Exchange) -> None:
+        self._log.add(copy)
+        self._metrics.mirrored(copy)
 
 
 async def _reply(exchange: Exchange, value: object, status: int = 200) -> None:

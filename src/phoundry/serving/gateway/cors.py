@@ -11,7 +11,7 @@ import re
 from collections.abc import Iterable, Mapping
 
 from phoundry.errors import Forbidden
-from phoundry.serving.asgi import Headers, header
+from phoundry.serving.asgi import Headers, Scope, header
 from phoundry.serving.gateway.exchange import Exchange
 from phoundry.serving.hosts import HostCheck
 
@@ -49,34 +49,36 @@ class Origins:
         return frozenset(name for name in names if _within(self._of.get(name, ()), origin))
 
 
-def preflight(exchange: Exchange, origin: bytes) -> Headers | None:
-    """The headers that answer a browser's question before a request; None: it asks nothing.
+async def greeted(exchange: Exchange, origin: bytes, origins: Origins) -> bool:
+    """Let the page read what will be answered, where some endpoint allows it.
 
-    A preflight carries no key, so the answer tells only that some endpoint allows the page.
+    Returns:
+        Whether all is answered: it was a preflight, by which a browser asks before it sends. That
+        carries no key, so the answer tells no more than that some endpoint allows the page.
     """
+    if origin not in origins:
+        return False
+    greeting = [(b"access-control-allow-origin", origin), (b"vary", b"Origin")]
+    exchange.more_headers = [*greeting, (b"access-control-expose-headers", _EXPOSED)]
     scope = exchange.scope
     if scope["method"] != "OPTIONS" or header(scope, b"access-control-request-method") is None:
-        return None
+        return False
+    exchange.more_headers = greeting
+    await exchange.start(204, _permissions(scope))
+    await exchange.body(b"")
+    return True
+
+
+def _permissions(scope: Scope) -> Headers:
     wanted = header(scope, b"access-control-request-headers") or b""
     headers = [
-        *_greeting(origin),
         (b"access-control-allow-methods", _METHODS),
         (b"access-control-allow-headers", wanted if _NAMES.fullmatch(wanted) else _USUAL),
         (b"access-control-max-age", _AGE),
-        (b"content-length", b"0"),
     ]
     if header(scope, b"access-control-request-private-network") == b"true":
         headers.append((b"access-control-allow-private-network", b"true"))
     return headers
-
-
-def greet(exchange: Exchange, origin: bytes, origins: Origins) -> None:
-    """Let the page read what is answered, where some endpoint allows it."""
-    if origin in origins:
-        exchange.more_headers = [
-            *_greeting(origin),
-            (b"access-control-expose-headers", _EXPOSED),
-        ]
 
 
 def narrowed(
@@ -97,10 +99,6 @@ def narrowed(
         "The endpoint of this key does not allow pages of this origin.",
         remedy="`phoundry endpoint update NAME --allow-origin URL` allows one.",
     )
-
-
-def _greeting(origin: bytes) -> Headers:
-    return [(b"access-control-allow-origin", origin), (b"vary", b"Origin")]
 
 
 def _within(origins: Iterable[bytes], origin: bytes) -> bool:

@@ -11,6 +11,7 @@ import time
 from collections.abc import Iterable, Iterator, Mapping
 from typing import TypeVar
 
+from phoundry.errors import PhoundryError
 from phoundry.serving.exposition import (
     DURATION,
     FIRST_TOKEN,
@@ -20,7 +21,7 @@ from phoundry.serving.exposition import (
     sample,
 )
 from phoundry.serving.gateway.exchange import Exchange
-from phoundry.serving.gateway.routing import Endpoint
+from phoundry.serving.gateway.routing import Deployment, Endpoint
 
 _DURATION = "gen_ai_server_request_duration_seconds"
 _FIRST = "gen_ai_server_time_to_first_token_seconds"
@@ -65,13 +66,26 @@ class Metrics:
         elif exchange.usage is not None:
             self._used((endpoint, name, operation), exchange.usage)
 
-    def refused(self, endpoint: str, code: str) -> None:
-        """A request was refused by the gateway itself. `endpoint`: "" where it isn't known."""
-        self._refused[endpoint, code] = self._refused.get((endpoint, code), 0) + 1
+    def refused(self, exchange: Exchange, error: PhoundryError) -> None:
+        """A request is about to be answered with an error instead of a replica's answer."""
+        if exchange.status:
+            return  # a stream that had begun
+        place = exchange.deployment or error
+        key = (str(getattr(place, "endpoint", "")), error.code)  # "": nobody knows whose it was
+        self._refused[key] = self._refused.get(key, 0) + 1
 
-    def mirrored(self, endpoint: str, deployment: str, outcome: str) -> None:
-        """A copy was sent to a mirror, or not: `outcome` is a status, or a word for why not."""
-        key = (endpoint, deployment, outcome)
+    def mirrored(self, copy: Exchange) -> None:
+        """A copy has been answered, which nobody is shown."""
+        self.finish(copy)
+        if copy.deployment is not None:
+            self._copied(copy.deployment, str(copy.status or "left"))
+
+    def dropped(self, deployment: Deployment) -> None:
+        """A copy was not sent: the mirror has no replica or no place."""
+        self._copied(deployment, "dropped")
+
+    def _copied(self, deployment: Deployment, outcome: str) -> None:
+        key = (deployment.endpoint, deployment.name, outcome)
         self._mirrored[key] = self._mirrored.get(key, 0) + 1
 
     def forget(self, endpoints: Iterable[str]) -> None:
@@ -91,13 +105,13 @@ class Metrics:
         """
         yield head(_DURATION, "histogram", "From a request's head to the last byte of its answer.")
         for (*place, status), histogram in list(_seen(self._durations, names).items()):
-            yield "".join(histogram.lines(_DURATION, _labels(place) | _outcome(status)))
+            yield "".join(histogram.lines(_DURATION, labels_of(place) | _outcome(status)))
         yield head(_FIRST, "histogram", "Of streams: until the first piece was passed on.")
         for place, histogram in list(_seen(self._first, names).items()):
-            yield "".join(histogram.lines(_FIRST, _labels(place)))
+            yield "".join(histogram.lines(_FIRST, labels_of(place)))
         yield head(_TOKENS, "histogram", "Tokens of whole answers: of prompts and of completions.")
         for (*place, kind), histogram in list(_seen(self._tokens, names).items()):
-            yield "".join(histogram.lines(_TOKENS, {**_labels(place), "gen_ai_token_type": kind}))
+            yield "".join(histogram.lines(_TOKENS, {**labels_of(place), "gen_ai_token_type": kind}))
         yield from self._counters(names)
 
     def _counters(self, names: frozenset[str] | None) -> Iterator[str]:
@@ -150,7 +164,8 @@ def _operation(path: str) -> str:
     return "embeddings" if path.endswith("/embeddings") else "chat"
 
 
-def _labels(place: Iterable[str]) -> dict[str, str]:
+def labels_of(place: Iterable[str]) -> dict[str, str]:
+    """The labels of an endpoint, a deployment and an operation."""
     endpoint, deployment, operation = place
     return {
         "endpoint": endpoint,

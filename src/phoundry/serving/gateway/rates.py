@@ -19,9 +19,10 @@ _ROUNDING = 1e-9  # seconds: sums of 60 / n are off by less
 
 
 class RateLimited(TooManyRequests):
-    """A key has used up its requests. `retry_after` is when the next one is let in."""
+    """A key of `endpoint` has used up its requests. The next one is let in after `retry_after`."""
 
     code = "RateLimitExceeded"
+    endpoint = ""
 
 
 class RateLimit:
@@ -31,7 +32,10 @@ class RateLimit:
     full bucket is as good as none, and is dropped.
     """
 
-    def __init__(self, per_minute: int, clock: Callable[[], float] = time.monotonic) -> None:
+    def __init__(
+        self, endpoint: str, per_minute: int, clock: Callable[[], float] = time.monotonic
+    ) -> None:
+        self._endpoint = endpoint
         self._clock = clock
         self._full_at: dict[bytes, float] = {}
         self._sweep_at = _SMALL
@@ -69,7 +73,18 @@ class RateLimit:
         error = RateLimited(
             f"This key has used up its {self.per_minute:,} requests a minute.",
             remedy=f"Ask again in {wait} s, or raise the limit: "
-            "`phoundry endpoint update NAME --rate-limit N`.",
+            f"`phoundry endpoint update {self._endpoint} --rate-limit N`.",
         )
-        error.retry_after = wait
+        error.endpoint, error.retry_after = self._endpoint, wait
         return error
+
+
+def renewed(before: RateLimit | None, endpoint: str, per_minute: int | None) -> RateLimit | None:
+    """What limits `endpoint` from now on: what its keys have used stays used."""
+    if per_minute is None:
+        return None
+    if before is None:
+        return RateLimit(endpoint, per_minute)
+    if before.per_minute != per_minute:
+        before.resize(per_minute)
+    return before

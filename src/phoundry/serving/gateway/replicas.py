@@ -28,6 +28,10 @@ class Replicas:
         self.asleep = False
         self._waking = False  # was asleep, is no more, and has no replica yet
 
+    @property
+    def all(self) -> Sequence[Upstream]:
+        return self._all
+
     def replace(self, upstreams: Sequence[Upstream], *, asleep: bool) -> None:
         """What the table in force says."""
         if self._all and not upstreams:

@@ -7,9 +7,11 @@ import random
 
 from phoundry.errors import NotFound, Unavailable
 from phoundry.serving.gateway.auth import KeyIndex
+from phoundry.serving.gateway.cors import Origins
 from phoundry.serving.gateway.limits import Limiter
 from phoundry.serving.gateway.load import Load
 from phoundry.serving.gateway.passages import Passages
+from phoundry.serving.gateway.rates import RateLimit, renewed
 from phoundry.serving.gateway.replicas import PATIENCE_SECONDS, Replicas
 from phoundry.serving.gateway.routes import (
     DeploymentRoute,
@@ -75,8 +77,15 @@ class Deployment:
 class Endpoint:
     """One endpoint of the table in force."""
 
-    def __init__(self, name: str, route: EndpointRoute, deployments: list[Deployment]) -> None:
+    def __init__(
+        self,
+        name: str,
+        route: EndpointRoute,
+        deployments: list[Deployment],
+        rate: RateLimit | None,
+    ) -> None:
         self.name = name
+        self.rate = rate
         self.deployments = {deployment.name: deployment for deployment in deployments}
         weights = {key: share for key, share in route.traffic.items() if share > 0}
         self._live = [self.deployments[key] for key in weights]
@@ -119,6 +128,7 @@ class Router:
         self.generation = -1
         self.endpoints: dict[str, Endpoint] = {}
         self.keys = KeyIndex({})
+        self.origins = Origins({})
         self.passages = Passages()
         self.load = Load()
         self.chance = chance or random.Random()  # noqa: S311 - shares traffic, guards nothing
@@ -144,6 +154,9 @@ class Router:
                 {name: route.key_hashes for name, route in table.endpoints.items()},
                 {name: route.tokens for name, route in table.endpoints.items()},
             ),
+        )
+        self.origins = Origins(
+            {name: route.allowed_origins for name, route in table.endpoints.items()}
         )
         self.generation = table.generation
         self._retire(table)
@@ -178,7 +191,8 @@ class Router:
             deployments.append(deployment)
         for key in old.keys() - route.deployments.keys():
             old[key].remove()
-        return Endpoint(name, route, deployments)
+        rate = renewed(known.rate if known else None, name, route.requests_per_minute)
+        return Endpoint(name, route, deployments, rate)
 
     def _upstream(self, replica: ReplicaRoute) -> Upstream:
         known = self._upstreams.get(replica)

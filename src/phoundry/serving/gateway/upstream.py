@@ -40,6 +40,10 @@ class Upstream:
             body,
         )
 
+    def look(self, path: str) -> bytes:
+        """The bytes of a GET."""
+        return b"GET %b%bgateway\r\n\r\n" % (path.encode(), self._head)
+
     async def connect(self) -> Connection:
         """A connection for one request: an idle one, or a new one. Each must be released.
 
