@@ -228,6 +228,11 @@ class Home:
         return self.runs / text
 
     @property
+    def collected(self) -> Path:
+        """What deployments with a `data_collector` were asked and answered, by their names."""
+        return self.root / "collected"
+
+    @property
     def backups(self) -> Path:
         """Copies of the database, made before each upgrade; the newest three are kept."""
         return self.root / "backups"

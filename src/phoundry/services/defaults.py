@@ -70,7 +70,8 @@ def change(
 def deliver(row: DeploymentRow, replica: ReplicaRow) -> bool:
     """Write what changes while it serves where the replica looks for it. False: it stood there."""
     spec = revisions.spec_of(row, replica.revision)
-    return workers.amend(Path(replica.run_dir), defaults=of(spec))
+    collector = spec.get("data_collector")
+    return workers.amend(Path(replica.run_dir), defaults=of(spec), data_collector=collector)
 
 
 def of(spec: Mapping[str, Any]) -> dict[str, Any]:

@@ -61,6 +61,8 @@ def worker_spec(
         "threads": machine.cores(),
         "defaults": defaults.of(spec),
         "data_collector": spec.get("data_collector"),
+        "collect_dir": str(context.home.collected / row.endpoint / row.name),
+        "model": spec["model"],
         "grace_seconds": grace_seconds(spec),
         "memory_bytes": needed,
         "token": context.vault.decrypt(replica.token),

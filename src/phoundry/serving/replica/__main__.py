@@ -15,6 +15,9 @@ spec.json:
     defaults         what a request that does not say gets (optional; may change while it serves)
     grace_seconds    that requests in flight have to end after SIGTERM (optional; 30)
     memory_bytes     that it is planned with; the control plane's own
+    data_collector   what of requests and answers is kept (optional; may change while it serves)
+    collect_dir      where (optional): see `replica/collector.py`
+    model            what records call the model (optional; else model_name)
     token            bearer that the gateway sends; the spec file is 0600
     options          the engine's own (optional)
 
@@ -36,6 +39,7 @@ from phoundry.serving.engines.base import EngineSpec, SamplingParams
 from phoundry.serving.engines.registry import open_engine
 from phoundry.serving.listen import bind, port_of, run, serve
 from phoundry.serving.replica.app import ReplicaApp
+from phoundry.serving.replica.collector import Collecting
 from phoundry.serving.replica.defaults import LiveDefaults, check
 from phoundry.serving.replica.generation import Ask, Generator
 from phoundry.serving.replica.model import ServedModel
@@ -69,6 +73,7 @@ def replica(spec: dict[str, Any], run_dir: Path, spool: Spool) -> dict[str, Any]
     generator = Generator(open_engine(spec["engine"], engine_spec), tokenizer)
     model = ServedModel(generator, spec["model_name"], defaults, _fingerprint(spec))
     app = ReplicaApp(model, token=spec["token"])
+    collecting = Collecting.of(app, spec, run_dir)
     listener = bind("127.0.0.1", 0)
 
     async def started() -> None:
@@ -82,13 +87,14 @@ def replica(spec: dict[str, Any], run_dir: Path, spool: Spool) -> dict[str, Any]
     async def serving() -> None:
         try:
             await serve(
-                app,
+                collecting,
                 listener,
                 started=started,
                 stopping=lambda: spool.append("stopping"),
                 grace_seconds=int(spec.get("grace_seconds") or GRACE_SECONDS),
             )
         finally:
+            collecting.close()
             await generator.engine.close()
 
     run(serving())
