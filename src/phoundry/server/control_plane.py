@@ -30,6 +30,7 @@ from phoundry.services.prune import histories
 from phoundry.services.reconcile import (
     curves,
     deployments,
+    gate,
     gateway,
     jobs,
     models,
@@ -197,6 +198,7 @@ def tick(
         models.tick,
         (scaler or Scaler()).tick,
         deployments.tick,
+        gate.tick,
         *([partial(probes.tick, prober=prober)] if prober else []),
         curves.tick,
         # Always: a verb may have been cut off between its change and the table.

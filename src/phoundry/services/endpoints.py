@@ -6,7 +6,7 @@ from sqlalchemy import select
 from sqlalchemy.orm import Session
 
 from phoundry.errors import Conflict, Fault, InvalidInput
-from phoundry.services import endpoint_tokens, replicas
+from phoundry.services import endpoint_tokens, parity, replicas
 from phoundry.services import traffic as sharing
 from phoundry.services.addresses import gateway_url
 from phoundry.services.context import Context, history, now, record
@@ -99,6 +99,7 @@ def update(context: Context, name: str, change: EndpointUpdate) -> Endpoint:
     Raises:
         InvalidInput: a share for what is not deployed, or one deployment live and a mirror;
             nothing has changed.
+        Conflict: a share for what has not passed the deploy gate.
     """
     with context.begin("endpoints/write") as session:
         row = get(session, context, EndpointRow, name, noun="endpoint", remedy=REMEDY)
@@ -129,7 +130,9 @@ def _share_out(
     """New live and mirrored shares, checked together with those that stay."""
     live = row.traffic if change.traffic is None else change.traffic
     mirror = row.mirror if change.mirror_traffic is None else change.mirror_traffic
-    sharing.check(row.name, _deployments(session, context, row.name), live=live, mirror=mirror)
+    known = _deployments(session, context, row.name)
+    sharing.check(row.name, known, live=live, mirror=mirror)
+    parity.check_traffic(row.name, known, live, row.traffic)
     resource = f"endpoint/{row.name}"
     if change.traffic is not None:
         row.traffic = sharing.shares(change.traffic)

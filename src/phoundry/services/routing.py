@@ -15,7 +15,7 @@ from sqlalchemy.orm import Session
 
 from phoundry.compute import workers
 from phoundry.files import read_json
-from phoundry.services import endpoint_tokens, replicas
+from phoundry.services import endpoint_tokens, replicas, revisions
 from phoundry.services.context import Context
 from phoundry.serving.gateway.routes import (
     DeploymentRoute,
@@ -53,14 +53,16 @@ def _endpoints(session: Session, context: Context) -> dict[str, EndpointRoute]:
 
 def _endpoint(session: Session, context: Context, row: EndpointRow) -> EndpointRoute:
     query = select(DeploymentRow).filter_by(workspace=context.workspace, endpoint=row.name)
-    deployments = session.scalars(query.where(DeploymentRow.state != "Deleting"))
+    deployments = session.scalars(query.where(DeploymentRow.state != "Deleting")).all()
+    # What the deploy gate has not let through gets nothing, whatever its share is.
+    opened = {item.name for item in deployments if revisions.trusted(item)}
     routes = {item.name: _deployment(session, context, item) for item in deployments}
     rate = row.settings.get("rate_limit")
     return EndpointRoute(
         key_hashes=_key_hashes(context, row),
         tokens=endpoint_tokens.of(session, context, row.name),
         # A table that names what is not there is refused as a whole, for all endpoints.
-        traffic={name: share for name, share in row.traffic.items() if name in routes},
+        traffic={name: share for name, share in row.traffic.items() if name in opened},
         mirror={name: share for name, share in row.mirror.items() if name in routes},
         requests_per_minute=rate["requests_per_minute"] if rate else None,
         allowed_origins=row.settings.get("allowed_origins", []),

@@ -82,6 +82,7 @@ def under_way(context: Context) -> bool:
         select(ModelRow.id).filter_by(status="Registering"),
         select(ReplicaRow.id).where(ReplicaRow.state.not_in(("ready", "unready", "failed"))),
         select(DeploymentRow.id).where(DeploymentRow.state.in_(_MOVING)),
+        select(DeploymentRow.id).filter_by(gate="pending", state="Succeeded"),
         select(EndpointRow.id).filter_by(state="Deleting"),
         select(JourneyRow.id).filter_by(state="running"),
     ]

@@ -92,7 +92,8 @@ class TunedModel:
         hidden = self.decoder.hidden(ids, [len(ids)], places)[: len(places)]
         top = (hidden @ self.decoder.head.T).float().topk(2)
         self.decoder.training = was
-        return top.indices[:, 0].tolist(), (top.values[:, 0] - top.values[:, 1]).tolist()
+        margins = top.values[:, 0] - top.values[:, 1]
+        return cast("list[int]", top.indices[:, 0].tolist()), cast("list[float]", margins.tolist())
 
     def generate(
         self, prompt_ids: Sequence[int], *, max_new_tokens: int, stop: Collection[int]

@@ -13,7 +13,7 @@ from sqlalchemy.orm import Session
 from phoundry.compute import workers
 from phoundry.errors import PhoundryError
 from phoundry.files import read_json
-from phoundry.services import bases
+from phoundry.services import bases, parity
 from phoundry.services.context import Context
 from phoundry.services.models import run_dir as registration
 from phoundry.specs.job import FINISHED
@@ -63,6 +63,7 @@ class Uses:
         own = {Path(row.run_dir) for row in (*jobs, *replicas, *tasks)}
         own |= {registration(context, row) for row in models}
         own |= {context.home.run("curves", row.name) for row in jobs}
+        own |= {parity.run_dir(context, row) for row in deployments}
         resumable = [row for row in jobs if row.status in ("Failed", "Canceled")]
         open_jobs = [row for row in jobs if row.status not in FINISHED]
         needed = [(row.workspace, str(row.spec["model"])) for row in (*open_jobs, *deployments)]

@@ -11,7 +11,7 @@ from sqlalchemy.orm import Session
 
 from phoundry.compute import workers
 from phoundry.errors import PhoundryError
-from phoundry.services import replicas, revisions
+from phoundry.services import parity, replicas, revisions
 from phoundry.services.context import Context, now, record
 from phoundry.services.reconcile import replicas as moving
 from phoundry.services.reconcile import rollout
@@ -79,6 +79,7 @@ def _remove(session: Session, context: Context, row: DeploymentRow) -> None:
         else:
             workers.terminate(run_dir)
     if not replicas.of(session, context, row):
+        parity.forget(context, row)
         session.delete(row)
         _note(session, context, row, "deleted", "Deleted.")
 

@@ -1,0 +1,252 @@
+"""The deploy gate: who gets traffic, what is remembered, and what happens when it cannot run."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from phoundry.errors import Conflict
+from phoundry.services import deployments, endpoints, parity, routing, status
+from phoundry.services.context import Context
+from phoundry.services.reconcile import deployments as reconcile
+from phoundry.services.reconcile import gate
+from phoundry.services.reconcile import tasks as reconcile_tasks
+from phoundry.serving.gateway.routes import EndpointRoute, load_routes
+from phoundry.specs.deployment import DeploymentSpec, DeploymentUpdate
+from phoundry.specs.endpoint import EndpointSpec
+from phoundry.store.tables import DeploymentRow
+from tests.services.fake_workers import MODEL, FakeWorkers
+
+
+class Faq:
+    """The endpoint faq, its deployments, and time that passes."""
+
+    def __init__(self, context: Context, fleet: FakeWorkers) -> None:
+        self.context, self.fleet = context, fleet
+        endpoints.create(context, EndpointSpec(name="faq"))
+
+    def create(self, name: str = "blue", **given: Any) -> None:
+        spec = {"name": name, "endpoint_name": "faq", "model": MODEL, **given}
+        deployments.create(self.context, DeploymentSpec.model_validate(spec))
+
+    def tick(self) -> None:
+        reconcile_tasks.tick(self.context)
+        reconcile.tick(self.context)
+        gate.tick(self.context)
+        routing.publish(self.context, wait=False)
+
+    def advance(self, rounds: int = 7) -> None:
+        for _ in range(rounds):
+            self.tick()
+            self.fleet.stop()
+            self.fleet.work()
+        self.tick()
+
+    def until_asked(self) -> Path:
+        """Until the gate's worker runs; its folder."""
+        for _ in range(8):
+            self.tick()
+            for folder, started in list(self.fleet.running.items()):
+                if started.module == gate.MODULE:
+                    return folder
+            self.fleet.work()
+        raise AssertionError("the gate was not asked")
+
+    def gate(self, name: str = "blue") -> str:
+        return deployments.show(self.context, "faq", name).gate
+
+    def traffic(self) -> dict[str, int]:
+        return endpoints.show(self.context, "faq").traffic
+
+    def route(self) -> EndpointRoute:
+        return load_routes(self.context.home.routes).endpoints["faq"]
+
+    def asked(self) -> int:
+        return self.fleet.modules().count("serving.parity")
+
+
+@pytest.fixture
+def faq(context: Context, fleet: FakeWorkers) -> Faq:
+    return Faq(context, fleet)
+
+
+def test_the_first_deployment_gets_its_traffic_once_it_has_passed(faq: Faq) -> None:
+    faq.create()
+    faq.until_asked()
+    assert (faq.gate(), faq.traffic()) == ("pending", {})
+    assert faq.route().traffic == {}
+    assert len(faq.route().deployments["blue"].replicas) == 1, "the pin header reaches it"
+    assert status.under_way(faq.context)
+    faq.advance(1)
+    assert (faq.gate(), faq.traffic(), faq.route().traffic) == (
+        "passed",
+        {"blue": 100},
+        {"blue": 100},
+    )
+    assert not status.under_way(faq.context)
+    shown = parity.show(faq.context, "faq", "blue")
+    assert shown.report is not None
+    assert shown.report.summary().endswith("191 of 192 tokens the same")
+
+
+def test_one_that_fails_stays_without_traffic_and_says_why(faq: Faq) -> None:
+    faq.fleet.faithful = False
+    faq.create()
+    faq.advance()
+    shown = deployments.show(faq.context, "faq", "blue")
+    assert (shown.gate, shown.provisioning_state, faq.traffic()) == ("failed", "Succeeded", {})
+    told = next(event.message for event in shown.events if event.kind == "gate_failed")
+    assert "token 3 of the answer: the engine says 'Paul'; the reference says 'Bill'" in told
+    with pytest.raises(Conflict, match="does not answer as the model that was trained") as refusal:
+        endpoints.update_traffic(faq.context, "faq", {"blue": 100})
+    assert "--no-gate" in str(refusal.value)
+    assert not status.under_way(faq.context)
+    assert faq.asked() == 1, "what failed is not asked again by itself"
+
+
+def test_traffic_waits_for_the_gate(faq: Faq) -> None:
+    faq.create(gate=False)
+    faq.create("green")
+    faq.until_asked()
+    with pytest.raises(Conflict, match="'faq/green' has not passed the deploy gate yet"):
+        endpoints.update_traffic(faq.context, "faq", {"blue": 90, "green": 10})
+    assert faq.traffic() == {"blue": 100}
+    faq.advance(1)
+    endpoints.update_traffic(faq.context, "faq", {"blue": 90, "green": 10})
+    faq.tick()
+    assert faq.route().traffic == {"blue": 90, "green": 10}
+
+
+def test_no_gate_is_let_through_and_recorded(faq: Faq) -> None:
+    faq.create(gate=False)
+    faq.advance()
+    shown = deployments.show(faq.context, "faq", "blue")
+    assert (shown.gate, faq.traffic(), faq.asked()) == ("skipped", {"blue": 100}, 0)
+    assert "gate_skipped" in [event.kind for event in shown.events]
+
+
+def test_a_gate_that_failed_can_be_let_through(faq: Faq) -> None:
+    faq.fleet.faithful = False
+    faq.create()
+    faq.advance()
+    deployments.update(faq.context, "faq", "blue", DeploymentUpdate(gate=False))
+    assert (faq.gate(), faq.traffic()) == ("skipped", {"blue": 100})
+
+
+def test_a_gate_that_failed_is_tried_again_when_asked(faq: Faq) -> None:
+    faq.fleet.faithful = False
+    faq.create()
+    faq.advance()
+    faq.fleet.faithful = True
+    deployments.retry(faq.context, "faq", "blue")
+    assert faq.gate() == "pending"
+    faq.advance(3)
+    assert (faq.gate(), faq.traffic(), faq.asked()) == ("passed", {"blue": 100}, 2)
+
+
+def test_what_passed_before_passes_at_once(faq: Faq) -> None:
+    faq.create()
+    faq.advance()
+    faq.create("green")
+    faq.advance()
+    assert (faq.gate("green"), faq.asked()) == ("passed", 1)
+    faq.create("small", quantization="Q4_0")
+    faq.advance()
+    assert (faq.gate("small"), faq.asked()) == ("passed", 2), "another file is another question"
+
+
+def test_a_change_of_the_tokenizer_is_asked_anew(faq: Faq) -> None:
+    faq.create()
+    faq.advance()
+    (replica,) = [each for each in faq.fleet.starts if each.module.endswith("replica")]
+    (Path(replica.spec["tokenizer_dir"]) / "chat_template.jinja").write_text("changed")
+    faq.create("green")
+    faq.advance()
+    assert faq.asked() == 2
+
+
+def test_a_worker_that_is_killed_is_started_again_three_times(faq: Faq) -> None:
+    faq.create()
+    for _ in range(gate.ATTEMPTS):
+        faq.fleet.kill(faq.until_asked())
+    faq.tick()
+    assert (faq.gate(), faq.asked()) == ("failed", gate.ATTEMPTS)
+    error = parity.show(faq.context, "faq", "blue").error
+    assert error is not None
+    assert error["message"] == "The process of the deploy gate was killed."
+
+
+def test_one_that_was_stopped_with_phoundry_goes_on(faq: Faq) -> None:
+    faq.create()
+    for _ in range(gate.ATTEMPTS + 1):
+        faq.fleet.end(faq.until_asked(), "cancelled")
+    faq.advance(2)
+    assert faq.gate() == "passed"
+
+
+def test_a_reference_that_is_missing_does_not_pass(faq: Faq) -> None:
+    faq.create()
+    faq.fleet.end(faq.until_asked(), "failed")
+    faq.tick()
+    assert faq.gate() == "failed"
+    assert parity.show(faq.context, "faq", "blue").error is not None
+
+
+def test_the_older_revision_serves_until_the_newer_has_passed(faq: Faq) -> None:
+    faq.create()
+    faq.advance()
+    before = faq.route().deployments["blue"].replicas
+    change = DeploymentUpdate(quantization="Q4_0")
+    deployments.update(faq.context, "faq", "blue", change)
+    faq.until_asked()
+    assert faq.gate() == "pending"
+    assert (faq.route().traffic, faq.route().deployments["blue"].replicas) == (
+        {"blue": 100},
+        before,
+    )
+    # Its share may change meanwhile: what serves has passed.
+    endpoints.update_traffic(faq.context, "faq", {"blue": 100})
+    faq.advance(6)
+    assert faq.gate() == "passed"
+    assert faq.route().deployments["blue"].replicas != before
+
+
+def test_a_revision_that_does_not_pass_is_taken_back(faq: Faq) -> None:
+    faq.create()
+    faq.advance()
+    faq.fleet.faithful = False
+    deployments.update(faq.context, "faq", "blue", DeploymentUpdate(quantization="Q4_0"))
+    faq.advance()
+    shown = deployments.show(faq.context, "faq", "blue")
+    assert (shown.quantization, shown.gate, shown.provisioning_state) == (
+        "Q8_0",
+        "passed",
+        "Succeeded",
+    )
+    assert faq.route().traffic == {"blue": 100}
+    assert shown.error is not None
+    assert "--parity" in shown.error["remedy"]
+    report = parity.show(faq.context, "faq", "blue").report
+    assert report is not None
+    assert not report.passed
+
+
+def test_a_deployment_that_goes_takes_its_proof_along(faq: Faq) -> None:
+    faq.create()
+    folder = faq.until_asked()
+    deployments.delete(faq.context, "faq", "blue")
+    faq.advance()
+    assert folder not in faq.fleet.running
+    assert not folder.exists()
+
+
+def test_the_token_of_a_replica_is_told_in_a_private_file_alone(faq: Faq, context: Context) -> None:
+    faq.create()
+    faq.until_asked()
+    (started,) = [each for each in faq.fleet.starts if each.module == gate.MODULE]
+    with context.database.begin() as session:
+        row = session.query(DeploymentRow).one()
+        assert started.spec["token"] not in str(row.parity)
+    assert started.spec["replica_url"].startswith("http://127.0.0.1:")
