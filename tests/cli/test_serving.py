@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -78,6 +79,42 @@ def test_keys(shell: Shell, faq: FakeApi) -> None:
     renewed = shell("endpoint", "keys", "faq", "--regenerate", "primary", "--only", "primary")
     assert renewed.out == f"fresh-{KEY}\n"
     assert shell("endpoint", "keys", "faq", "--only", "third").code == 2
+
+
+def test_tokens(shell: Shell, api: FakeApi) -> None:
+    made = shell("endpoint", "create", "faq", "--auth-mode", "aml_token", "-o", "json")
+    assert made.json["auth_mode"] == "aml_token"
+    assert shell("endpoint", "token", "faq", "--only").out == "token-of-faq\n"
+    short = shell("endpoint", "token", "faq", "--seconds", "60", "-o", "json").json
+    assert (short["accessToken"], short["expiryTimeUtc"]) == ("token-of-faq", 60)
+    assert shell("endpoint", "token", "faq", "--seconds", "0").code == 2
+    assert shell("endpoint", "create", "other", "--auth-mode", "aad_token").code == 2
+
+
+def test_limits_of_an_endpoint(shell: Shell, faq: FakeApi) -> None:
+    def update(*words: str) -> Any:
+        return shell("endpoint", "update", "faq", *words, "-o", "json").json
+
+    assert update("--mirror", "next=20")["mirror_traffic"] == {"next": 20}
+    assert "next=20" in shell("endpoint", "list").out
+    assert update("--rate-limit", "600")["rate_limit"] == {"requests_per_minute": 600}
+    pages = ["https://a.example", "http://localhost:3000"]
+    flags = [word for page in pages for word in ("--allow-origin", page)]
+    assert update(*flags, "--description", "D")["allowed_origins"] == pages
+    shown = shell("endpoint", "show", "faq").out
+    for words in ("next = 20", "requests_per_minute = 600", *pages):
+        assert words in shown
+    taken = update("--mirror", "none", "--rate-limit", "0", "--allow-origin", "none")
+    assert [taken[key] for key in ("mirror_traffic", "rate_limit", "allowed_origins")] == [
+        {},
+        None,
+        [],
+    ]
+    assert taken["description"] == "D"
+    for wrong in (["--mirror", "next=51"], ["--allow-origin", "example.org"]):
+        assert shell("endpoint", "update", "faq", *wrong).code == 1
+    for wrong in ([], ["--mirror", "next=many"], ["--rate-limit", "-1"]):
+        assert shell("endpoint", "update", "faq", *wrong).code == 2
 
 
 def test_deploying_waits_and_traffic_moves(shell: Shell, faq: FakeApi) -> None:

@@ -154,6 +154,7 @@ class FakeApi:
             "scoring_uri": f"{self.url}/endpoints/{name}/score",
             "openai_base_url": f"{self.url}/v1",
             "traffic": body.get("traffic", {}),
+            "auth_mode": body.get("auth_mode", "key"),
             "deployments": [],
         }
 
@@ -168,6 +169,9 @@ class FakeApi:
         if rest == ["listkeys"] or rest == ["regeneratekeys"]:
             fresh = "fresh-" if rest == ["regeneratekeys"] else ""
             return {"primaryKey": fresh + KEY, "secondaryKey": KEY + "-2"}
+        if rest == ["token"]:
+            times = {"expiryTimeUtc": body["seconds"], "refreshAfterTimeUtc": 1}
+            return {"accessToken": "token-of-" + name} | times
         if rest[:1] == ["deployments"]:
             return self.deployment(method, found, rest[1:], query, body)
         if method == "PATCH":

@@ -65,6 +65,18 @@ def test_endpoints_and_deployments(client: Client, api: FakeApi) -> None:
         client.endpoints.show("faq")
 
 
+def test_an_endpoint_is_opened_by_what_it_wants(client: Client, api: FakeApi) -> None:
+    for name, mode in (("by-key", "key"), ("by-token", "aml_token")):
+        client.endpoints.create(EndpointSpec.model_validate({"name": name, "auth_mode": mode}))
+    secrets = [client.endpoints.secret(each) for each in client.endpoints.list()]
+    assert secrets == [KEY, "token-of-by-token"]
+    token = client.endpoints.token("by-token", seconds=60)
+    assert token.expiryTimeUtc == 60
+    assert "token-of" not in repr(token)
+    with pytest.raises(InvalidInput, match="seconds"):
+        client.endpoints.token("by-token", seconds=86_401)
+
+
 def test_wrong_shares_never_leave_this_process(client: Client, api: FakeApi) -> None:
     with pytest.raises(InvalidInput, match="add up to 70 %"):
         client.endpoints.update("faq", {"blue": 50, "green": 20})

@@ -10,6 +10,7 @@ from typing import Any
 import httpx
 import pytest
 
+from phoundry.errors import Unauthenticated
 from phoundry.serving.gateway.access import AccessLog
 from phoundry.serving.gateway.app import GatewayApp
 from phoundry.serving.gateway.auth import hash_key
@@ -178,6 +179,30 @@ def test_a_token_opens_until_it_ends(door: Door) -> None:
     late = door.ask("GET", "/v1/models", "late")
     assert late.status_code == 401
     assert "phoundry endpoint token faq" in late.json()["error"]["message"]
+
+
+def test_what_a_token_let_in_goes_on_and_what_a_lost_key_let_in_does_not(door: Door) -> None:
+    ends = int(time.time()) + 3600
+    both = EndpointRoute([hash_key("key")], {}, {}, tokens={hash_key("token"): ends})
+    door.use({"faq": both})
+
+    async def hold(key: bytes) -> str:
+        try:
+            with door.router.passages.hold("faq", key):
+                await asyncio.sleep(0.01)
+        except Unauthenticated as error:
+            return error.message
+        return "went on"
+
+    async def change() -> list[str]:
+        held = [asyncio.create_task(hold(key)) for key in (b"key", b"token")]
+        await asyncio.sleep(0)
+        door.use({"faq": EndpointRoute([hash_key("another")], {}, {})})
+        return await asyncio.gather(*held)
+
+    key, token = asyncio.run(change())
+    assert "revoked" in key
+    assert token == "went on"
 
 
 def test_metrics_open_to_their_token_and_of_an_endpoint_to_its_key(door: Door) -> None:

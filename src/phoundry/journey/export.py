@@ -132,6 +132,7 @@ def _of_deployment(found: Deployment) -> Iterator[Mapping]:
     if found.provisioning_state == "Deleting":
         return
     known = found.model_dump(include=set(DeploymentSpec.model_fields) - {"schema_"})
+    known["gate"] = found.gate != "skipped"
     yield _plain(DeploymentSpec.model_validate(known))
 
 

@@ -9,6 +9,7 @@ from typing import Any
 from sqlalchemy import delete, func, select
 from sqlalchemy.orm import Session
 
+from phoundry.services import endpoint_tokens
 from phoundry.services.context import Context, now
 from phoundry.specs.care import Prunable
 from phoundry.store.tables import EventRow
@@ -35,8 +36,10 @@ def forget(session: Session) -> int:
 
 
 def tick(context: Context) -> int:
-    """For the control plane, now and then while nothing is under way."""
+    """For the control plane, now and then while nothing is under way. Tokens that have ended go
+    with the events: their endpoint may never be asked for another."""
     with context.database.begin() as session:
+        endpoint_tokens.forget_expired(session)
         cheap = select(EventRow.id).where(EventRow.created_at < now() - MAX_AGE)
         return forget(session) if session.scalar(cheap.limit(1)) is not None else 0
 
