@@ -57,10 +57,12 @@ def build(kind: str, folder: Path, seed: int = 0, **changes: Any) -> Path:
         "initializer_range": 0.15,
         **changes,
     }
-    torch.manual_seed(seed)
     generation = (folder / "generation_config.json").read_bytes()
-    model = AutoModelForCausalLM.from_config(AutoConfig.for_model(kind, **values))
-    with torch.no_grad():  # norms and biases start as ones and zeros, which would hide mistakes
+    # The test's own random numbers go on as if nothing had been made.
+    with torch.random.fork_rng(devices=[]), torch.no_grad():
+        torch.manual_seed(seed)
+        model = AutoModelForCausalLM.from_config(AutoConfig.for_model(kind, **values))
+        # Norms and biases start as ones and zeros, which would hide mistakes.
         for name, weight in model.named_parameters():
             if "norm" in name or name.endswith("bias"):
                 weight.add_(0.2 * torch.randn(weight.shape))
@@ -75,11 +77,11 @@ def write_adapter(base: Path, folder: Path, size: float = 0.3, **settings: Any) 
     from peft import LoraConfig, get_peft_model
     from transformers import AutoModelForCausalLM
 
-    torch.manual_seed(1)
-    model = AutoModelForCausalLM.from_pretrained(base, dtype=torch.float32)
     values = {"r": 4, "lora_alpha": 8, "target_modules": "all-linear", **settings}
-    adapted = get_peft_model(model, LoraConfig(task_type="CAUSAL_LM", **values))
-    with torch.no_grad():
+    with torch.random.fork_rng(devices=[]), torch.no_grad():
+        torch.manual_seed(1)
+        model = AutoModelForCausalLM.from_pretrained(base, dtype=torch.float32)
+        adapted = get_peft_model(model, LoraConfig(task_type="CAUSAL_LM", **values))
         for name, weight in adapted.named_parameters():
             if "lora_B" in name:
                 weight.copy_(size * torch.randn(weight.shape))

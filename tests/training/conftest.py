@@ -54,13 +54,22 @@ def seeded() -> None:
 
 @pytest.fixture(scope="session")
 def checkpoint_maker(tmp_path_factory: pytest.TempPathFactory) -> CheckpointMaker:
-    """`make("llama" | "phi3" | …, tied=…)`: a checkpoint folder, made once a session."""
+    return checkpoints_in(tmp_path_factory)
+
+
+def checkpoints_in(tmp_path_factory: pytest.TempPathFactory) -> CheckpointMaker:
+    """`make("llama" | "phi3" | …, tied=…)`: a checkpoint folder, made once a session.
+
+    Torch's random numbers go on as if nothing had been made: a test that seeds, and then asks for
+    a checkpoint, gets the same whether or not it is the first to ask for it.
+    """
     made: dict[tuple[str, bool], Path] = {}
 
     def make(kind: str, *, tied: bool = False) -> Path:
         if (kind, tied) not in made:
             folder = tmp_path_factory.mktemp(f"{kind}-{tied}")
-            made[kind, tied] = _save_model(folder, kind, tied)
+            with torch.random.fork_rng(devices=[]):
+                made[kind, tied] = _save_model(folder, kind, tied)
         return made[kind, tied]
 
     return make
