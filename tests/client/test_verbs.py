@@ -30,6 +30,7 @@ OTHERWISE = {
     "get": "apply.get",
     "train": "jobs.create",
     "connection update": "connections.replace",
+    "deployment data": "collected.follow",
     "flow test": "flows.run",
 }
 # Commands without a verb, and why.
@@ -49,6 +50,7 @@ MORE = {
     "apply.begin": "apply --no-wait",
     "apply.wait": "apply",
     "apply.flow_path": "apply",
+    "collected.page": "deployment data",
     "connections.find": "flow test",
     "connections.values": "flow test",
     "data.rows": "data show",
@@ -66,6 +68,7 @@ MORE = {
     "flows.settings": "flow test",
     "jobs.follow": "job logs -f",
     "jobs.metrics": "job show",
+    "jobs.outputs": "job download",
     "jobs.samples": "job show",
     "jobs.wait": "job create --stream",
     "journeys.create": "up",
@@ -97,7 +100,7 @@ def counterpart(command: str) -> str:
 
 def verbs(client: Any) -> set[str]:
     """Every public method, as `noun.verb` or `verb`."""
-    nouns = {*NOUNS.values(), "apply", "journeys"}
+    nouns = {*NOUNS.values(), "apply", "collected", "journeys"}
     own = {name for name, _ in inspect.getmembers(type(client), inspect.isfunction)}
     found = {name for name in own if not name.startswith("_")}
     for noun in nouns:

@@ -5,6 +5,8 @@ from __future__ import annotations
 import asyncio
 import json
 import stat
+import threading
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
@@ -214,17 +216,21 @@ def test_a_slow_disk_costs_records_and_no_client_waits(
         found.answered, found.status, found.ended = [b"{}"], 200, True
         return found
 
-    writer._thread = _Stuck()  # type: ignore[assignment] - a disk that takes nothing
-    assert [writer.offer(exchange()) for _ in range(3)] == [True, True, False]
-    assert writer.dropped == 1
+    disk = threading.Event()
+
+    def stuck(taken: Sequence[Exchange]) -> None:
+        del taken
+        disk.wait()
+
+    with monkeypatch.context() as slow:
+        slow.setattr(writer, "write", stuck)
+        assert [writer.offer(exchange()) for _ in range(3)] == [True, True, False]
+        assert writer.dropped == 1
+        disk.set()
+        writer.close()
     (tmp_path / "model_inputs").write_text("in the way")
-    writer._write(list(writer._waiting))
+    writer.write([exchange(), exchange()])
     assert writer.dropped == 3
-
-
-class _Stuck:
-    def join(self, seconds: float) -> None:
-        """Never ends."""
 
 
 def test_a_torn_line_stays_a_line_of_its_own(tmp_path: Path) -> None:

@@ -46,7 +46,7 @@ SECTIONS: dict[str, dict[str, tuple[str, str]]] = {
     },
     "Step by step": {
         "data": ("phoundry.cli.data:app", "Data assets: checked, split, versioned chats."),
-        "job": ("phoundry.cli.jobs:app", "Fine-tuning jobs."),
+        "job": ("phoundry.cli.jobs:app", "Jobs: fine-tunes and batches."),
         "model": ("phoundry.cli.models:app", "Registered models and the catalog."),
         "endpoint": ("phoundry.cli.endpoints:app", "Endpoints: an address, keys, traffic."),
         "deployment": ("phoundry.cli.deployments:app", "Deployments: a model behind an endpoint."),

@@ -24,6 +24,7 @@ class Kind(StrEnum):
     project = "project"
     data = "data"
     job = "job"
+    batch = "batch"
     model = "model"
     endpoint = "endpoint"
     deployment = "deployment"

@@ -15,36 +15,72 @@ from phoundry.cli.output import Format, Output, Printer
 from phoundry.cli.screen import echo
 
 if TYPE_CHECKING:
+    from phoundry.specs.batch import BatchJobSpec
     from phoundry.specs.job import FineTuningJobSpec
 
-app = noun("Fine-tuning jobs.")
+app = noun("Jobs: fine-tunes and batches.")
 Name = Annotated[str, typer.Argument(help="Name of the job.")]
 File = Annotated[Path, typer.Option("--file", "-f", help="Azure ML's finetuning YAML.")]
+AnyFile = Annotated[
+    Path | None, typer.Option("--file", "-f", help="A job's YAML: `type: finetuning` or `batch`.")
+]
 Settings = Annotated[
     list[str] | None,
     typer.Option("--set", help="Override a key: name=v, hyperparameters.lora_r=16."),
 ]
 
 
-@verb(app, "create", example="phoundry job create -f job.yaml --set learning_rate=1e-4 --stream")
+@verb(
+    app,
+    "create",
+    example=(
+        "phoundry job create -f job.yaml --set learning_rate=1e-4 --stream\n"
+        "phoundry job create --type batch --model faq:1 --input requests.jsonl --stream\n"
+        "phoundry job create --type batch --endpoint faq --input faq:1 --set slots=8"
+    ),
+)
 def create(
-    file: File,
+    file: AnyFile = None,
+    kind: Annotated[
+        str | None, typer.Option("--type", help="batch, where no file is given.")
+    ] = None,
+    model: Annotated[str | None, typer.Option(help="Of a batch: NAME:VERSION or folder.")] = None,
+    endpoint: Annotated[
+        str | None, typer.Option(help="Of a batch: whose model and defaults it takes.")
+    ] = None,
+    input_: Annotated[
+        str | None, typer.Option("--input", help="Of a batch: a JSONL file or data asset.")
+    ] = None,
+    skip_bad: Annotated[
+        int | None, typer.Option("--skip-bad", help="Of a batch: bad lines that may be errors.")
+    ] = None,
     settings: Settings = None,
     stream: Annotated[bool, typer.Option("--stream", help="Follow until it ends.")] = False,
     output: Output = Format.table,
 ) -> None:
-    """Create a job from a YAML file (`type: finetuning`).
+    """Create a job from a YAML file, or a batch from options.
 
-    It runs in a process of its own and outlives this terminal. Data files that the YAML names
-    become data assets.
+    It runs in a process of its own and outlives this terminal. Data files that a fine-tune's YAML
+    names become data assets. A batch answers a file of requests (OpenAI's batch lines, or
+    conversations) in its order: `phoundry job download NAME` gets the answers.
     """
+    from phoundry.cli.job_batch import batch_spec, is_batch
     from phoundry.cli.progress import follow_job
     from phoundry.client import Client
 
-    out, client = Printer(output), Client()
-    with lines_told(file, settings):
-        spec = with_assets(client, read_job(file, settings), file.parent, out)
+    out = Printer(output)
+    flags = {"model": model, "endpoint": endpoint, "input": input_, "skip_bad": skip_bad}
+    given = {key: value for key, value in flags.items() if value is not None}
+    if is_batch(file, kind, given):
+        spec: BatchJobSpec | FineTuningJobSpec = batch_spec(file, given, settings)
+        client = Client()
         job = client.jobs.create(spec)
+    else:
+        assert file is not None  # noqa: S101 - is_batch has refused it
+        client = Client()
+        with lines_told(file, settings):
+            spec = with_assets(client, read_job(file, settings), file.parent, out)
+            job = client.jobs.create(spec)
     if stream:
         follow_job(client, job, out)
     else:
@@ -82,7 +118,7 @@ def list_(output: Output = Format.table) -> None:
             "name": lambda job: job.name,
             "status": lambda job: job.status,
             "model": lambda job: job.model,
-            "data": lambda job: job.training_data,
+            "data": lambda job: job.training_data or job.input,
             "progress": job_detail,
             "created": lambda job: job.created_at,
         },
@@ -124,6 +160,28 @@ def logs(
         ended(jobs.show(name), Printer(Format.table))
 
 
+@verb(app, "download", example="phoundry job download asked-1 --to answers")
+def download(
+    name: Name,
+    to: Annotated[
+        Path | None,
+        typer.Option("--to", "--download-path", "-p", help="Folder; the job's name unless named."),
+    ] = None,
+    output: Output = Format.table,
+) -> None:
+    """Copy what a job has made so far into a folder: a batch's answers, a fine-tune's weights."""
+    from phoundry.client import Client
+    from phoundry.errors import NotFound
+
+    out = Printer(output)
+    copied = Client().jobs.download(name, to or Path(name))
+    if not copied:
+        raise NotFound(
+            f"Job '{name}' has made nothing yet.", remedy=f"See `phoundry job show {name}`."
+        )
+    out.value([str(path) for path in copied], text="\n".join(map(str, copied)))
+
+
 @verb(app, "cancel", example="phoundry job cancel faq-1")
 def cancel(name: Name, output: Output = Format.table) -> None:
     """Stop a job for good. One that trains keeps the best state so far as its output."""
@@ -162,7 +220,7 @@ def checkpoints(name: Name, output: Output = Format.table) -> None:
 
 @verb(app, "resume", example="phoundry job resume faq-1")
 def resume(name: Name, output: Output = Format.table) -> None:
-    """Let a job that was paused, failed or was cancelled go on from its last checkpoint."""
+    """Let a job that was paused, failed or was cancelled go on from its last checkpoint or line."""
     from phoundry.client import Client
 
     out = Printer(output)

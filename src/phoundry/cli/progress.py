@@ -34,11 +34,13 @@ def prepared(doing: str, preparation: Preparation | None) -> str:
 
 def progress_detail(progress: Progress) -> str:
     """`step 40/120, loss 1.830, validation 1.910, 310 tokens/s, MFU 45 %, 1 min 20 s left`"""
-    parts = [f"step {progress.step}/{progress.max_steps}", *_measured(progress)]
+    parts = [f"{progress.unit} {progress.step}/{progress.max_steps}", *_measured(progress)]
     return ", ".join([*parts, *_left(progress)])
 
 
 def _measured(progress: Progress) -> Generator[str]:
+    if progress.failed:
+        yield f"{progress.failed:,} errors"
     if progress.loss is not None:
         yield f"loss {progress.loss:.3f}"
     if progress.eval_loss is not None:
@@ -60,7 +62,10 @@ def job_bar(job: Job, title: str) -> Bar | None:
     if job.preparation or not progress.max_steps:
         return None
     share = min(1.0, progress.step / progress.max_steps)
-    said = [f"{share:.0%}".replace("%", " %"), f"step {progress.step}/{progress.max_steps}"]
+    said = [
+        f"{share:.0%}".replace("%", " %"),
+        f"{progress.unit} {progress.step}/{progress.max_steps}",
+    ]
     detail = list(_measured(progress))
     if progress.best_step is not None and progress.best_step < progress.step:
         detail.append(f"best at step {progress.best_step}")
@@ -102,7 +107,10 @@ def follow_job(client: Client, job: Job, out: Printer) -> Job:
         typer.Exit: 130 after Ctrl-C, which leaves the job running; 1 if it was canceled or paused.
     """
     name = job.name
-    out.note(f"Job {name} trains {job.model} on {job.training_data}. Ctrl-C leaves it running.")
+    does = f"trains {job.model} on {job.training_data}"
+    if job.type == "batch":
+        does = f"asks {job.model} what {job.input} holds"
+    out.note(f"Job {name} {does}. Ctrl-C leaves it running.")
     told = 0
 
     def tell(job: Job) -> None:
@@ -139,9 +147,10 @@ def ended(job: Job, out: Printer) -> None:
     if job.status == "Failed":
         raise failure_of(job)
     if job.status == "Completed":
-        out.suggest(
-            f"phoundry model register NAME --job {job.name}", f"phoundry job show {job.name}"
-        )
+        after = f"phoundry model register NAME --job {job.name}"
+        if job.type == "batch":
+            after = f"phoundry job download {job.name}"
+        out.suggest(after, f"phoundry job show {job.name}")
         return
     out.note(f"Job {job.name} is {job.status}.")
     out.suggest(f"phoundry job resume {job.name}")

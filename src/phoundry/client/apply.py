@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from phoundry.client.documents import read_files
+from phoundry.client.jobs import handed_over
 from phoundry.client.transport import Transport
 from phoundry.client.waiting import wait_for
 from phoundry.errors import from_dict
@@ -103,6 +104,11 @@ class Apply:
             if item is None or item.action != "nothing":
                 self._create_data(document.name, document.spec, document.spec.source)
             return True
+        if document.kind == "batch":
+            item = _item(plan, "job", document.name)
+            if item is not None and item.action == "create":
+                file = handed_over(self._transport, document.spec).file
+                document = document.with_spec(file=file)
         return self._post("/api/apply/documents", document, again=True).done
 
     def wait(self, document: Document, on_change: Callable[[Outcome], None] | None = None) -> None:

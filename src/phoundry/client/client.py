@@ -14,6 +14,7 @@ if TYPE_CHECKING:
 
     from phoundry.client.apply import Apply
     from phoundry.client.chat import EndpointChat
+    from phoundry.client.collected import Collected
     from phoundry.client.connections import Connections
     from phoundry.client.data import Data
     from phoundry.client.deployments import Deployments
@@ -90,6 +91,12 @@ class Client:
         from phoundry.client.deployments import Deployments
 
         return Deployments(self.transport)
+
+    @cached_property
+    def collected(self) -> Collected:
+        from phoundry.client.collected import Collected
+
+        return Collected(self.transport)
 
     @cached_property
     def connections(self) -> Connections:

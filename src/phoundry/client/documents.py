@@ -15,6 +15,7 @@ from pydantic import SecretStr
 from phoundry.client.checking import checked
 from phoundry.client.paths import located
 from phoundry.errors import Fault, InvalidInput, NotFound, UsageError, nearest
+from phoundry.specs.batch import BatchJobSpec
 from phoundry.specs.documents import Document, Text, read_documents
 from phoundry.specs.names import split_version
 from phoundry.specs.project import CHAT, Project
@@ -106,6 +107,8 @@ def _placed(document: Document, environ: Mapping[str, str], faults: list[Fault])
         return document.with_spec(**_placed_project(document, faults))
     if document.kind == "data":
         return document.with_spec(source=_source(spec.source, document, faults))
+    if document.kind == "batch":
+        return document.with_spec(**_placed_batch(document))
     if document.kind in ("job", "deployment"):
         return document.with_spec(model=located(spec.model, folder))
     if document.kind == "model" and spec.job is None:
@@ -117,6 +120,18 @@ def _placed(document: Document, environ: Mapping[str, str], faults: list[Fault])
         }
         return document.with_spec(secrets=secrets)
     return document
+
+
+def _placed_batch(document: Document) -> dict[str, Any]:
+    """A file that is seen from the document's folder; any other input is a data asset's name."""
+    spec: BatchJobSpec = document.spec
+    path = document.folder / Path(spec.input).expanduser()
+    changes: dict[str, Any] = {}
+    if path.is_file():
+        changes["input"] = os.path.normpath(path)
+    if spec.model is not None:
+        changes["model"] = located(spec.model, document.folder)
+    return changes
 
 
 def _placed_project(document: Document, faults: list[Fault]) -> dict[str, Any]:
@@ -206,6 +221,9 @@ def needs_of(document: Document) -> list[tuple[str, str]]:
     elif document.kind == "job":
         found = [("data", spec.training_data), ("data", spec.validation_data)]
         found.append(("model", spec.model))
+    elif document.kind == "batch":
+        found = [("data", spec.input), ("model", spec.model)]
+        found.append(("endpoint", (spec.endpoint or "").partition("/")[0]))
     elif document.kind == "model":
         found = [("job", spec.job)]
     elif document.kind == "deployment":

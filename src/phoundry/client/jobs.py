@@ -48,20 +48,8 @@ class Jobs:
             InvalidInput: parameters, or lines of a batch: all faults at once.
         """
         if isinstance(spec, BatchJobSpec):
-            spec = self._handed_over(spec, on_progress or (lambda what, done, total: None))
+            spec = handed_over(self._transport, spec, on_progress)
         return self._transport.one(Job, "POST", "/api/jobs", json=_body(spec), starts=True)
-
-    def _handed_over(self, spec: BatchJobSpec, tell: Progress) -> BatchJobSpec:
-        """`spec` with the bytes of its input sent, if that is a file that is here."""
-        from phoundry.client.sources import upload
-        from phoundry.data import SourceFile
-
-        path = Path(spec.input).expanduser()
-        if spec.file is not None or not path.is_file():
-            return spec
-        (file,) = upload(self._transport, [SourceFile(path, path.name)], tell)
-        whole = str(path.absolute())
-        return spec.model_copy(update={"input": whole, "file": file})
 
     def plan(
         self, spec: FineTuningJobSpec, on_wait: Callable[[Planning], None] | None = None
@@ -175,6 +163,21 @@ class Jobs:
 
     def list(self) -> Sequence[Job]:
         return self._transport.many(Job, "/api/jobs")
+
+
+def handed_over(
+    transport: Transport, spec: BatchJobSpec, on_progress: Progress | None = None
+) -> BatchJobSpec:
+    """`spec` with the bytes of its input sent, if that is a file that is here."""
+    from phoundry.client.sources import upload
+    from phoundry.data import SourceFile
+
+    path = Path(spec.input).expanduser()
+    if spec.file is not None or not path.is_file():
+        return spec
+    tell: Progress = on_progress or (lambda what, done, total: None)
+    (file,) = upload(transport, [SourceFile(path, path.name)], tell)
+    return spec.model_copy(update={"input": str(path.absolute()), "file": file})
 
 
 def _inside(folder: Path, path: str) -> Path:

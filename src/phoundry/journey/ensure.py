@@ -10,9 +10,10 @@ from typing import Any
 
 from phoundry.errors import PhoundryError, UsageError, from_dict
 from phoundry.journey.planning import there
-from phoundry.services import connections, deployments, endpoints, jobs, models
+from phoundry.services import connections, deployments, endpoints, jobs, models, parity
 from phoundry.services.context import Context, authorize
 from phoundry.services.traffic import shares, words
+from phoundry.specs.batch import BatchJobSpec
 from phoundry.specs.connection import ConnectionSpec
 from phoundry.specs.deployment import Deployment, DeploymentSpec, DeploymentUpdate
 from phoundry.specs.deployment import GenerationDefaults as Defaults
@@ -41,7 +42,14 @@ def ensure(context: Context, declared: Declared, *, again: bool) -> Outcome:
 
 
 def _job(context: Context, spec: dict[str, Any], again: bool) -> Outcome:
-    wanted = FineTuningJobSpec.model_validate(spec)
+    return _any_job(context, FineTuningJobSpec.model_validate(spec), again)
+
+
+def _batch(context: Context, spec: dict[str, Any], again: bool) -> Outcome:
+    return _any_job(context, BatchJobSpec.model_validate(spec), again)
+
+
+def _any_job(context: Context, wanted: FineTuningJobSpec | BatchJobSpec, again: bool) -> Outcome:
     job = there(lambda: jobs.show(context, str(wanted.name)))
     if job is None:
         job = jobs.create(context, wanted)
@@ -49,10 +57,12 @@ def _job(context: Context, spec: dict[str, Any], again: bool) -> Outcome:
         job = jobs.resume(context, job.name)
     if job.status in ("Failed", "Canceled"):
         raise _failure(job.error, f"Job '{job.name}' is {job.status}.")
-    steps = f"step {job.progress.step}/{job.progress.max_steps}" if job.progress.max_steps else ""
+    progress = job.progress
+    steps = f"{progress.unit} {progress.step}/{progress.max_steps}" if progress.max_steps else ""
     done = job.status == "Completed"
     waits = job.preparation.words() if job.preparation else ""
-    return Outcome(kind="job", name=job.name, done=done, message=waits or steps or job.status)
+    kind: Kind = "batch" if job.type == "batch" else "job"
+    return Outcome(kind=kind, name=job.name, done=done, message=waits or steps or job.status)
 
 
 def _model(context: Context, spec: dict[str, Any], again: bool) -> Outcome:
@@ -114,7 +124,7 @@ def _deployment(context: Context, spec: dict[str, Any], again: bool) -> Outcome:
     found = there(lambda: deployments.show(context, endpoint, name))
     if found is None:
         found = deployments.create(context, wanted)
-    elif again and found.provisioning_state == "Failed":
+    elif again and (found.provisioning_state == "Failed" or found.gate == "failed"):
         found = deployments.retry(context, endpoint, name)
     if _differs(found, wanted):
         change = DeploymentUpdate(
@@ -125,7 +135,9 @@ def _deployment(context: Context, spec: dict[str, Any], again: bool) -> Outcome:
         found = deployments.update(context, endpoint, name, change)
     if found.provisioning_state == "Failed":
         raise _failure(found.error, f"Deployment '{endpoint}/{name}' failed.")
-    done = found.provisioning_state == "Succeeded"
+    if found.gate == "failed":
+        raise parity.show(context, endpoint, name).failure()
+    done = found.provisioning_state == "Succeeded" and found.gate != "pending"
     waits = found.preparation.words() if found.preparation else found.provisioning_state
     message = f"{found.traffic} % of the traffic" if done else waits
     return Outcome(kind="deployment", name=f"{endpoint}/{name}", done=done, message=message)
@@ -168,6 +180,7 @@ def share(context: Context, spec: dict[str, Any]) -> Outcome:
 
 MAKERS: dict[Kind, Callable[[Context, dict[str, Any], bool], Outcome]] = {
     "job": _job,
+    "batch": _batch,
     "model": _model,
     "endpoint": _endpoint,
     "deployment": _deployment,

@@ -10,9 +10,10 @@ from phoundry.errors import NotFound
 from phoundry.journey.planning import there
 from phoundry.services import connections, data, deployments, endpoints, jobs, journeys, models
 from phoundry.services.context import Context
+from phoundry.specs.batch import BatchJobSpec
 from phoundry.specs.connection import ConnectionSpec
 from phoundry.specs.data import DataAsset
-from phoundry.specs.deployment import Deployment, DeploymentSpec
+from phoundry.specs.deployment import Deployment, DeploymentSpec, GenerationDefaults
 from phoundry.specs.documents import DataDocument, ModelDocument
 from phoundry.specs.endpoint import EndpointSpec
 from phoundry.specs.job import FineTuningJobSpec
@@ -74,7 +75,7 @@ def document_of(asset: DataAsset) -> Mapping:
 
 def _job(context: Context, name: str) -> Iterator[Mapping]:
     job = there(lambda: jobs.show(context, name))
-    if job is None:
+    if job is None or job.type != "finetuning":
         return
     written = {key: value for key, value in job.parameters.items() if job.sources[key] == "user"}
     spec = FineTuningJobSpec(
@@ -87,6 +88,26 @@ def _job(context: Context, name: str) -> Iterator[Mapping]:
         tags=job.tags,
     )
     yield _plain(spec, type="finetuning")
+
+
+def _batch(context: Context, name: str) -> Iterator[Mapping]:
+    job = there(lambda: jobs.show(context, name))
+    if job is None or job.type != "batch":
+        return
+    own = {key: value for key, value in job.parameters.items() if job.sources.get(key) == "user"}
+    known = GenerationDefaults.model_fields
+    spec = BatchJobSpec(
+        type="batch",
+        name=job.name,
+        display_name=job.display_name,
+        model=None if job.endpoint else job.model,
+        endpoint=job.endpoint,
+        input=job.input,
+        parameters=GenerationDefaults(**{key: own.pop(key) for key in [*own] if key in known}),
+        tags=job.tags,
+        **own,
+    )
+    yield _plain(spec, type="batch")
 
 
 def _model(context: Context, name: str) -> Iterator[Mapping]:
@@ -153,6 +174,7 @@ def variable_of(connection: str, secret: str) -> str:
 EXPORTERS: dict[Kind, Callable[[Context, str], Iterator[Mapping]]] = {
     "data": _data,
     "job": _job,
+    "batch": _batch,
     "model": _model,
     "endpoint": _endpoint,
     "deployment": _deployment,

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable
 
 from phoundry.journey.plan_documents import (
+    plan_batch,
     plan_connection,
     plan_data,
     plan_deployment,
@@ -21,6 +22,7 @@ PLANNERS: dict[Kind, Callable[[Context, Declared, Planned], None]] = {
     "project": plan_project,
     "data": plan_data,
     "job": plan_job,
+    "batch": plan_batch,
     "model": plan_model,
     "endpoint": plan_endpoint,
     "deployment": plan_deployment,

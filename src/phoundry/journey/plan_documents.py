@@ -23,6 +23,7 @@ from phoundry.services import (
     models,
 )
 from phoundry.services.context import Context
+from phoundry.specs.batch import BatchJobSpec
 from phoundry.specs.connection import ConnectionSpec
 from phoundry.specs.deployment import Deployment, DeploymentSpec
 from phoundry.specs.documents import DataDocument, ModelDocument
@@ -51,23 +52,41 @@ def plan_data(context: Context, declared: Declared, planned: Planned) -> None:
     data_item(context, planned, wanted.name, found, reading, declared.facts)
 
 
+_STATES: dict[str, Action] = {
+    "Completed": "nothing",
+    "Failed": "resume",
+    "Canceled": "resume",
+    "Paused": "resume",
+}
+
+
+def plan_batch(context: Context, declared: Declared, planned: Planned) -> None:
+    """A batch is created once, as every job."""
+    wanted = BatchJobSpec.model_validate(declared.spec)
+    name = str(wanted.name)
+    found = there(lambda: jobs.show(context, name))
+    if found is not None:
+        action = _STATES.get(found.status, "follow")
+        planned.add("job", name, action, reason=f"it is {found.status}")
+        return
+    needs: list[tuple[Any, str]] = [("data", wanted.input)]
+    needs += [("model", wanted.model)] if wanted.model else []
+    needs += [("endpoint", wanted.endpoint.partition("/")[0])] if wanted.endpoint else []
+    waits = _waits(planned, *needs)
+    planned.add("job", name, "create", reason=f"asks {wanted.input}", waits_for=waits)
+
+
 def plan_job(context: Context, declared: Declared, planned: Planned) -> None:
     """A job is created once: what a document changes later has no effect, and the plan says so."""
     wanted = FineTuningJobSpec.model_validate(declared.spec)
     name = str(wanted.name)
     found = there(lambda: jobs.show(context, name))
     if found is not None:
-        states: dict[str, Action] = {
-            "Completed": "nothing",
-            "Failed": "resume",
-            "Canceled": "resume",
-            "Paused": "resume",
-        }
         changes = _against(found, wanted)
         reason = f"it is {found.status}"
         if changes:
             reason += "; a job never changes: give it another name to train with what is new"
-        action = states.get(found.status, "follow")
+        action = _STATES.get(found.status, "follow")
         planned.add("job", name, action, reason=reason, changes=changes)
         return
     waits = _waits(planned, ("data", wanted.training_data), ("model", wanted.model))

@@ -17,6 +17,7 @@ from pydantic import AliasChoices, Field, ValidationError
 from phoundry.errors import Fault, InvalidInput, UsageError, nearest
 from phoundry.specs import yaml
 from phoundry.specs.base import Spec
+from phoundry.specs.batch import BatchJobSpec
 from phoundry.specs.connection import ConnectionSpec
 from phoundry.specs.connection_file import connection_values
 from phoundry.specs.data import DataFormat
@@ -87,6 +88,7 @@ MODELS: dict[Kind, type[Spec]] = {
     "project": Project,
     "data": DataDocument,
     "job": FineTuningJobSpec,
+    "batch": BatchJobSpec,
     "model": ModelDocument,
     "endpoint": EndpointSpec,
     "deployment": DeploymentSpec,
@@ -104,6 +106,7 @@ _SCHEMAS: dict[str, Kind] = {
 }
 _TYPES: dict[str, Kind] = {
     "finetuning": "job",
+    "batch": "batch",
     "uri_file": "data",
     "uri_folder": "data",
     "data": "data",
@@ -233,7 +236,7 @@ def _read(text: Text, document: Any, kind: Kind, faults: list[Fault]) -> list[Do
     except InvalidInput as error:
         faults += error.faults
     else:
-        if kind == "job" and not spec.name:  # pyright: ignore[reportAttributeAccessIssue]
+        if kind in ("job", "batch") and not spec.name:  # pyright: ignore[reportAttributeAccessIssue]
             faults.append(Fault(where, "the key 'name' is missing: a job is created once by it"))
         return [Document(kind, spec, where, text.folder)]
     return []

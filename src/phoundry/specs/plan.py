@@ -8,7 +8,7 @@ from pydantic import Field
 
 from phoundry.specs.base import Spec, View
 
-Kind = Literal["project", "data", "job", "model", "endpoint", "deployment", "connection"]
+Kind = Literal["project", "data", "job", "batch", "model", "endpoint", "deployment", "connection"]
 Resource = Literal["data", "job", "model", "endpoint", "deployment", "connection", "flow"]
 Action = Literal["create", "change", "resume", "follow", "nothing"]
 

@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING
 
 from phoundry.client.aio.apply import AsyncApply
 from phoundry.client.aio.chat import AsyncEndpointChat
+from phoundry.client.aio.collected import AsyncCollected
 from phoundry.client.aio.connections import AsyncConnections
 from phoundry.client.aio.data import AsyncData
 from phoundry.client.aio.deployments import AsyncDeployments
@@ -52,6 +53,7 @@ class AsyncClient:
         self.models = AsyncModels(runner)
         self.endpoints = AsyncEndpoints(runner)
         self.deployments = AsyncDeployments(runner)
+        self.collected = AsyncCollected(runner)
         self.connections = AsyncConnections(runner)
         self.flows = AsyncFlows(runner)
         self.apply = AsyncApply(runner)

@@ -9,11 +9,14 @@ from phoundry.client.aio.threads import told
 
 if TYPE_CHECKING:
     from collections.abc import AsyncGenerator, Awaitable, Callable, Sequence
+    from pathlib import Path
 
+    from phoundry.specs.batch import BatchJobSpec
     from phoundry.specs.job import (
         FineTuningJobSpec,
         Job,
         JobCheckpoint,
+        JobFile,
         JobPlan,
         LogChunk,
         MetricPoint,
@@ -28,9 +31,24 @@ class AsyncJobs:
     def __init__(self, runner: Runner) -> None:
         self._runner = runner
 
-    async def create(self, spec: FineTuningJobSpec) -> Job:
-        """Queue a job. It outlives this process."""
-        return await self._runner.call(lambda client: client.jobs.create(spec))
+    async def create(
+        self,
+        spec: FineTuningJobSpec | BatchJobSpec,
+        *,
+        on_progress: Callable[[str, int, int], Awaitable[None] | None] | None = None,
+    ) -> Job:
+        """Queue a job. It outlives this process.
+
+        Args:
+            on_progress: told how much of a batch's file is handed over.
+
+        Raises:
+            InvalidInput: parameters, or lines of a batch: all faults at once.
+        """
+        on_progress_ = told(on_progress)
+        return await self._runner.call(
+            lambda client: client.jobs.create(spec, on_progress=on_progress_)
+        )
 
     async def plan(
         self,
@@ -82,6 +100,14 @@ class AsyncJobs:
     async def checkpoints(self, name: str) -> Sequence[JobCheckpoint]:
         """What the job can go on from, oldest first; the best one is marked."""
         return await self._runner.call(lambda client: client.jobs.checkpoints(name))
+
+    async def outputs(self, name: str) -> Sequence[JobFile]:
+        """The files that a job has made so far, by their paths in its output folder."""
+        return await self._runner.call(lambda client: client.jobs.outputs(name))
+
+    async def download(self, name: str, folder: Path | str) -> Sequence[Path]:
+        """Copy what a job has made into `folder`, each file whole or not at all; where they are."""
+        return await self._runner.call(lambda client: client.jobs.download(name, folder))
 
     def follow(self, name: str) -> AsyncGenerator[str]:
         """The job's log as it is written, until the job ends."""

@@ -7,6 +7,7 @@ from fastapi import APIRouter
 from phoundry.server.routers import (
     apply,
     care,
+    collected,
     connections,
     data,
     deployments,
@@ -24,6 +25,7 @@ ROUTERS: tuple[APIRouter, ...] = (
     models.router,
     endpoints.router,
     deployments.router,
+    collected.router,
     connections.router,
     flows.router,
     journeys.router,

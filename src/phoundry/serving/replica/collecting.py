@@ -36,7 +36,7 @@ _FORMATS: dict[Rolling, str] = {
 
 @dataclass(slots=True)
 class Exchange:
-    """One request and its answer, in bytes as they passed. `time`: when it came, since 1970."""
+    """One request and its answer, in bytes as they passed. `time`: when it ended, since 1970."""
 
     collections: tuple[str, ...]
     request_id: str
@@ -113,12 +113,13 @@ class Writer:
                     return
                 taken = list(self._waiting)
                 self._waiting.clear()
-            self._write(taken)
+            self.write(taken)
             with self._changed:
                 self._bytes -= sum(each.size for each in taken)
                 self._changed.wait_for(lambda: self._closing, REST_SECONDS)
 
-    def _write(self, taken: Sequence[Exchange]) -> None:
+    def write(self, taken: Sequence[Exchange]) -> None:
+        """Append the records of these now."""
         lines: dict[Path, list[bytes]] = {}
         for exchange in taken:
             for collection, record in records(exchange, self._source, self._model):

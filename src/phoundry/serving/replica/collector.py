@@ -118,6 +118,7 @@ class Collecting:
         exchange = Exchange(names, request_id, scope["path"], settings.rolling_rate)
         await self._app(scope, _heard(receive, exchange), _told(send, exchange))
         if exchange.complete:
+            exchange.time = time.time()
             self._writer.offer(exchange)
 
     def close(self) -> None:
