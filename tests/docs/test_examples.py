@@ -25,6 +25,7 @@ GUIDES = (
     "plan-and-pause",
     "prompt-flow-folder",
     "traffic",
+    "protect-and-watch",
     "azure-ml-yaml",
     "training-parameters",
     "from-azure-ml",
