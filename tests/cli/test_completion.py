@@ -34,11 +34,7 @@ def full(home: Home) -> Home:
         spec = {"model": "m", "engine": "llama.cpp"}
         session.add(JobRow(name="job-1", status="Completed", spec=spec))
         session.add(ModelRow(name="bot", version=2, status="Ready"))
-        session.add(
-            DeploymentRow(
-                endpoint="faq", name="blue", state="Failed", spec=spec, run_dir="x", token="t"
-            )
-        )
+        session.add(DeploymentRow(endpoint="faq", name="blue", state="Failed", spec=spec))
     context.database.close()
     (home.root / "flows" / "helper").mkdir(parents=True)
     return home

@@ -13,7 +13,7 @@ import pytest
 
 from phoundry.compute import workers
 from phoundry.compute.workers import WorkerState
-from phoundry.files import read_json
+from phoundry.files import read_json, write_json
 from phoundry.models import catalog
 from phoundry.worker import StopReason, ask_to_stop
 
@@ -35,7 +35,9 @@ class FakeWorkers:
         self.starts: list[Started] = []
         self.running: dict[Path, Started] = {}
         self.terminated: list[Path] = []
+        self.ports: dict[Path, int] = {}
         self.refusal: OSError | None = None
+        self.faithful = True  # what the deploy gate finds
         self.versions: dict[str, int] = {}  # of models, as MLflow counts them
         self.contents: dict[Any, int] = {}  # versions of models that were trained elsewhere
 
@@ -56,6 +58,8 @@ class FakeWorkers:
         # What the process before was told, this one has not heard.
         self.terminated[:] = [folder for folder in self.terminated if folder != run_dir]
         self.running[run_dir] = started
+        if module.endswith(("replica", "parity")):
+            write_json(run_dir / "spec.json", spec)
         return PID
 
     def inspect(self, run_dir: Path) -> WorkerState:
@@ -99,9 +103,18 @@ class FakeWorkers:
         for started in list(self.running.values()):
             kind = started.module.removeprefix("phoundry.")
             if kind == "serving.replica":
-                (started.folder / "ready.json").write_text('{"port": 1}')
+                self.answer(started.folder)
             elif kind in self._trades:
                 self.end(started.folder, **self._trades[kind](self, started))
+
+    def answer(self, run_dir: Path) -> None:
+        """A replica is ready, on a port of its own."""
+        self.ports.setdefault(run_dir, 1 + len(self.ports))
+        (run_dir / "ready.json").write_text(json.dumps({"port": self.ports[run_dir]}))
+
+    def replicas(self) -> list[Path]:
+        """The folders of the replicas that run, in the order of their start."""
+        return [at for at, start in self.running.items() if start.module.endswith("replica")]
 
     def _materialize(self, started: Started) -> dict[str, Any]:
         _checkpoint(Path(started.spec["checkpoint_dir"]))
@@ -135,12 +148,37 @@ class FakeWorkers:
         path.write_bytes(b"GGUF")
         return {}
 
+    def _prove(self, started: Started) -> dict[str, Any]:
+        return {"report": report(passed=self.faithful)}
+
     _trades: ClassVar[dict[str, Callable[[FakeWorkers, Started], dict[str, Any]]]] = {
         "models.materialize": _materialize,
         "training": _train,
         "models.register": _register,
         "models.convert": _convert,
+        "serving.parity": _prove,
     }
+
+
+def report(*, passed: bool) -> dict[str, Any]:
+    """What the deploy gate's worker writes."""
+    found: dict[str, Any] = {
+        "passed": passed,
+        "engine": "llama.cpp",
+        "quantization": "Q8_0",
+        "reference": "transformers, float32",
+        "source": "built-in",
+        "conversations": 6,
+        "steps": 192,
+        "agreed": 191,
+        "tolerance": 0.1,
+    }
+    if not passed:
+        message = "the engine says 'Paul'; the reference says 'Bill'"
+        found["differences"] = [
+            {"kind": "step", "conversation": 1, "step": 3, "message": message, "margin": 4.0}
+        ]
+    return found
 
 
 def _checkpoint(folder: Path) -> None:

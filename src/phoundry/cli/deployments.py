@@ -2,20 +2,33 @@
 
 from __future__ import annotations
 
-from pathlib import Path
+from collections.abc import Iterable
 from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from phoundry.cli.arguments import assignments, confirm, deployment_reference, placed
+from phoundry.cli import deployment_data
+from phoundry.cli.arguments import assignments, confirm, deployment_reference
 from phoundry.cli.commands import noun, verb
 from phoundry.cli.defaults import MaxTokens, Stop, SystemPrompt, Temperature, TopP, given
+from phoundry.cli.deployment_options import (
+    ContextLength,
+    Engine,
+    File,
+    Gate,
+    InstanceCount,
+    Model,
+    Quantization,
+    Settings,
+    changed,
+    described,
+)
+from phoundry.cli.deployment_waiting import awaited, check, in_force
 from phoundry.cli.output import Format, Output, Printer
 from phoundry.cli.screen import echo
-from phoundry.errors import ModelError, UsageError, from_dict
+from phoundry.errors import UsageError
 
 if TYPE_CHECKING:
-    from phoundry.client import Client
     from phoundry.specs.deployment import Deployment
 
 app = noun("Deployments: a model behind an endpoint.")
@@ -33,35 +46,25 @@ InEndpoint = Annotated[
         "phoundry deployment create -f blue.yaml --all-traffic\n"
         "phoundry deployment create faq/terse --model faq:1 --system-prompt 'Be brief.' "
         "--max-tokens 80\n"
-        "phoundry deployment create faq/small --model faq:1 --quantization Q4_0"
+        "phoundry deployment create faq/small --model faq:1 --quantization Q4_0 --instance-count 2"
     ),
 )
 def create(
     name: Annotated[str | None, typer.Argument(help="NAME, or ENDPOINT/NAME.")] = None,
     endpoint: InEndpoint = None,
-    model: Annotated[
-        str | None, typer.Option(help="Registered NAME:VERSION, catalog name or folder.")
-    ] = None,
-    engine: Annotated[str | None, typer.Option(help="llama.cpp or transformers.")] = None,
-    quantization: Annotated[
-        str | None,
-        typer.Option(
-            help="Q8_0 (unless named), Q5_1, Q4_0, F16, BF16 or F32, of llama.cpp's GGUF."
-        ),
-    ] = None,
-    context_length: Annotated[int | None, typer.Option(help="Tokens of a conversation.")] = None,
+    model: Model = None,
+    engine: Engine = None,
+    quantization: Quantization = None,
+    context_length: ContextLength = None,
+    instance_count: InstanceCount = None,
     system_prompt: SystemPrompt = None,
     temperature: Temperature = None,
     top_p: TopP = None,
     max_tokens: MaxTokens = None,
     stop: Stop = None,
-    file: Annotated[
-        Path | None, typer.Option("--file", "-f", help="Azure ML's deployment YAML.")
-    ] = None,
-    settings: Annotated[
-        list[str] | None,
-        typer.Option("--set", help="Write over a key: defaults.temperature=0.7."),
-    ] = None,
+    gate: Gate = None,
+    file: File = None,
+    settings: Settings = None,
     all_traffic: Annotated[
         bool, typer.Option("--all-traffic", help="Give it 100 % once it is ready.")
     ] = False,
@@ -82,81 +85,29 @@ def create(
         "engine": engine,
         "quantization": quantization,
         "context_length": context_length,
+        "instance_count": instance_count,
+        "gate": gate,
+        "defaults": given(system_prompt, temperature, top_p, max_tokens, stop),
     }
-    defaults = given(system_prompt, temperature, top_p, max_tokens, stop)
-    flags = {key: value for key, value in flags.items() if value is not None}
-    spec = _spec(name, endpoint, file, flags, defaults, assignments(settings, "--set"))
+    spec = described(name, endpoint, file, flags, assignments(settings, "--set"))
     out, client = Printer(output), Client()
     deployment = client.deployments.create(spec)
     where, what = deployment.endpoint_name, deployment.name
     if not no_wait:
-        deployment = _wait(client, out, deployment)
-    _check(deployment)
+        deployment = awaited(client, out, deployment)
+    check(deployment)
     if all_traffic:
         others = dict.fromkeys(client.endpoints.show(where).traffic, 0)
         client.endpoints.update(where, others | {what: 100})
         deployment = client.deployments.show(where, what)
-    out.one(deployment)
-    for notice in deployment.notices:
-        out.note(f"Note: {notice}")
+    _print(out, deployment)
     out.suggest(f"phoundry chat {where}", f"phoundry endpoint keys {where}")
 
 
-def _wait(client: Client, out: Printer, begun: Deployment) -> Deployment:
-    """The deployment once it answers or has failed; meanwhile tell how far its model has come."""
-    from phoundry.cli.progress import displayed, prepared
-
-    where, what = begun.endpoint_name, begun.name
-    out.note(f"Deploying {begun.model} as {where}/{what} …")
-    with displayed(out) as show:
-        return client.deployments.wait(
-            where, what, lambda found: show(prepared("Deploying", found.preparation), "deploying")
-        )
-
-
-def _check(deployment: Deployment) -> None:
-    """Raise the reason why a deployment failed, if it did."""
-    if deployment.provisioning_state == "Failed":
-        name = f"{deployment.endpoint_name}/{deployment.name}"
-        failure = ModelError(
-            f"The deployment {name} failed.", remedy=f"See `phoundry deployment logs {name}`."
-        )
-        raise from_dict(deployment.error) if deployment.error else failure
-
-
-def _spec(
-    name: str | None,
-    endpoint: str | None,
-    file: Path | None,
-    flags: dict[str, Any],
-    defaults: dict[str, Any],
-    settings: dict[str, str],
-) -> Any:
-    """What a file says, with what the command line says over it."""
-    from phoundry.client.checking import checked
-    from phoundry.specs import yaml
-    from phoundry.specs.deployment import DeploymentSpec
-
-    values: dict[str, Any] = {}
-    if file:
-        spec = yaml.load(file, DeploymentSpec)
-        values = spec.model_dump(mode="json", by_alias=True, exclude_unset=True)
-    if name:
-        endpoint, name = deployment_reference(name, endpoint or values.get("endpoint_name"))
-        values["name"] = name
-    if endpoint:
-        values["endpoint_name"] = endpoint
-    values |= flags
-    if defaults:
-        values["defaults"] = values.get("defaults", {}) | defaults
-    values = placed(values, settings)
-    missing = [key for key in ("name", "endpoint_name", "model") if key not in values]
-    if missing:
-        raise UsageError(
-            f"The deployment has no {' and no '.join(missing)}.",
-            remedy="Write NAME --endpoint E --model M, or -f FILE.",
-        )
-    return checked(DeploymentSpec, values, "The deployment")
+def _print(out: Printer, deployment: Deployment) -> None:
+    out.one(deployment)
+    for notice in deployment.notices:
+        out.note(f"Note: {notice}")
 
 
 @verb(app, "list", example="phoundry deployment list --endpoint faq")
@@ -175,18 +126,34 @@ def list_(endpoint: InEndpoint = None, output: Output = Format.table) -> None:
             "traffic": lambda deployment: f"{deployment.traffic} %",
             "model": lambda deployment: deployment.model,
             "engine": lambda deployment: deployment.engine,
-            "pid": lambda deployment: deployment.pid,
+            "replicas": lambda each: f"{each.ready_replicas} of {len(each.replicas)}",
         },
         "There is no deployment: phoundry deployment create NAME --endpoint E --model M",
     )
 
 
-@verb(app, "show", example="phoundry deployment show faq/blue")
-def show(name: Name, endpoint: InEndpoint = None, output: Output = Format.table) -> None:
-    """Show a deployment: state, process, memory, events."""
+@verb(
+    app,
+    "show",
+    example="phoundry deployment show faq/blue\nphoundry deployment show faq/blue --parity",
+)
+def show(
+    name: Name,
+    endpoint: InEndpoint = None,
+    parity: Annotated[
+        bool,
+        typer.Option("--parity", help="What the deploy gate found: where it and the model part."),
+    ] = False,
+    output: Output = Format.table,
+) -> None:
+    """Show a deployment: state, replicas, memory, events."""
     from phoundry.client import Client
 
     where, what = deployment_reference(name, endpoint)
+    if parity:
+        found = Client().deployments.parity(where, what)
+        Printer(output).value(found.model_dump(mode="json"), "\n".join(found.lines()))
+        return
     Printer(output).one(Client().deployments.show(where, what))
 
 
@@ -195,12 +162,21 @@ def show(name: Name, endpoint: InEndpoint = None, output: Output = Format.table)
     "update",
     example=(
         "phoundry deployment update faq/blue --temperature 0.7 --max-tokens 200\n"
-        "phoundry deployment update faq/blue --unset system_prompt"
+        "phoundry deployment update faq/blue --unset system_prompt\n"
+        "phoundry deployment update faq/blue --model faq:2\n"
+        "phoundry deployment update faq/blue --instance-count 3\n"
+        "phoundry deployment update -f blue.yaml\n"
+        "phoundry deployment update faq/blue --rollback"
     ),
 )
 def update(
-    name: Name,
+    name: Annotated[str | None, typer.Argument(help="NAME, or ENDPOINT/NAME.")] = None,
     endpoint: InEndpoint = None,
+    model: Model = None,
+    engine: Engine = None,
+    quantization: Quantization = None,
+    context_length: ContextLength = None,
+    instance_count: InstanceCount = None,
     system_prompt: SystemPrompt = None,
     temperature: Temperature = None,
     top_p: TopP = None,
@@ -209,31 +185,54 @@ def update(
     unset: Annotated[
         list[str] | None, typer.Option("--unset", help="Take a default back, by its name.")
     ] = None,
+    gate: Gate = None,
     description: Annotated[str | None, typer.Option(help="What it is for.")] = None,
+    file: File = None,
+    settings: Settings = None,
+    rollback: Annotated[
+        bool, typer.Option("--rollback", help="Go back to the revision before; nothing else.")
+    ] = False,
+    no_wait: Annotated[bool, typer.Option("--no-wait", help="Return at once.")] = False,
     output: Output = Format.table,
 ) -> None:
-    """Change a deployment's defaults while it serves.
+    """Change a deployment while it serves; no request is dropped.
 
-    The next request is answered under them. Nothing is restarted and no request is dropped; one
-    that is being answered keeps the old ones.
+    Another model, engine, quantization or context is a new revision: its replicas start beside
+    those that serve, get requests once they are ready, and the old ones end when they have answered
+    theirs. A revision that fails leaves the old one serving. Defaults and settings are in force
+    with the next request: nothing is restarted.
     """
     from phoundry.client import Client
-    from phoundry.client.checking import checked
-    from phoundry.specs.deployment import DeploymentUpdate
 
-    where, what = deployment_reference(name, endpoint)
-    defaults = dict.fromkeys(unset or []) | given(
+    defaults: dict[str, Any] = dict.fromkeys(unset or []) | given(
         system_prompt, temperature, top_p, max_tokens, stop
     )
     if defaults.get("stop", ()) is None:
         defaults["stop"] = []
-    change: dict[str, Any] = {"defaults": defaults} if defaults else {}
-    if description is not None:
-        change["description"] = description
-    if not change:
+    flags = {
+        "model": model,
+        "engine": engine,
+        "quantization": quantization,
+        "context_length": context_length,
+        "instance_count": instance_count,
+        "gate": gate,
+        "description": description,
+        "defaults": defaults,
+    }
+    words = assignments(settings, "--set")
+    where, what, change = changed(name, endpoint, file, flags, words)
+    if rollback and change is not None:
+        raise UsageError("--rollback goes with no other change.", remedy="Run them one by one.")
+    if change is None and not rollback:
         raise UsageError("Nothing is to be changed.", remedy="See the options with --help.")
-    spec = checked(DeploymentUpdate, change, "The change")
-    Printer(output).one(Client().deployments.update(where, what, spec))
+    out, client = Printer(output), Client()
+    if change is None:
+        deployment = client.deployments.roll_back(where, what)
+    else:
+        deployment = client.deployments.update(where, what, change)
+    if not no_wait:
+        deployment = in_force(client, out, deployment)
+    _print(out, deployment)
 
 
 @verb(app, "retry", example="phoundry deployment retry faq/blue")
@@ -243,30 +242,40 @@ def retry(
     no_wait: Annotated[bool, typer.Option("--no-wait", help="Return at once.")] = False,
     output: Output = Format.table,
 ) -> None:
-    """Let a failed deployment try again, with the traffic that it has."""
+    """Let what failed of a deployment try again, with the traffic that it has."""
     from phoundry.client import Client
 
     where, what = deployment_reference(name, endpoint)
     out, client = Printer(output), Client()
     deployment = client.deployments.retry(where, what)
     if not no_wait:
-        deployment = _wait(client, out, deployment)
-    _check(deployment)
+        deployment = awaited(client, out, deployment)
+    check(deployment)
     out.one(deployment)
 
 
-@verb(app, "logs", example="phoundry deployment logs faq/blue -f")
+@verb(
+    app,
+    "logs",
+    example="phoundry deployment logs faq/blue -f\nphoundry deployment logs faq/blue --replica 1",
+)
 def logs(
     name: Name,
     endpoint: InEndpoint = None,
     follow: Annotated[bool, typer.Option("--follow", "-f", help="As it is written.")] = False,
+    replica: Annotated[
+        int | None, typer.Option(min=0, help="Its number; the first one unless named.")
+    ] = None,
 ) -> None:
     """Print what a deployment's replica has written."""
     from phoundry.client import Client
 
     where, what = deployment_reference(name, endpoint)
     deployments = Client().deployments
-    pieces = deployments.follow(where, what) if follow else [deployments.logs(where, what).text]
+    if follow:
+        pieces: Iterable[str] = deployments.follow(where, what, replica=replica)
+    else:
+        pieces = [deployments.logs(where, what, replica=replica).text]
     for piece in pieces:
         echo(piece, nl=False)
 
@@ -284,3 +293,6 @@ def delete(
     confirm(f"Delete the deployment '{where}/{what}'?", yes=yes)
     Client().deployments.delete(where, what)
     Printer(Format.table).note(f"Deployment '{where}/{what}' is deleted.")
+
+
+verb(app, "data", example=deployment_data.EXAMPLE)(deployment_data.data)

@@ -10,6 +10,9 @@ from phoundry.client.transport import Transport, segment
 from phoundry.client.waiting import wait_for
 from phoundry.specs.deployment import Deployment, DeploymentSpec, DeploymentUpdate
 from phoundry.specs.job import LogChunk
+from phoundry.specs.parity import Parity
+
+_AT_ONCE = {"defaults", "description", "tags"}
 
 
 class Deployments:
@@ -29,9 +32,22 @@ class Deployments:
         return self._transport.one(Deployment, "GET", _path(endpoint, name))
 
     def update(self, endpoint: str, name: str, change: DeploymentUpdate) -> Deployment:
-        """Change defaults, description or tags; the next request is answered under them."""
+        """Change what `change` sets; no request is dropped.
+
+        Another model, engine, quantisation or context is a new revision, whose replicas start
+        beside those that serve; see `wait`. All else is in force with the next request.
+        """
+        if change.model is not None:
+            change = change.model_copy(update={"model": located(change.model)})
         body = change.model_dump(mode="json", exclude_unset=True)
-        return self._transport.one(Deployment, "PATCH", _path(endpoint, name), json=body)
+        starts = not change.model_fields_set <= _AT_ONCE  # somebody has to act on it
+        path = _path(endpoint, name)
+        return self._transport.one(Deployment, "PATCH", path, json=body, starts=starts)
+
+    def roll_back(self, endpoint: str, name: str) -> Deployment:
+        """Give up the revision that is being rolled out, or go back to the one before."""
+        path = _path(endpoint, name) + "/rollback"
+        return self._transport.one(Deployment, "POST", path, starts=True)
 
     def retry(self, endpoint: str, name: str) -> Deployment:
         """Let a failed deployment try again; see `wait`."""
@@ -41,15 +57,22 @@ class Deployments:
     def delete(self, endpoint: str, name: str) -> None:
         self._transport.request("DELETE", _path(endpoint, name), starts=True)
 
-    def logs(self, endpoint: str, name: str, *, offset: int = 0) -> LogChunk:
-        """What the replica has written from byte `offset` on."""
-        path = _path(endpoint, name) + "/logs"
-        return self._transport.one(LogChunk, "GET", path, params={"offset": offset})
+    def parity(self, endpoint: str, name: str) -> Parity:
+        """What the deploy gate found: where it and the trained model part, if they do."""
+        return self._transport.one(Parity, "GET", _path(endpoint, name) + "/parity")
 
-    def follow(self, endpoint: str, name: str) -> Iterator[str]:
-        """The replica's log as it is written, until the replica ends."""
+    def logs(
+        self, endpoint: str, name: str, *, offset: int = 0, replica: int | None = None
+    ) -> LogChunk:
+        """What a replica has written from byte `offset` on; the first one's unless named."""
+        path = _path(endpoint, name) + "/logs"
+        asked = {"offset": offset} | ({} if replica is None else {"replica": replica})
+        return self._transport.one(LogChunk, "GET", path, params=asked)
+
+    def follow(self, endpoint: str, name: str, *, replica: int | None = None) -> Iterator[str]:
+        """A replica's log as it is written, until the replica ends."""
         return follow_log(
-            lambda offset: self.logs(endpoint, name, offset=offset),
+            lambda offset: self.logs(endpoint, name, offset=offset, replica=replica),
             self._transport.running,
             f"Deployment {endpoint}/{name}",
         )
@@ -62,10 +85,10 @@ class Deployments:
         *,
         timeout: float | None = None,
     ) -> Deployment:
-        """The deployment once it is Succeeded or Failed."""
+        """The deployment once it is Failed, or Succeeded and through the deploy gate or not."""
         return wait_for(
             lambda: self.show(endpoint, name),
-            lambda deployment: deployment.provisioning_state in ("Succeeded", "Failed"),
+            _settled,
             on_change=on_change,
             alive=self._transport.running,
             timeout=timeout,
@@ -74,6 +97,12 @@ class Deployments:
 
     def list(self, endpoint: str) -> Sequence[Deployment]:
         return self._transport.many(Deployment, _path(endpoint))
+
+
+def _settled(deployment: Deployment) -> bool:
+    if deployment.provisioning_state == "Succeeded":
+        return deployment.gate != "pending"
+    return deployment.provisioning_state == "Failed"
 
 
 def _path(endpoint: str, name: str | None = None) -> str:

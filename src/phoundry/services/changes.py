@@ -8,14 +8,14 @@ from pydantic import ValidationError
 from sqlalchemy.orm import Session
 
 from phoundry.errors import Fault, InvalidInput
-from phoundry.services import bases, defaults, revisions
+from phoundry.services import bases, defaults, parity, revisions
 from phoundry.services.context import Context, record
 from phoundry.specs.deployment import DeploymentSpec, DeploymentUpdate
 from phoundry.specs.quantization import served_as
 from phoundry.store.tables import DeploymentRow
 
 # Of these, keys that are not written stay as they are.
-_NESTED = ("request_settings", "liveness_probe", "readiness_probe", "scale_settings")
+_NESTED = ("request_settings", "liveness_probe", "readiness_probe")
 
 
 def apply(session: Session, context: Context, row: DeploymentRow, change: DeploymentUpdate) -> None:
@@ -30,14 +30,15 @@ def apply(session: Session, context: Context, row: DeploymentRow, change: Deploy
         bases.check(session, context, given["model"])
         bases.retry(session, context, given["model"])
         given["model"] = bases.pinned(session, context, given["model"])
-    old, spec = row.spec, _merged(row, given)
-    new = spec.model_dump(mode="json", by_alias=True)
+    spec = _merged(row, given)
+    # A row may be older than some keys: what it lacks is no change.
+    old, new = _stored(_merged(row, {})), _stored(spec)
     if change.defaults is not None:
         defaults.change(session, context, row, change.defaults)
         new["defaults"] = row.spec["defaults"]
     if revisions.needs_processes(old, new):
         defaults.check_new(session, context, DeploymentSpec.model_validate(new))
-        row.notices = []  # of the files before
+        row.notices = spec.notices()  # and no more what was noticed of the files before
         revisions.begin(session, context, row, new, "pending" if spec.gate else "skipped")
     elif given or change.defaults is not None:
         row.spec = new
@@ -46,7 +47,11 @@ def apply(session: Session, context: Context, row: DeploymentRow, change: Deploy
     if {"instance_count", "scale_settings"} & given.keys():
         _scale(row, spec)
     if given.get("gate") is False and not revisions.passed(row):
-        row.gate = "skipped"
+        parity.skip(session, context, row)
+
+
+def _stored(spec: DeploymentSpec) -> dict[str, Any]:
+    return spec.model_dump(mode="json", by_alias=True, exclude={"environment_variables"})
 
 
 def _given(change: DeploymentUpdate) -> dict[str, Any]:

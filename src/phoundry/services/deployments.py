@@ -8,7 +8,7 @@ from sqlalchemy import select
 from sqlalchemy.orm import Session
 
 from phoundry.errors import Conflict, NotFound
-from phoundry.services import bases, changes, defaults, replicas, revisions
+from phoundry.services import bases, changes, defaults, parity, replicas, revisions
 from phoundry.services.context import Context, history, now, record
 from phoundry.services.endpoints import REMEDY as ENDPOINT_REMEDY
 from phoundry.services.logs import read_log
@@ -20,7 +20,8 @@ from phoundry.store.tables import DeploymentRow, EndpointRow
 
 
 def create(context: Context, spec: DeploymentSpec) -> Deployment:
-    """Ask for a deployment. The endpoint's first one gets all the traffic, later ones none.
+    """Ask for a deployment. The endpoint's first one gets all the traffic, once it has passed the
+    deploy gate; later ones none.
 
     Raises:
         NotFound: the endpoint or the model.
@@ -28,16 +29,12 @@ def create(context: Context, spec: DeploymentSpec) -> Deployment:
         InvalidInput: the default answer is larger than the context.
     """
     with context.begin("deployments/write") as session:
-        endpoint = _endpoint(session, context, spec.endpoint_name)
+        _endpoint(session, context, spec.endpoint_name)
         bases.check(session, context, spec.model)
         bases.retry(session, context, spec.model)
         present = find(session, context, DeploymentRow, spec.name, endpoint=spec.endpoint_name)
         if present is not None:
             raise _taken(present)
-        query = select(DeploymentRow).filter_by(
-            workspace=context.workspace, endpoint=spec.endpoint_name
-        )
-        first = session.scalars(query.where(DeploymentRow.state != "Deleting")).first() is None
         defaults.check_new(session, context, spec)
         model = bases.pinned(session, context, spec.model)
         # The default of today stays this deployment's, whatever it is one day.
@@ -48,17 +45,17 @@ def create(context: Context, spec: DeploymentSpec) -> Deployment:
             endpoint=spec.endpoint_name,
             name=spec.name,
             state="Creating",
-            spec=pinned.model_dump(mode="json", by_alias=True),
+            spec=pinned.model_dump(mode="json", by_alias=True, exclude={"environment_variables"}),
             wanted=revisions.wanted(spec, None),
             gate="pending" if spec.gate else "skipped",
-            notices=_notices(spec),
+            notices=spec.notices(),
         )
         session.add(row)
-        if first:
-            endpoint.traffic = {spec.name: 100}
         resource = f"deployment/{spec.endpoint_name}/{spec.name}"
         record(session, context, resource, "created", f"Serves {spec.model}.")
         session.flush()
+        if not spec.gate:
+            parity.skip(session, context, row)
         made = view(session, context, row)
     context.publish()
     return made
@@ -158,6 +155,7 @@ def retry(context: Context, endpoint: str, name: str) -> Deployment:
             if row.state == "Failed":
                 row.state, row.error = "Creating", None
             record(session, context, f"deployment/{endpoint}/{name}", "retried", "Tried again.")
+        parity.again(context, row)
         return view(session, context, row)
 
 
@@ -202,7 +200,8 @@ def view(session: Session, context: Context, row: DeploymentRow) -> Deployment:
     running = [each for each in shown if each.pid] or [None]
     waits = row.state != "Deleting" and any(each.state == "waiting" for each in every)
     waits = waits or (row.state == "Creating" and not every)
-    crashed = next((each.error for each in shown if each.error), None)
+    of_now = [each for each in shown if each.revision >= row.live]
+    crashed = next((each.error for each in of_now if each.error), None)
     return Deployment.model_validate(
         {
             **row.spec,
@@ -216,7 +215,7 @@ def view(session: Session, context: Context, row: DeploymentRow) -> Deployment:
             "replicas": shown,
             "preparation": bases.preparation(session, context, row.spec["model"])
             if waits
-            else None,
+            else parity.preparation(context, row),
             "traffic": endpoint.traffic.get(row.name, 0) if endpoint else 0,
             "pid": running[0].pid if running[0] else None,
             "port": running[0].port if running[0] else None,
@@ -262,8 +261,3 @@ def _taken(row: DeploymentRow) -> Conflict:
         f"Endpoint '{row.endpoint}' has a deployment '{row.name}' already.",
         remedy="Choose another name, or delete that one first.",
     )
-
-
-def _notices(spec: DeploymentSpec) -> list[str]:
-    where = spec.instance_type or spec.compute
-    return [f"'{where}' is recorded; the deployment runs on this machine."] if where else []

@@ -7,6 +7,7 @@ from typing import Annotated, Any, Literal
 
 from pydantic import Field, model_validator
 
+from phoundry.specs.azure_deployment import AzureKeys
 from phoundry.specs.base import Event, Preparation, Spec, View
 from phoundry.specs.collection import DataCollector
 from phoundry.specs.names import EndpointName
@@ -43,7 +44,9 @@ class GenerationDefaults(Spec):
     )
 
 
-class DeploymentSpec(Spec):
+class DeploymentKeys(Spec):
+    """What has an effect here."""
+
     schema_: str | None = Field(default=None, alias="$schema")
     name: EndpointName
     endpoint_name: EndpointName
@@ -62,15 +65,17 @@ class DeploymentSpec(Spec):
     )
     description: str = ""
     tags: dict[str, str] = Field(default_factory=dict[str, str])
-    # Azure's names: recorded, and run on this machine with a notice.
-    instance_type: str | None = None
     instance_count: int = Field(default=1, ge=1, le=INSTANCES, description="Replicas")
-    compute: str | None = None
 
     @model_validator(mode="after")
-    def _quantized_by_its_engine(self) -> DeploymentSpec:
+    def _quantized_by_its_engine(self) -> DeploymentKeys:
         check_engine(self.engine, self.quantization)
         return self
+
+
+class DeploymentSpec(AzureKeys, DeploymentKeys):
+    """Azure ML's deployment, with Phoundry's `engine`, `quantization`, `context_length`, `defaults`
+    and `gate`."""
 
 
 class DeploymentUpdate(Spec):

@@ -12,6 +12,7 @@ if TYPE_CHECKING:
 
     from phoundry.specs.deployment import Deployment, DeploymentSpec, DeploymentUpdate
     from phoundry.specs.job import LogChunk
+    from phoundry.specs.parity import Parity
 
 
 class AsyncDeployments:
@@ -28,10 +29,18 @@ class AsyncDeployments:
         return await self._runner.call(lambda client: client.deployments.show(endpoint, name))
 
     async def update(self, endpoint: str, name: str, change: DeploymentUpdate) -> Deployment:
-        """Change defaults, description or tags; the next request is answered under them."""
+        """Change what `change` sets; no request is dropped.
+
+        Another model, engine, quantisation or context is a new revision, whose replicas start
+        beside those that serve; see `wait`. All else is in force with the next request.
+        """
         return await self._runner.call(
             lambda client: client.deployments.update(endpoint, name, change)
         )
+
+    async def roll_back(self, endpoint: str, name: str) -> Deployment:
+        """Give up the revision that is being rolled out, or go back to the one before."""
+        return await self._runner.call(lambda client: client.deployments.roll_back(endpoint, name))
 
     async def retry(self, endpoint: str, name: str) -> Deployment:
         """Let a failed deployment try again; see `wait`."""
@@ -40,15 +49,25 @@ class AsyncDeployments:
     async def delete(self, endpoint: str, name: str) -> None:
         return await self._runner.call(lambda client: client.deployments.delete(endpoint, name))
 
-    async def logs(self, endpoint: str, name: str, *, offset: int = 0) -> LogChunk:
-        """What the replica has written from byte `offset` on."""
+    async def parity(self, endpoint: str, name: str) -> Parity:
+        """What the deploy gate found: where it and the trained model part, if they do."""
+        return await self._runner.call(lambda client: client.deployments.parity(endpoint, name))
+
+    async def logs(
+        self, endpoint: str, name: str, *, offset: int = 0, replica: int | None = None
+    ) -> LogChunk:
+        """What a replica has written from byte `offset` on; the first one's unless named."""
         return await self._runner.call(
-            lambda client: client.deployments.logs(endpoint, name, offset=offset)
+            lambda client: client.deployments.logs(endpoint, name, offset=offset, replica=replica)
         )
 
-    def follow(self, endpoint: str, name: str) -> AsyncGenerator[str]:
-        """The replica's log as it is written, until the replica ends."""
-        return self._runner.iterate(lambda client: client.deployments.follow(endpoint, name))
+    def follow(
+        self, endpoint: str, name: str, *, replica: int | None = None
+    ) -> AsyncGenerator[str]:
+        """A replica's log as it is written, until the replica ends."""
+        return self._runner.iterate(
+            lambda client: client.deployments.follow(endpoint, name, replica=replica)
+        )
 
     async def wait(
         self,
@@ -58,7 +77,7 @@ class AsyncDeployments:
         *,
         timeout: float | None = None,
     ) -> Deployment:
-        """The deployment once it is Succeeded or Failed."""
+        """The deployment once it is Failed, or Succeeded and through the deploy gate or not."""
         on_change_ = told(on_change)
         return await self._runner.call(
             lambda client: client.deployments.wait(endpoint, name, on_change_, timeout=timeout),
