@@ -62,7 +62,8 @@ class Endpoints:
         if requests_per_minute is not None:
             limit = {"requests_per_minute": requests_per_minute} if requests_per_minute else None
             values["rate_limit"] = limit
-        change = checked(EndpointUpdate, values, "The change")
+        what = "The traffic" if values.keys() == {"traffic"} else "The change"
+        change = checked(EndpointUpdate, values, what)
         return self._transport.one(
             Endpoint,
             "PATCH",
