@@ -1,0 +1,1 @@
+"""Tokens a second of an endpoint, beside the bare engine and transformers' generate."""
