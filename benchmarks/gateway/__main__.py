@@ -15,6 +15,7 @@ import os
 import statistics
 import tempfile
 from contextlib import ExitStack
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -39,23 +40,41 @@ def percentile(values: list[float], percent: int) -> float:
     return statistics.quantiles(values, n=100)[percent - 1] * 1000
 
 
-def processor_seconds(process: psutil.Process) -> float:
-    used = process.cpu_times()
-    return used.user + used.system
+@dataclass(frozen=True, slots=True)
+class Measured:
+    """A side, and the process that answers for it."""
+
+    side: Side
+    process: psutil.Process
+
+    def processor_seconds(self) -> float:
+        used = self.process.cpu_times()
+        return used.user + used.system
 
 
-async def rates(sides: list[Side], rounds: int, seconds: float) -> dict[str, float]:
-    """Requests a second of each side with many connections: the median of the rounds."""
-    seen: dict[str, list[float]] = {side.name: [] for side in sides}
-    for side in sides:
-        await rush(side, MANY, min(1.0, seconds))  # warm
+async def rates(
+    measured: list[Measured], rounds: int, seconds: float
+) -> dict[str, tuple[float, float]]:
+    """Of each side with many connections: requests a second, and processor µs a request.
+
+    Medians of the rounds. The second number is less troubled by what else the machine does.
+    """
+    seen: dict[str, list[tuple[float, float]]] = {each.side.name: [] for each in measured}
+    for each in measured:
+        await rush(each.side, MANY, min(1.0, seconds))  # warm
     for _ in range(rounds):
-        for side in sides:
-            seen[side.name].append(len(await rush(side, MANY, seconds)) / seconds)
+        for each in measured:
+            before = each.processor_seconds()
+            asked = len(await rush(each.side, MANY, seconds))
+            used = each.processor_seconds() - before
+            seen[each.side.name].append((asked / seconds, used / asked * 1e6))
     for name, values in seen.items():
-        shown = " ".join(f"{value:,.0f}" for value in values)
+        shown = " ".join(f"{rate:,.0f}" for rate, _ in values)
         print(f"{name}, {MANY} connections: {shown} requests/s", flush=True)
-    return {name: statistics.median(values) for name, values in seen.items()}
+    return {
+        name: (statistics.median(r for r, _ in values), statistics.median(c for _, c in values))
+        for name, values in seen.items()
+    }
 
 
 async def added(direct: Side, through: Side, seconds: float) -> dict[str, float]:
@@ -72,30 +91,35 @@ async def added(direct: Side, through: Side, seconds: float) -> dict[str, float]
 
 
 async def measure(
-    process: psutil.Process, gateway: Gateway, stub_port: int, rival: int | None, options: Any
+    process: psutil.Process,
+    gateway: Gateway,
+    stub_port: int,
+    rival: tuple[int, psutil.Process] | None,
+    options: Any,
 ) -> dict[str, Any]:
-    port = gateway.wait()
     direct = Side("stub", f"http://127.0.0.1:{stub_port}{PATH}", ASK)
-    ours = Side("gateway", f"http://127.0.0.1:{port}{PATH}", ASK, KEY)
+    ours = Measured(Side("gateway", f"http://127.0.0.1:{gateway.wait()}{PATH}", ASK, KEY), process)
     sides = [ours]
     if rival:
-        sides.append(Side("litellm", f"http://127.0.0.1:{rival}{PATH}", ASK, f"sk-{KEY}"))
-    result: dict[str, Any] = await added(direct, ours, options.seconds)
+        url = f"http://127.0.0.1:{rival[0]}{PATH}"
+        sides.append(Measured(Side("litellm", url, ASK, f"sk-{KEY}"), rival[1]))
+    result: dict[str, Any] = await added(direct, ours.side, options.seconds)
     seen = await rates(sides, options.rounds, options.seconds)
-    before = processor_seconds(process)
-    asked = len(await rush(ours, MANY, options.seconds))
-    result["cpu_us_per_request"] = round((processor_seconds(process) - before) / asked * 1e6)
     gateway.use(ENDPOINTS)
     gateway.wait()
     full = await rates([ours], options.rounds, options.seconds)
     result |= {
-        "requests_per_second": round(seen["gateway"]),
-        f"requests_per_second_{ENDPOINTS}_endpoints": round(full["gateway"]),
+        "requests_per_second": round(seen["gateway"][0]),
+        "cpu_us_per_request": round(seen["gateway"][1]),
+        f"requests_per_second_{ENDPOINTS}_endpoints": round(full["gateway"][0]),
+        f"cpu_us_per_request_{ENDPOINTS}_endpoints": round(full["gateway"][1]),
         "rss_mb": round(process.memory_info().rss / 2**20),
     }
     if rival:
-        result["litellm_requests_per_second"] = round(seen["litellm"])
-        result["ratio_litellm"] = round(seen["gateway"] / seen["litellm"], 1)
+        result["litellm_requests_per_second"] = round(seen["litellm"][0])
+        result["litellm_cpu_us_per_request"] = round(seen["litellm"][1])
+        result["ratio_litellm"] = round(seen["gateway"][0] / seen["litellm"][0], 1)
+        result["ratio_litellm_cpu"] = round(seen["litellm"][1] / seen["gateway"][1], 1)
     return result
 
 

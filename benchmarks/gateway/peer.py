@@ -9,6 +9,8 @@ from collections.abc import Generator
 from contextlib import contextmanager
 from pathlib import Path
 
+import psutil
+
 from benchmarks.gateway.processes import KEY, free_port, running, wait_for_port
 
 # Pinned, so that two people's figures compare.
@@ -42,8 +44,10 @@ def install(cache: Path) -> Path:
 
 
 @contextmanager
-def proxy(python: Path, folder: Path, stub_port: int, on: set[int]) -> Generator[int]:
-    """The port of LiteLLM's proxy with one worker, one model and one key."""
+def proxy(
+    python: Path, folder: Path, stub_port: int, on: set[int]
+) -> Generator[tuple[int, psutil.Process]]:
+    """LiteLLM's proxy with one worker, one model and one key: its port and its process."""
     model = {
         "model": "openai/stub",
         "api_base": f"http://127.0.0.1:{stub_port}/v1",
@@ -60,6 +64,9 @@ def proxy(python: Path, folder: Path, stub_port: int, on: set[int]) -> Generator
     start = "from litellm.proxy.proxy_cli import run_server; run_server()"
     options = ["--config", str(path), "--host", "127.0.0.1", "--port", str(port)]
     command = [str(python), "-c", start, *options, "--num_workers", "1"]
-    with running(command, on, ENVIRONMENT) as process:
+    with (
+        (folder / "litellm.log").open("wb") as log,
+        running(command, on, ENVIRONMENT, log) as process,
+    ):
         wait_for_port(port, process)
-        yield port
+        yield port, process

@@ -11,6 +11,7 @@ import time
 from collections.abc import Generator
 from contextlib import contextmanager
 from pathlib import Path
+from typing import BinaryIO
 
 import psutil
 
@@ -43,12 +44,17 @@ def free_port() -> int:
 
 @contextmanager
 def running(
-    command: list[str], on: set[int], environment: dict[str, str] | None = None
+    command: list[str],
+    on: set[int],
+    environment: dict[str, str] | None = None,
+    output: BinaryIO | None = None,
 ) -> Generator[psutil.Process]:
-    """`command` on these cores until the block ends."""
+    """`command` on these cores until the block ends. `output`: where its words go, if not here."""
     process = subprocess.Popen(
         command,
         env=os.environ | (environment or {}),
+        stdout=output,
+        stderr=output and subprocess.STDOUT,
         preexec_fn=lambda: os.sched_setaffinity(0, on),
     )
     try:
