@@ -35,7 +35,14 @@ from tests.journey.conftest import kept
 from tests.services.fake_workers import MODEL, FakeWorkers
 
 NAME = "faq-bot"
-MAKERS = ["models.materialize", "training", "models.register", "models.convert", "serving.replica"]
+MAKERS = [
+    "models.materialize",
+    "training",
+    "models.register",
+    "models.convert",
+    "serving.replica",
+    "serving.parity",
+]
 
 
 @pytest.fixture
@@ -216,7 +223,9 @@ def test_other_failed_deployments_are_left_alone(
     context: Context, fleet: FakeWorkers, spec: JourneySpec
 ) -> None:
     walked(context, fleet, spec)
-    deployments.create(context, DeploymentSpec(name="mine", endpoint_name=NAME, model=MODEL))
+    deployments.create(
+        context, DeploymentSpec(name="mine", endpoint_name=NAME, model=MODEL, gate=False)
+    )
     folder = until(context, fleet, "models.convert")
     fleet.end(folder, "failed")
     turn(context)

@@ -22,7 +22,7 @@ MODEL = "smollm2-135m-instruct"
 
 
 def deploy(context: Context, name: str, endpoint: str = "faq-bot") -> None:
-    spec = DeploymentSpec(name=name, endpoint_name=endpoint, model=MODEL)
+    spec = DeploymentSpec(name=name, endpoint_name=endpoint, model=MODEL, gate=False)
     deployments.create(context, spec)
 
 

@@ -27,7 +27,7 @@ def test_two_deployments_never_share_a_replica(context: Context) -> None:
     folders: set[str] = set()
     for endpoint, name in (("faq", "bot-blue"), ("faq-bot", "blue")):
         endpoints.create(context, EndpointSpec(name=endpoint))
-        spec = DeploymentSpec(name=name, endpoint_name=endpoint, model=MODEL)
+        spec = DeploymentSpec(name=name, endpoint_name=endpoint, model=MODEL, gate=False)
         deployments.create(context, spec)
         with context.database.begin() as session:
             row = deployments._get(session, context, endpoint, name)  # pyright: ignore[reportPrivateUsage]

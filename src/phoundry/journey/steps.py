@@ -16,7 +16,7 @@ from phoundry import flows
 from phoundry.errors import Conflict, NotFound, PhoundryError, from_dict
 from phoundry.flows.document import FILE_NAMES
 from phoundry.journey.same import TAG, choose, job_name
-from phoundry.services import connections, data, deployments, endpoints, jobs, models
+from phoundry.services import connections, data, deployments, endpoints, jobs, models, parity
 from phoundry.services.context import Context
 from phoundry.specs.connection import ConnectionSpec
 from phoundry.specs.deployment import (
@@ -108,10 +108,12 @@ def deploy(context: Context, spec: JourneySpec) -> Progress:
     for item in found:
         if item.provisioning_state == "Failed":
             raise _error(item.error, f"Deployment '{item.name}' failed.")
+        if item.gate == "failed":
+            raise parity.show(context, spec.endpoint, item.name).failure()
     served = ", ".join(f"{item.name} {item.traffic} %" for item in found)
     # Its sentences, not its bytes: a message is written to the journey's row.
     served = next((item.preparation.message for item in found if item.preparation), served)
-    ready = all(item.provisioning_state == "Succeeded" for item in found)
+    ready = all(item.provisioning_state == "Succeeded" and item.gate != "pending" for item in found)
     return Progress(ready, f"{spec.endpoint}/{found[0].name}", served)
 
 

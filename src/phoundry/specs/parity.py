@@ -10,11 +10,13 @@ from typing import Any, Literal
 
 from pydantic import BaseModel, Field, model_validator
 
+from phoundry.errors import ModelError, PhoundryError, from_dict
 from phoundry.specs.base import View
 
 REPLAY_FILE = "parity.json"
 CONVERSATIONS = 8
 ANSWER_TOKENS = 32  # of an answer, at most
+SHOWN_LINES = 8  # of a diff, in an error
 
 GateState = Literal["pending", "passed", "failed", "skipped"]
 Precision = Literal["16", "32"]
@@ -71,6 +73,12 @@ class Replay(BaseModel):
     end_token_ids: list[int]
     day: str
     conversations: list[ReplayConversation]
+
+
+class ParityError(ModelError):
+    """What is served is not what was trained."""
+
+    code = "ParityError"
 
 
 class ParityDifference(View):
@@ -174,3 +182,37 @@ class Parity(View):
     error: dict[str, Any] | None = Field(
         default=None, description="Why the gate could not be run, where it could not"
     )
+
+    def lines(self) -> list[str]:
+        """As people read it."""
+        if self.report is not None:
+            return [f"{self.deployment}: gate {self.gate}", *self.report.lines()]
+        reason = f": {self.error['message']}" if self.error else ""
+        return [f"{self.deployment}: gate {self.gate}{reason}"]
+
+    def failure(self) -> PhoundryError:
+        """Why the gate is not passed, with the first lines of the diff."""
+        name = self.deployment
+        way_out = (
+            f"`phoundry deployment show {name} --parity` shows all of it; `phoundry deployment "
+            f"retry {name}` tries again. To send it traffic all the same: `phoundry deployment "
+            f"update {name} --no-gate`."
+        )
+        if self.error is not None:
+            known = from_dict(self.error)
+            return type(known)(
+                f"The deploy gate of {name} could not be run, so it gets no live traffic: "
+                f"{known.message}",
+                remedy=" ".join(filter(None, (known.remedy, way_out))),
+            )
+        lines = [
+            line
+            for each in (self.report.differences if self.report else [])
+            for line in each.lines()
+        ]
+        shown = "\n".join(f"  {line}" for line in lines[:SHOWN_LINES])
+        return ParityError(
+            f"{name} does not answer as the model that was trained, so it gets no live traffic.\n"
+            f"{shown}".rstrip(),
+            remedy=way_out,
+        )
