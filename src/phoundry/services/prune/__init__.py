@@ -56,6 +56,7 @@ def _found(session: Session, context: Context, everything: bool) -> list[Prunabl
         *leftovers.working(context.home),
         *leftovers.runs(context.home, uses),
         *leftovers.checkpoints(session),
+        *leftovers.collected(context.home, session),
         *leftovers.logs(context.home),
         *histories.old(session),
         *registry.deleted(context.home),

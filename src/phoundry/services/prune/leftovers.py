@@ -16,9 +16,10 @@ from phoundry.services.prune.uses import Uses
 from phoundry.services.uploads import ABANDONED
 from phoundry.settings import Home
 from phoundry.specs.care import Prunable
-from phoundry.store.tables import JobRow
+from phoundry.store.tables import DeploymentRow, JobRow
 
 FRESH = 3600.0  # seconds: what is younger may be on its way to being used
+COLLECTED = 30 * 24 * 3600.0  # what a deleted deployment has collected may be wanted for so long
 LOG = "log"
 LOG_BYTES = 10_000_000  # a log that is larger is shortened …
 KEPT_BYTES = 1_000_000  # … to its newest lines
@@ -66,6 +67,17 @@ def checkpoints(session: Session) -> Iterator[Prunable]:
         path = Path(row.run_dir) / "checkpoints"
         if path.is_dir() and not workers.inspect(path.parent).running:
             yield item("checkpoints", row.name, path, "the job is completed")
+
+
+def collected(home: Home, session: Session) -> Iterator[Prunable]:
+    """What users said to deployments that are deleted since."""
+    rows = session.scalars(select(DeploymentRow))
+    present = {(row.endpoint, row.name) for row in rows}
+    for endpoint in _folders(home.collected):
+        for path in _folders(endpoint):
+            if (endpoint.name, path.name) not in present and age(path) > COLLECTED:
+                name = f"{endpoint.name}/{path.name}"
+                yield item("collected data", name, path, "its deployment was deleted, a month ago")
 
 
 def logs(home: Home) -> Iterator[Prunable]:
