@@ -136,6 +136,12 @@ def test_what_waits_for_its_gate_does_not_fall_asleep(bench: Bench) -> None:
     assert [bench.tick(100) for _ in range(3)] == [1, 1, 1]
 
 
+def test_an_update_of_a_sleeping_one_has_to_show_that_it_answers(bench: Bench) -> None:
+    bench.deploy(TO_ZERO, wanted=0, state="Updating")
+    assert bench.tick() == 1
+    assert bench.scaled() == ["From 0 to 1 replica: it has to show that it answers."]
+
+
 def test_one_conversation_at_a_time_of_the_reference_engine(bench: Bench) -> None:
     bench.deploy(TO_ZERO)
     with bench.context.database.begin() as session:

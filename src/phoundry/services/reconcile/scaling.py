@@ -136,9 +136,9 @@ class Scaler:
         if settings.type == "default":
             count = int(row.spec.get("instance_count") or 1)
             return _Change(count, "as instance_count says") if count != row.wanted else None
-        if row.gate == "pending" and not settings.min_instances:
-            # The gate asks a replica that nobody else asks.
-            settings = settings.model_copy(update={"min_instances": 1})
+        if row.gate == "pending" or row.state == "Updating":
+            # The gate asks a replica that nobody else asks, and an update has to show that it runs.
+            settings = settings.model_copy(update={"min_instances": max(1, settings.min_instances)})
         now, slots = self._clock(), _slots(row)
         last = self._looks.get(row.id) or _Look(0.0, row.wanted, None)
         if not load.waiting and 0 <= now - last.at < settings.polling_interval:
@@ -167,7 +167,7 @@ def _keep(session: Session, context: Context, row: DeploymentRow, error: Phoundr
 
 def _reason(row: DeploymentRow, wanted: int, load: Load, now: float) -> str:
     if wanted > row.wanted == 0:
-        return "a request came"
+        return "a request came" if load.in_flight else "it has to show that it answers"
     if wanted > row.wanted:
         return f"{load.running} requests run and {load.waiting} wait"
     if wanted == 0:
