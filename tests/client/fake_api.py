@@ -191,10 +191,16 @@ class FakeApi:
     ) -> Any:
         kind = f"deployments of {endpoint['name']}"
         known = self.resources.setdefault(kind, {})
+        if method == "PATCH":
+            changed = {"provisioning_state": "Updating", "revision": 2, "gate": "skipped"}
+            return known[rest[0]] | body | changed
+        if rest[1:] == ["rollback"]:
+            return known[rest[0]] | {"provisioning_state": "Updating", "revision": 3}
         if method == "POST":
             known[body["name"]] = {
                 "engine": "llama.cpp",
                 **body,
+                "gate": "skipped",
                 "provisioning_state": "Creating",
                 "created_at": CREATED,
             }
@@ -204,7 +210,8 @@ class FakeApi:
         if not rest:
             return list(known.values())
         if rest[1:] == ["logs"]:
-            return self.chunk(query)
+            number = query.get("replica")
+            return self.chunk(query) | ({} if number is None else {"text": f"of {number}"})
         if method == "DELETE":
             self.look(kind, rest[0])
             endpoint["deployments"].remove(rest[0])

@@ -92,7 +92,7 @@ def registered(context: Context, fleet: FakeWorkers, job: str = "one") -> Model:
 
 
 def deploy(context: Context, name: str = "blue", model: str = MODEL) -> Deployment:
-    spec = DeploymentSpec(name=name, endpoint_name="faq-bot", model=model)
+    spec = DeploymentSpec(name=name, endpoint_name="faq-bot", model=model, gate=False)
     return deployments.create(context, spec)
 
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable
-from typing import TYPE_CHECKING, Annotated, Any
+from typing import Annotated, Any
 
 import typer
 
@@ -23,13 +23,11 @@ from phoundry.cli.deployment_options import (
     changed,
     described,
 )
+from phoundry.cli.deployment_sheet import print_deployment
 from phoundry.cli.deployment_waiting import awaited, check, in_force
 from phoundry.cli.output import Format, Output, Printer
 from phoundry.cli.screen import echo
 from phoundry.errors import UsageError
-
-if TYPE_CHECKING:
-    from phoundry.specs.deployment import Deployment
 
 app = noun("Deployments: a model behind an endpoint.")
 Name = Annotated[str, typer.Argument(help="NAME, or ENDPOINT/NAME.")]
@@ -100,14 +98,8 @@ def create(
         others = dict.fromkeys(client.endpoints.show(where).traffic, 0)
         client.endpoints.update(where, others | {what: 100})
         deployment = client.deployments.show(where, what)
-    _print(out, deployment)
+    print_deployment(out, deployment)
     out.suggest(f"phoundry chat {where}", f"phoundry endpoint keys {where}")
-
-
-def _print(out: Printer, deployment: Deployment) -> None:
-    out.one(deployment)
-    for notice in deployment.notices:
-        out.note(f"Note: {notice}")
 
 
 @verb(app, "list", example="phoundry deployment list --endpoint faq")
@@ -154,7 +146,7 @@ def show(
         found = Client().deployments.parity(where, what)
         Printer(output).value(found.model_dump(mode="json"), "\n".join(found.lines()))
         return
-    Printer(output).one(Client().deployments.show(where, what))
+    print_deployment(Printer(output), Client().deployments.show(where, what))
 
 
 @verb(
@@ -232,7 +224,7 @@ def update(
         deployment = client.deployments.update(where, what, change)
     if not no_wait:
         deployment = in_force(client, out, deployment)
-    _print(out, deployment)
+    print_deployment(out, deployment)
 
 
 @verb(app, "retry", example="phoundry deployment retry faq/blue")
@@ -251,7 +243,7 @@ def retry(
     if not no_wait:
         deployment = awaited(client, out, deployment)
     check(deployment)
-    out.one(deployment)
+    print_deployment(out, deployment)
 
 
 @verb(

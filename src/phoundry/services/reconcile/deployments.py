@@ -62,7 +62,9 @@ def _settle(session: Session, context: Context, row: DeploymentRow) -> None:
     elif row.state == "Updating" and len(current) == len(every) >= row.wanted:
         if all(one.state in _SETTLED for one in current):
             row.state = "Succeeded"
-            text = f"Revision {row.live} serves, with {len(current) - len(failed)} replicas."
+            count = len(current) - len(failed)
+            words = "1 replica" if count == 1 else f"{count} replicas"
+            text = f"Revision {row.live} serves, with {words}."
             _note(session, context, row, "updated", text)
     elif row.state == "Failed" and answers:
         row.state, row.error = "Succeeded", None

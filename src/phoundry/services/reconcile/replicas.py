@@ -173,4 +173,5 @@ def _stumble(session: Session, context: Context, replica: ReplicaRow, error: Pho
 
 def _fail(session: Session, context: Context, replica: ReplicaRow, error: dict[str, Any]) -> None:
     replica.state, replica.error = "failed", error
-    replicas.note(session, context, replica, "failed", str(error["message"]))
+    text = f"Replica {replica.number} is given up: {error['message']}"
+    replicas.note(session, context, replica, "given_up", text)
