@@ -16,17 +16,36 @@ FILE_LIMIT = 16 * 1024 * 1024  # bytes
 _PENDING_LIMIT = 100_000  # records; more between two writes are counted and dropped
 
 
+# Time, request, method, path, endpoint, deployment, status, ms, whether a mirror's. Plain values,
+# not the exchange: a record is kept for half a second, and nothing else shall be kept with it, nor
+# shall the garbage collector look through thousands of them.
+Record = tuple[float, str, str, str, str | None, str | None, int, float, bool]
+
+
 class AccessLog:
     def __init__(self, path: Path) -> None:
         self._path = path
-        self._pending: list[tuple[float, Exchange, float]] = []
+        self._pending: list[Record] = []
         self._dropped = 0
 
     def add(self, exchange: Exchange) -> None:
         if len(self._pending) >= _PENDING_LIMIT:
             self._dropped += 1
             return
-        self._pending.append((time.time(), exchange, time.perf_counter() - exchange.began))
+        scope, deployment = exchange.scope, exchange.deployment
+        self._pending.append(
+            (
+                time.time(),
+                exchange.request_id,
+                scope["method"],
+                scope["path"],
+                deployment.endpoint if deployment else None,
+                deployment.name if deployment else None,
+                exchange.status,
+                (time.perf_counter() - exchange.began) * 1000,
+                exchange.mirrored,
+            )
+        )
 
     def flush(self) -> None:
         """Append what is pending; blocks, so the caller runs it on a thread."""
@@ -43,18 +62,28 @@ class AccessLog:
             file.write("\n".join(lines) + "\n")
 
 
-def _line(moment: float, exchange: Exchange, seconds: float) -> str:
-    deployment = exchange.deployment
-    record = {
-        "time": round(moment, 3),
-        "request": exchange.request_id,
-        "method": exchange.scope["method"],
-        "path": exchange.scope["path"],
-        "endpoint": deployment.endpoint if deployment else None,
-        "deployment": deployment.name if deployment else None,
-        "status": exchange.status,
-        "ms": round(seconds * 1000, 2),
-    }
-    if exchange.mirrored:
-        record["mirror"] = True
-    return json.dumps(record, ensure_ascii=False)
+def _line(
+    moment: float,
+    request: str,
+    method: str,
+    path: str,
+    endpoint: str | None,
+    deployment: str | None,
+    status: int,
+    milliseconds: float,
+    mirrored: bool,
+) -> str:
+    """By hand: a third of what json.dumps of a dictionary takes from requests meanwhile."""
+    return (
+        f'{{"time": {moment:.3f}, "request": "{request}", "method": {_quoted(method)}, '
+        f'"path": {_quoted(path)}, "endpoint": {_quoted(endpoint)}, '
+        f'"deployment": {_quoted(deployment)}, "status": {status}, "ms": {milliseconds:.2f}'
+        f"{_MIRROR if mirrored else ''}}}"
+    )
+
+
+_MIRROR = ', "mirror": true'
+
+
+def _quoted(text: str | None) -> str:
+    return "null" if text is None else json.encoder.encode_basestring(text)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import gc
 import sys
 import time
 from pathlib import Path
@@ -65,6 +66,7 @@ async def keep(reloader: Reloader, router: Router, log: AccessLog) -> None:
     while True:
         for _ in range(rounds):
             await asyncio.sleep(POLL_SECONDS)
-            reloader.check()
+            if reloader.check():
+                gc.freeze()  # the collector would look through the whole table again and again
         router.close_idle(time.monotonic() - IDLE_SECONDS)
         await asyncio.to_thread(log.flush)
