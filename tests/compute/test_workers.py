@@ -38,7 +38,8 @@ def test_a_worker_runs_and_leaves_its_result(folder: Path) -> None:
     workers.start(folder, MODULE, {"answer": 42})
     until(lambda: not workers.inspect(folder).running)
     state = workers.inspect(folder)
-    assert state.result == {"status": "succeeded", "answer": 42}
+    # What is installed with MLflow would cost every worker that imports transformers two seconds.
+    assert state.result == {"status": "succeeded", "answer": 42, "sees_sklearn": False}
     assert not state.died
     assert (folder / "spec.json").stat().st_mode & 0o777 == 0o600
 

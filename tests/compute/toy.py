@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import time
+from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
 
@@ -18,7 +19,7 @@ def work(spec: dict[str, Any], run_dir: Path, spool: Spool) -> dict[str, Any]:
     if spec.get("fail") == "unexpected":
         raise ZeroDivisionError("by nothing")
     time.sleep(spec.get("seconds", 0))
-    return {"answer": spec.get("answer")}
+    return {"answer": spec.get("answer"), "sees_sklearn": find_spec("sklearn") is not None}
 
 
 if __name__ == "__main__":
