@@ -25,8 +25,15 @@ from transformers import (
 from phoundry.errors import InvalidInput, ModelError, NotFound
 from phoundry.models.convert import convert
 from phoundry.models.tensors import sha256_weights
-from phoundry.serving.engines.base import Delta, Engine, EngineSpec, SamplingParams
+from phoundry.serving.engines.base import (
+    Delta,
+    Engine,
+    EngineSpec,
+    SamplingParams,
+    TokenLogprob,
+)
 from phoundry.serving.engines.registry import open_engine
+from phoundry.serving.replica.json_schema import written
 from tests.serving.conftest import chat
 from tests.serving.processes import replica_spec, start
 from tests.support.tiny_tokenizer import make_tiny_tokenizer
@@ -163,6 +170,108 @@ def test_several_at_once_answer_as_one_alone(tiny: Tiny, name: str) -> None:
 
     alone, *many = _with(name, tiny.spec, use)
     assert [_ids(deltas) for deltas in many] == [_ids(alone)] * 4
+
+
+def test_a_whole_answer_is_the_stream_and_lacks_no_id(tiny: Tiny) -> None:
+    params = SamplingParams(max_tokens=40)
+
+    async def use(engine: Engine) -> tuple[list[Delta], list[Delta]]:
+        return (
+            await _collect(engine, tiny.prompt, params),
+            await _collect(engine, tiny.prompt, replace(params, whole=True)),
+        )
+
+    stream, [whole] = _with("llama.cpp", tiny.spec, use)
+    said = "".join(delta.text for delta in stream).rstrip("\ufffd")
+    # A stream withholds the beginning of a character that the end cuts off; random models do that.
+    rest = whole.text.removeprefix(said)
+    assert whole.text == said + rest
+    assert not rest or (rest.startswith("\ufffd") and len(rest) < 4)
+    assert (whole.tokens, whole.finish_reason) == (stream[-1].tokens, stream[-1].finish_reason)
+    assert list(whole.token_ids) == _reference(tiny, 40)
+
+
+def test_an_end_token_that_the_gguf_does_not_know_ends_a_whole_answer(tiny: Tiny) -> None:
+    """It is taken from the middle of the greedy answer, so that the model is sure to say it."""
+    answer = _reference(tiny, 12)
+    spec = replace(tiny.spec, end_token_ids=tiny.spec.end_token_ids | {answer[5]})
+
+    async def use(engine: Engine) -> list[Delta]:
+        return await _collect(engine, tiny.prompt, SamplingParams(max_tokens=12, whole=True))
+
+    deltas = _with("llama.cpp", spec, use)
+    assert deltas[-1].tokens == answer.index(answer[5])
+    assert deltas[-1].finish_reason == "stop"
+
+
+def test_likelihoods_are_those_of_the_reference(tiny: Tiny) -> None:
+    params = SamplingParams(max_tokens=16, top_logprobs=3)
+
+    def told(name: str) -> dict[int, TokenLogprob]:
+        deltas = _with(name, tiny.spec, lambda engine: _collect(engine, tiny.prompt, params))
+        return {token.token_id: token for delta in deltas for token in delta.logprobs}
+
+    ours, theirs = told("llama.cpp"), told("transformers")
+    assert set(ours) <= set(theirs)  # llama.cpp tells nothing of a character's first bytes
+    assert len(ours) > 3
+    for token, found in ours.items():
+        expected = theirs[token]
+        assert found.data.endswith(expected.data)  # those first bytes are told with the rest
+        assert found.logprob == pytest.approx(expected.logprob, abs=0.02)
+        assert [t.token_id for t in found.top] == [t.token_id for t in expected.top]
+        # llama.cpp's cache is float16.
+        assert found.top[0].logprob == pytest.approx(expected.top[0].logprob, abs=0.02)
+
+
+def test_embeddings_are_those_of_the_reference(tiny: Tiny) -> None:
+    async def use(engine: Engine) -> list[list[float]]:
+        before = await engine.embed(tiny.prompt)
+        await _collect(engine, tiny.prompt, SamplingParams(max_tokens=2))
+        return [before, await engine.embed(tiny.prompt)]
+
+    ours, again = _with("llama.cpp", tiny.spec, use)
+    theirs, _ = _with("transformers", tiny.spec, use)
+    assert sum(a * a for a in ours) == pytest.approx(1)
+    assert ours == pytest.approx(theirs, abs=1e-3)
+    assert again == pytest.approx(ours, abs=1e-5)
+
+
+def test_json_of_a_schema(tiny: Tiny) -> None:
+    """A random model says anything, so what it says here is the schema's doing."""
+    schema = written(
+        {
+            "type": "object",
+            "properties": {"ok": {"type": "boolean"}, "size": {"enum": ["S", "L"]}},
+            "required": ["ok", "size"],
+            "additionalProperties": False,
+        }
+    )
+    contradiction = {"type": "string", "minLength": 3, "maxLength": 1}
+
+    async def use(engine: Engine) -> str:
+        params = SamplingParams(max_tokens=60, temperature=1, seed=5, json_schema=schema)
+        deltas = await _collect(engine, tiny.prompt, params)
+        for _ in range(2):  # found out once, remembered then
+            with pytest.raises(InvalidInput, match="response_format"):
+                await _collect(engine, tiny.prompt, replace(params, json_schema=contradiction))
+        return "".join(delta.text for delta in deltas)
+
+    found = json.loads(_with("llama.cpp", tiny.spec, use))
+    assert found.keys() == {"ok", "size"}
+    assert found["ok"] in (True, False)
+    assert found["size"] in ("S", "L")
+
+
+@pytest.mark.parametrize("name", ["llama.cpp", "transformers"])
+def test_an_engine_answers_while_it_generates(tiny: Tiny, name: str) -> None:
+    async def use(engine: Engine) -> int:
+        params = SamplingParams(max_tokens=100, temperature=1.0, seed=1)
+        async with aclosing(engine.generate(tiny.prompt, params)) as deltas:
+            await anext(deltas)
+            await engine.check()
+            return (await anext(deltas)).tokens
+
+    assert _with(name, tiny.spec, use) > 1
 
 
 def test_a_replica_on_llamacpp_serves_and_stops(tiny: Tiny, tmp_path: Path) -> None:

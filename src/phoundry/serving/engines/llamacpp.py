@@ -11,7 +11,8 @@ from __future__ import annotations
 import json
 import os
 import secrets
-from collections.abc import AsyncGenerator
+from collections import OrderedDict
+from collections.abc import AsyncGenerator, Mapping
 from typing import Any
 
 from phoundry.errors import InvalidInput, MissingDependency, ModelError
@@ -24,9 +25,11 @@ from phoundry.serving.engines.base import (
     TokenLogprob,
 )
 from phoundry.serving.engines.llamacpp_wire import Listener
+from phoundry.serving.errors import bad_parameter
 
 # llama.cpp's levels: 0 output, 1 errors, 2 warnings, 3 information.
 _ERRORS_ONLY = 1
+_SCHEMAS = 256  # remembered
 _CERTAIN = 1e9  # added to a logit: this token and no other
 _LAST = ["stop", "stop_type", "tokens_predicted", "completion_probabilities"]
 _WHOLE = [*_LAST, "content", "tokens"]
@@ -35,7 +38,7 @@ _WHOLE = [*_LAST, "content", "tokens"]
 class LlamaCppEngine:
     """A GGUF file in llama.cpp. Memory: the file + slots * context_length * bytes of KV a token."""
 
-    features: frozenset[Feature] = frozenset({"logprobs", "json_schema"})
+    features: frozenset[Feature] = frozenset({"logprobs", "json_schema", "embeddings"})
 
     def __init__(self, spec: EngineSpec) -> None:
         if spec.gguf_path is None:
@@ -46,6 +49,7 @@ class LlamaCppEngine:
         self.slots = spec.slots
         self._end = spec.end_token_ids
         self._strange_ends: bool | None = None
+        self._kept: OrderedDict[str, bool] = OrderedDict()  # schemas: whether answers keep to them
         key = secrets.token_urlsafe(32)
         library = _library()
         try:
@@ -60,6 +64,8 @@ class LlamaCppEngine:
     async def generate(
         self, prompt_ids: list[int], params: SamplingParams
     ) -> AsyncGenerator[Delta, None]:
+        if params.json_schema is not None:
+            await self._check_schema(params.json_schema)
         whole = params.whole and not await self._has_strange_ends()
         request = _request(prompt_ids, params, whole)
         answer = await self._listener.post("/completion", request)
@@ -69,18 +75,22 @@ class LlamaCppEngine:
                 yield self._answer(json.loads(await answer.whole()), top)
                 return
             while events := await answer.events():
-                for event in events:
-                    delta = self._delta(event, tokens, top)
-                    tokens = delta.tokens
-                    yield delta
-                    if delta.finish_reason:
-                        return
+                delta = self._joined(events, tokens, top)
+                tokens = delta.tokens
+                yield delta
+                if delta.finish_reason:
+                    return
         finally:
             answer.close()
         raise ModelError("llama.cpp ended its answer without a reason.")
 
     async def embed(self, prompt_ids: list[int]) -> list[float]:
-        raise ModelError("This engine makes no embeddings.")
+        answer = await self._listener.post("/embedding", {"content": prompt_ids})
+        try:
+            vector: list[float] = json.loads(await answer.whole())[0]["embedding"][0]
+        finally:
+            answer.close()
+        return vector
 
     async def check(self) -> None:
         await self._listener.get("/metrics")  # answered between two batches by the thread of both
@@ -100,7 +110,27 @@ class LlamaCppEngine:
         return self._strange_ends
 
     async def _is_known_end(self, token: int) -> bool:
-        request = _request([token], SamplingParams(max_tokens=1), True)
+        return await self._ends_at(token, SamplingParams(max_tokens=1))
+
+    async def _check_schema(self, schema: Mapping[str, Any]) -> None:
+        """Raise InvalidInput where llama.cpp would pass over the schema: it then says so in its log
+        and answers with any text. No JSON is empty, so a schema in force forbids an end token."""
+        key = json.dumps(schema)
+        if key not in self._kept and self._end:
+            params = SamplingParams(max_tokens=1, json_schema=schema)
+            self._kept[key] = not await self._ends_at(min(self._end), params)
+            if len(self._kept) > _SCHEMAS:
+                self._kept.popitem(last=False)
+        if not self._kept.get(key, True):
+            raise bad_parameter(
+                "response_format",
+                "has a JSON schema that answers cannot be held to: it contradicts itself, refers "
+                "to what is not there, or has a pattern beyond regular expressions.",
+            )
+
+    async def _ends_at(self, token: int, params: SamplingParams) -> bool:
+        """Whether an answer ends at once if `token` is the only likely one."""
+        request = _request([token], params, True)
         request["logit_bias"] = [[token, _CERTAIN]]
         answer = await self._listener.post("/completion", request)
         try:
@@ -117,6 +147,22 @@ class LlamaCppEngine:
         # Half a character at its end, which a stream never shows, is written as this one.
         text = str(event["content"]).rstrip("\ufffd")
         return Delta(text, len(ids), ids, reason, self._likelihoods(event, top))
+
+    def _joined(self, events: list[dict[str, Any]], before: int, top: int | None) -> Delta:
+        """What has come since the last delta, as one."""
+        delta = self._delta(events[0], before, top)
+        for event in events[1:]:
+            if delta.finish_reason:
+                break
+            after = self._delta(event, delta.tokens, top)
+            delta = Delta(
+                delta.text + after.text,
+                after.tokens,
+                delta.token_ids + after.token_ids,
+                after.finish_reason,
+                delta.logprobs + after.logprobs,
+            )
+        return delta
 
     def _delta(self, event: dict[str, Any], before: int, top: int | None) -> Delta:
         if event.get("stop"):
@@ -169,6 +215,9 @@ def _parameters(library: Any, spec: EngineSpec, key: str) -> Any:
     p.port = 0
     p.api_keys = [key]
     p.ui = False
+    # Embeddings beside answers: of the last token, as it has seen all others.
+    p.embedding = True
+    p.pooling_type = library.llama_pooling_type.LLAMA_POOLING_TYPE_LAST
     p.endpoint_slots = False
     p.endpoint_metrics = True  # a page that the engine's own thread must answer
     p.cache_ram_mib = 0  # its default keeps up to 8 GiB of old prompts
@@ -184,18 +233,10 @@ def _request(prompt_ids: list[int], params: SamplingParams, whole: bool) -> dict
         "stream": not whole,
         "return_tokens": True,
         "n_predict": params.max_tokens,
-        "temperature": params.temperature,
-        "top_k": params.top_k,
-        "top_p": params.top_p,
-        "min_p": 0.0,
         "seed": -1 if params.seed is None else params.seed % (2**32 - 1),
-        "presence_penalty": params.presence_penalty,
-        "frequency_penalty": params.frequency_penalty,
-        "repeat_penalty": 1.0,
-        "repeat_last_n": len(prompt_ids) + params.max_tokens,  # all of them
-        "samplers": ["penalties", "temperature", "top_k", "top_p"],
         # The last event would otherwise carry the whole prompt back.
         "response_fields": _WHOLE if whole else _LAST,
+        **_sampling(prompt_ids, params),
     }
     if params.top_logprobs is not None:
         request["n_probs"] = max(1, params.top_logprobs)  # 0 would be none at all
@@ -206,6 +247,23 @@ def _request(prompt_ids: list[int], params: SamplingParams, whole: bool) -> dict
     if whole and params.stop:
         request["stop"] = params.stop
     return request
+
+
+def _sampling(prompt_ids: list[int], params: SamplingParams) -> dict[str, Any]:
+    """Greedy is the one best token: any other sampler would weigh the whole vocabulary for it."""
+    chosen: dict[str, Any] = {"repeat_last_n": 0, "repeat_penalty": 1.0, "min_p": 0.0}
+    if params.temperature:
+        order = ["temperature", "top_k", "top_p"]
+        chosen |= {"temperature": params.temperature, "top_k": params.top_k, "top_p": params.top_p}
+    else:
+        order = ["top_k"]
+        chosen |= {"temperature": 1.0, "top_k": 1}
+    if params.presence_penalty or params.frequency_penalty:
+        order.insert(0, "penalties")
+        chosen["presence_penalty"] = params.presence_penalty
+        chosen["frequency_penalty"] = params.frequency_penalty
+        chosen["repeat_last_n"] = len(prompt_ids) + params.max_tokens  # all of them
+    return {**chosen, "samplers": order}
 
 
 def _likelihood(token: dict[str, Any], top: int = 0) -> TokenLogprob:

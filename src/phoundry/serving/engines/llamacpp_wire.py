@@ -3,6 +3,11 @@
 aiohttp's client spends more on each piece of an answer (a parser, a stream of lines, two tasks)
 than llama.cpp does on the token; here a piece costs one callback. The listener is ours alone, so
 the little of HTTP/1.1 that it speaks is all that is understood.
+
+Events are read out at most EVENTS_PER_SECOND times a second over all streams together, the first
+and the last of a stream at once: a process that wakes for each token of many streams takes from the
+engine's threads what they compute with. One stream has each token as it comes; of eight, two or
+three come together.
 """
 
 from __future__ import annotations
@@ -14,7 +19,11 @@ from urllib.parse import urlsplit
 
 from phoundry.errors import ModelError
 
+EVENTS_PER_SECOND = 64
+LONGEST_SECONDS = 0.2  # that a token may wait for the next
+
 _HEAD_END = b"\r\n\r\n"
+_LAST_EVENT = b'"stop":true'
 _MARKS = (b"data: ", b"error: ")
 
 
@@ -25,6 +34,7 @@ class Listener:
         parts = urlsplit(address)
         self._host = parts.hostname or "127.0.0.1"
         self._port = parts.port or 0
+        self.streams = 0  # that are being read
         self._head = f"Host: {parts.netloc}\r\nAuthorization: Bearer {key}\r\nConnection: close\r\n"
 
     async def post(self, path: str, value: dict[str, Any]) -> Answer:
@@ -45,11 +55,16 @@ class Listener:
         finally:
             answer.close()
 
+    @property
+    def pause(self) -> float:
+        """Seconds from one look at a stream to the next."""
+        return min(LONGEST_SECONDS, self.streams / EVENTS_PER_SECOND)
+
     async def _send(self, request: bytes) -> Answer:
         loop = asyncio.get_running_loop()
         try:
             _, answer = await loop.create_connection(
-                lambda: Answer(loop, request), self._host, self._port
+                lambda: Answer(loop, self, request), self._host, self._port
             )
         except OSError as error:
             raise ModelError(f"llama.cpp stopped answering: {error}") from None
@@ -59,11 +74,15 @@ class Listener:
 class Answer(asyncio.Protocol):
     """The answer to one request, as far as it has come."""
 
-    def __init__(self, loop: asyncio.AbstractEventLoop, request: bytes) -> None:
+    def __init__(self, loop: asyncio.AbstractEventLoop, listener: Listener, request: bytes) -> None:
         self._loop = loop
+        self._listener = listener
         self._request = request
         self._transport: asyncio.Transport | None = None
         self._waiter: asyncio.Future[None] | None = None
+        self._timer: asyncio.TimerHandle | None = None
+        self._next_look = 0.0  # of loop.time()
+        self._streaming = False
         self._raw = bytearray()  # arrived, not yet understood
         self._line = b""  # the beginning of an event
         self._left: int | None = None  # bytes of the body to come; None: in chunks
@@ -76,7 +95,11 @@ class Answer(asyncio.Protocol):
 
     def data_received(self, data: bytes) -> None:
         self._raw += data
-        self._wake()
+        if self._next_look and _LAST_EVENT not in data:
+            if self._timer is None:
+                self._timer = self._loop.call_at(self._next_look, self._wake)
+        else:
+            self._wake()
 
     def connection_lost(self, exc: Exception | None) -> None:
         self._lost = True
@@ -84,6 +107,10 @@ class Answer(asyncio.Protocol):
 
     def close(self) -> None:
         """Hang up: llama.cpp then frees the slot of a request that it has not answered."""
+        if self._streaming:
+            self._listener.streams -= 1
+        if self._timer is not None:
+            self._timer.cancel()
         if self._transport is not None:
             self._transport.abort()
 
@@ -102,7 +129,14 @@ class Answer(asyncio.Protocol):
             *lines, self._line = (self._line + body).split(b"\n")
             found = [_event(line) for line in lines if line.startswith(_MARKS)]
             if found:
+                self._rest_a_while()
                 return found
+
+    def _rest_a_while(self) -> None:
+        if not self._streaming:
+            self._streaming = True
+            self._listener.streams += 1
+        self._next_look = self._loop.time() + self._listener.pause
 
     async def whole(self) -> bytes:
         """The body of an answer that is no stream. Raises ModelError as `events`."""
@@ -169,6 +203,9 @@ class Answer(asyncio.Protocol):
         return b"".join(parts)
 
     def _wake(self) -> None:
+        if self._timer is not None:
+            self._timer.cancel()
+            self._timer = None
         if self._waiter is not None and not self._waiter.done():
             self._waiter.set_result(None)
 

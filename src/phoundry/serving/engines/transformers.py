@@ -112,7 +112,7 @@ class TransformersEngine:
         with torch.inference_mode():
             output = self._model.base_model(input_ids=torch.tensor([prompt_ids]), use_cache=False)
             state = output.last_hidden_state[0, -1].float()
-            vector: list[float] = torch.nn.functional.normalize(state, dim=0).tolist()
+            vector: Any = torch.nn.functional.normalize(state, dim=0).tolist()
             return vector
 
     def _steps(

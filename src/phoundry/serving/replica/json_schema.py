@@ -16,7 +16,7 @@ _NESTED = frozenset({"items", "additionalProperties"})
 _LISTS = frozenset({"anyOf", "oneOf", "allOf", "prefixItems"})
 _MAPS = frozenset({"properties", "$defs", "definitions"})
 _PLAIN = frozenset(
-    {"type", "enum", "const", "required", "$ref", "pattern", "format"}
+    {"type", "enum", "const", "required", "$ref", "pattern"}
     | {"minLength", "maxLength", "minItems", "maxItems", "minProperties", "maxProperties"}
     | {"minimum", "maximum", "exclusiveMinimum", "exclusiveMaximum", "multipleOf"}
 )
@@ -26,6 +26,9 @@ _WORDS = frozenset(
     | {"readOnly", "writeOnly"}
 )
 _TYPES = frozenset({"object", "array", "string", "number", "integer", "boolean", "null"})
+_FORMATS = frozenset(
+    {"date-time", "time", "date", "duration", "email", "hostname", "ipv4", "ipv6", "uuid", "uri"}
+)
 _ANY_OBJECT: dict[str, Any] = {"type": "object"}
 # Python's way of writing JSON, and no white space besides: a small model can lose itself in it.
 _WRITTEN = {"whitespace_flexible": False, "item_separator": ", ", "key_separator": ": "}
@@ -78,12 +81,20 @@ def check_schema(schema: object, where: str, depth: int = 0) -> None:
             _check_list(value, place, depth)
         elif key in _MAPS:
             _check_map(value, place, depth)
-        elif key == "type":
-            _check_type(value, place)
-        elif key == "$ref":
-            _check_reference(value, place)
-        elif key not in _PLAIN and key not in _WORDS:
-            raise bad_parameter(place, "is a keyword that answers cannot be held to here.")
+        else:
+            _check_keyword(key, value, place)
+
+
+def _check_keyword(key: str, value: object, place: str) -> None:
+    if key == "type":
+        _check_type(value, place)
+    elif key == "$ref":
+        _check_reference(value, place)
+    elif key == "format":
+        if value not in _FORMATS:
+            raise bad_parameter(place, f"must be of {', '.join(sorted(_FORMATS))}.")
+    elif key not in _PLAIN and key not in _WORDS:
+        raise bad_parameter(place, "is a keyword that answers cannot be held to here.")
 
 
 def _check_list(value: object, place: str, depth: int) -> None:
