@@ -18,7 +18,7 @@ from phoundry.specs.scaling import INSTANCES, ScaleSettings
 DeploymentStatus = Literal["Creating", "Succeeded", "Updating", "Failed", "Deleting"]
 ReplicaStatus = Literal["waiting", "starting", "ready", "unready", "crashed", "draining", "failed"]
 GateStatus = Literal["pending", "passed", "failed", "skipped"]
-EngineName = Literal["llama.cpp", "transformers"]
+EngineName = Literal["llama.cpp", "openvino", "transformers"]
 StopText = Annotated[str, Field(min_length=1)]
 
 
@@ -133,6 +133,9 @@ class Deployment(View):
     gate: GateStatus = "skipped"
     instance_count: int = 1
     ready_replicas: int = 0
+    asleep: bool = Field(
+        default=False, description="No replica, because nobody asks; the next request wakes it"
+    )
     replicas: list[ReplicaView] = Field(default_factory=list[ReplicaView])
     preparation: Preparation | None = Field(
         default=None, description="While no replica is started: how far its model has come"

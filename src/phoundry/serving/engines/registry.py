@@ -5,7 +5,7 @@ from __future__ import annotations
 from phoundry.errors import MissingDependency, NotFound
 from phoundry.serving.engines.base import Engine, EngineSpec
 
-ENGINES = ("llama.cpp", "transformers", "fake")
+ENGINES = ("llama.cpp", "openvino", "transformers", "fake")
 
 
 def open_engine(name: str, spec: EngineSpec) -> Engine:
@@ -21,6 +21,10 @@ def open_engine(name: str, spec: EngineSpec) -> Engine:
         from phoundry.serving.engines.llamacpp import LlamaCppEngine
 
         return LlamaCppEngine(spec)
+    if name == "openvino":
+        from phoundry.serving.engines.openvino import OpenVinoEngine
+
+        return OpenVinoEngine(spec)
     if name == "transformers":
         return _transformers(spec)
     if name == "fake":

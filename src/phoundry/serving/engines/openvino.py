@@ -1,0 +1,220 @@
+"""OpenVINO GenAI: reads the same GGUF as llama.cpp, and decodes several conversations faster.
+
+Its continuous batching runs where somebody calls `step`: a thread of ours does, takes requests from
+a queue before each step and hands on what came of it. OpenVINO's reader of GGUF knows Llama and
+Qwen; other models are llama.cpp's.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import importlib
+import secrets
+import sys
+import threading
+import time
+from collections import deque
+from collections.abc import AsyncGenerator
+from dataclasses import dataclass, field
+from typing import Any
+
+from tokenizers import Tokenizer
+from tokenizers.decoders import DecodeStream
+
+from phoundry.errors import InvalidInput, MissingDependency, ModelError
+from phoundry.serving.engines.base import Delta, EngineSpec, Feature, FinishReason, SamplingParams
+from phoundry.serving.errors import bad_parameter
+
+_BLOCK = 32  # tokens of a block of its cache, on a processor
+_SILENT_SECONDS = 300  # for one step: longer than the longest prompt takes a small machine
+_ALL = 2**31 - 1  # tokens that top-k keeps where it is not asked for
+
+
+@dataclass(slots=True, eq=False)
+class _Request:
+    """A generation, and the loop and queue that wait for it. `handle` is the pipeline's."""
+
+    prompt_ids: list[int]
+    params: SamplingParams
+    loop: asyncio.AbstractEventLoop
+    queue: asyncio.Queue[list[int] | Exception | None]
+    handle: Any = None
+    cancelled: threading.Event = field(default_factory=threading.Event)
+
+    def tell(self, item: list[int] | Exception | None) -> None:
+        self.loop.call_soon_threadsafe(self.queue.put_nowait, item)
+
+
+class OpenVinoEngine:
+    """A GGUF file in OpenVINO GenAI. Memory: the weights, slots * context_length tokens of KV."""
+
+    features: frozenset[Feature] = frozenset()
+
+    def __init__(self, spec: EngineSpec) -> None:
+        if spec.gguf_path is None or spec.tokenizer_dir is None:
+            raise InvalidInput("The engine openvino needs gguf_path and tokenizer_dir.")
+        if not spec.gguf_path.is_file():
+            raise ModelError(f"There is no model file {spec.gguf_path}.")
+        self.context_length = spec.context_length
+        self.slots = spec.slots
+        self._end = spec.end_token_ids
+        self._tokenizer = Tokenizer.from_file(str(spec.tokenizer_dir / "tokenizer.json"))
+        self._library = _library()
+        try:
+            self._pipeline: Any = _pipeline(self._library, spec)
+        except RuntimeError as error:
+            raise ModelError(
+                f"OpenVINO cannot load {spec.gguf_path.name}: {error}",
+                remedy="Llama and Qwen are what it reads; --engine llama.cpp serves every model.",
+            ) from None
+        self._asked: deque[_Request] = deque()
+        self._work = threading.Condition()
+        self._closed = False
+        self._step_at: float | None = None  # when the step under way was begun
+        self._thread = threading.Thread(target=self._run, name="openvino", daemon=True)
+        self._thread.start()
+
+    async def generate(
+        self, prompt_ids: list[int], params: SamplingParams
+    ) -> AsyncGenerator[Delta, None]:
+        for name in ("presence_penalty", "frequency_penalty"):
+            if getattr(params, name):
+                raise bad_parameter(name, "is not supported by the engine openvino.")
+        request = _Request(prompt_ids, params, asyncio.get_running_loop(), asyncio.Queue())
+        self._ask(request)
+        text, tokens = DecodeStream(skip_special_tokens=True), 0
+        try:
+            while (found := await request.queue.get()) is not None:
+                if isinstance(found, Exception):
+                    raise ModelError(f"OpenVINO failed: {found}") from found
+                for token in found:
+                    if token in self._end:
+                        yield Delta("", tokens, (), "stop")
+                        return
+                    tokens += 1
+                    reason: FinishReason | None = "length" if tokens == params.max_tokens else None
+                    piece = text.step(self._tokenizer, token) or ""
+                    yield Delta(piece, tokens, (token,), reason)
+                    if reason:
+                        return
+            raise ModelError("OpenVINO ended its answer without a reason.")
+        finally:
+            request.cancelled.set()
+
+    async def embed(self, prompt_ids: list[int]) -> list[float]:
+        raise ModelError("The engine openvino makes no embeddings.")
+
+    async def check(self) -> None:
+        """Raise ModelError where a step has taken too long, or the thread has ended."""
+        begun = self._step_at
+        if begun is not None and time.monotonic() - begun > _SILENT_SECONDS:
+            raise ModelError("OpenVINO has been at one step for minutes.")
+        if not self._thread.is_alive():
+            raise ModelError("OpenVINO's thread has ended.")
+
+    async def close(self) -> None:
+        with self._work:
+            self._closed = True
+            self._work.notify()
+        await asyncio.to_thread(self._thread.join)
+        self._pipeline = None
+
+    def _ask(self, request: _Request) -> None:
+        with self._work:
+            if self._closed:
+                raise ModelError("The engine openvino is closed.")
+            self._asked.append(request)
+            self._work.notify()
+
+    def _run(self) -> None:
+        """The thread: begins what is asked for, steps, and hands tokens on."""
+        running: list[_Request] = []
+        number = 0
+        while True:
+            with self._work:
+                while not (self._asked or running or self._closed):
+                    self._work.wait()
+                if self._closed:
+                    break
+                fresh = list(self._asked)
+                self._asked.clear()
+            try:
+                for request in fresh:
+                    number += 1
+                    running.append(request)
+                    request.handle = self._begin(number, request)
+                self._step(running)
+            except Exception as error:  # noqa: BLE001 - of a compiled library; nobody else hears it
+                for request in running:
+                    request.tell(error)
+                running.clear()
+        for request in running:
+            request.tell(None)
+
+    def _begin(self, number: int, request: _Request) -> Any:
+        import numpy
+
+        tensor: Any = _module("openvino").Tensor
+        ids = tensor(numpy.array([request.prompt_ids], dtype=numpy.int64))
+        return self._pipeline.add_request(number, ids, self._config(request.params))
+
+    def _step(self, running: list[_Request]) -> None:
+        for request in running:
+            if request.cancelled.is_set():
+                request.handle.cancel()
+        self._step_at = time.monotonic()
+        try:
+            if self._pipeline.has_non_finished_requests():
+                self._pipeline.step()
+        finally:
+            self._step_at = None
+        alive = self._library.GenerationStatus.RUNNING
+        for request in list(running):
+            status = request.handle.get_status()
+            while request.handle.can_read():
+                for output in request.handle.read().values():
+                    request.tell(list(output.generated_ids))
+            if status != alive:
+                running.remove(request)
+                request.tell(None)
+
+    def _config(self, params: SamplingParams) -> Any:
+        config = self._library.GenerationConfig()
+        config.max_new_tokens = params.max_tokens
+        config.stop_token_ids = set(self._end)
+        config.apply_chat_template = False
+        config.do_sample = params.temperature > 0
+        if config.do_sample:
+            config.temperature = params.temperature
+            config.top_p = params.top_p
+            config.top_k = params.top_k or _ALL
+            seed = secrets.randbits(63) if params.seed is None else params.seed % 2**63
+            config.rng_seed = seed
+        return config
+
+
+def _library() -> Any:
+    """openvino_genai, a compiled module without types we could use.
+
+    OpenVINO's tools count their uses on a server of Google's through a package of its own; where
+    that cannot be imported they count nothing.
+    """
+    sys.modules["openvino_telemetry"] = None  # pyright: ignore[reportArgumentType]
+    try:
+        return _module("openvino_genai")
+    except ModuleNotFoundError:
+        raise MissingDependency.extra("openvino-genai", "openvino", "The engine openvino") from None  # noqa: S610
+
+
+def _module(name: str) -> Any:
+    """Of an extra that need not be installed."""
+    return importlib.import_module(name)
+
+
+def _pipeline(library: Any, spec: EngineSpec) -> Any:
+    scheduler = library.SchedulerConfig()
+    scheduler.max_num_seqs = spec.slots
+    scheduler.num_kv_blocks = spec.slots * (-(-spec.context_length // _BLOCK) + 1)
+    scheduler.enable_prefix_caching = False
+    properties = {"INFERENCE_NUM_THREADS": spec.threads}
+    return library.ContinuousBatchingPipeline(str(spec.gguf_path), scheduler, "CPU", properties)
