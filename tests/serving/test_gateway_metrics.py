@@ -11,7 +11,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from phoundry.errors import NotFound, Unauthenticated
+from phoundry.errors import ModelError, NotFound, Unauthenticated
 from phoundry.serving.exposition import DURATION, EACH_TOKEN, Histogram, head, sample
 from phoundry.serving.gateway.exchange import Exchange
 from phoundry.serving.gateway.harvest import EACH, TOKENS, Harvest
@@ -105,6 +105,10 @@ def test_streams_tell_when_they_began(router: Router) -> None:
     metrics = Metrics()
     metrics.finish(exchange(router, streamed=True))
     metrics.finish(exchange(router))
+    broken = exchange(router)
+    metrics.refused(broken, ModelError("it broke off"))
+    metrics.finish(broken)
+    assert count(read(metrics)[REQUESTS], REQUESTS, status="2xx", error_type="ModelError") == 1
     name = "gen_ai_server_time_to_first_token_seconds"
     first = read(metrics)[name]
     assert count(first, name) == 1

@@ -25,7 +25,8 @@ class Exchange:
     """The request, and what is known of its answer. `status` 0: nothing was answered.
 
     `copy` sends a copy to a mirror, once the request itself is on its way. `usage` is the
-    replica's account of tokens, `PROMPT,COMPLETION`, where it gave one. `more_headers` go out with
+    replica's account of tokens, `PROMPT,COMPLETION`, where it gave one. `cut` is the code of the
+    error that ended a stream. `more_headers` go out with
     any answer. `answered` is when the first byte went out, `began` when the head had come, both of
     time.perf_counter.
     """
@@ -34,6 +35,7 @@ class Exchange:
         "answered",
         "began",
         "copy",
+        "cut",
         "deployment",
         "mirrored",
         "more_headers",
@@ -58,6 +60,7 @@ class Exchange:
         self.mirrored = False
         self.more_headers: Headers = []
         self.usage: str | None = None
+        self.cut = ""
         self.streamed = False
         self.status = 0
         self.answered = 0.0

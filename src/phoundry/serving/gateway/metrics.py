@@ -39,7 +39,7 @@ class Metrics:
     """Of one gateway, since it started. Used by one event loop."""
 
     def __init__(self) -> None:
-        self._durations: dict[tuple[str, str, str, int], Histogram] = {}
+        self._durations: dict[tuple[str, str, str, int, str], Histogram] = {}
         self._first: dict[Place, Histogram] = {}
         self._tokens: dict[tuple[str, str, str, str], Histogram] = {}
         self._refused: dict[tuple[str, str], int] = {}
@@ -56,7 +56,7 @@ class Metrics:
             self._left[endpoint, name] = self._left.get((endpoint, name), 0) + 1
             return
         operation = _operation(exchange.scope["path"])
-        key = (endpoint, name, operation, status)
+        key = (endpoint, name, operation, status, exchange.cut)
         durations = self._durations.get(key)
         if durations is None:
             durations = self._durations[key] = Histogram(DURATION)
@@ -68,8 +68,9 @@ class Metrics:
 
     def refused(self, exchange: Exchange, error: PhoundryError) -> None:
         """A request is about to be answered with an error instead of a replica's answer."""
-        if exchange.status:
-            return  # a stream that had begun
+        if exchange.status:  # a stream that had begun
+            exchange.cut = error.code
+            return
         place = exchange.deployment or error
         key = (str(getattr(place, "endpoint", "")), error.code)  # "": nobody knows whose it was
         self._refused[key] = self._refused.get(key, 0) + 1
@@ -104,8 +105,8 @@ class Metrics:
         What is recorded between two pieces may or may not be in it.
         """
         yield head(_DURATION, "histogram", "From a request's head to the last byte of its answer.")
-        for (*place, status), histogram in list(_seen(self._durations, names).items()):
-            yield "".join(histogram.lines(_DURATION, labels_of(place) | _outcome(status)))
+        for (*place, status, cut), histogram in list(_seen(self._durations, names).items()):
+            yield "".join(histogram.lines(_DURATION, labels_of(place) | _outcome(status, cut)))
         yield head(_FIRST, "histogram", "Of streams: until the first piece was passed on.")
         for place, histogram in list(_seen(self._first, names).items()):
             yield "".join(histogram.lines(_FIRST, labels_of(place)))
@@ -176,9 +177,11 @@ def labels_of(place: Iterable[str]) -> dict[str, str]:
     }
 
 
-def _outcome(status: int) -> dict[str, str]:
+def _outcome(status: int, cut: str) -> dict[str, str]:
+    """`error_type`: the status of a failure, or why a stream ended before its end."""
     kind = {"status": f"{status // 100}xx"}
-    return kind | {"error_type": str(status)} if status >= 400 else kind
+    error = cut or (str(status) if status >= 400 else "")
+    return kind | {"error_type": error} if error else kind
 
 
 def _seen(series: Mapping[KeyT, ValueT], names: frozenset[str] | None) -> Mapping[KeyT, ValueT]:

@@ -114,6 +114,7 @@ async def _stream(exchange: Exchange, connection: Connection, seconds: float) ->
             await exchange.body(piece, more=True)
     except BrokenOff:
         error = ReplicaFailed("The replica broke off.")
+        exchange.cut = error.code
         await exchange.body(error_event(error))
     else:
         await exchange.body(b"")
