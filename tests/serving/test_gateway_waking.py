@@ -8,6 +8,8 @@ import time
 from pathlib import Path
 from typing import Any
 
+import pytest
+
 from phoundry.serving.gateway.load import keep_reporting
 from tests.serving.inside import Inside, hang, replicas, until
 
@@ -90,6 +92,22 @@ def test_once_it_is_being_woken_requests_wait_for_as_long_as_they_may(tmp_path: 
             inside.serve(replica)
             assert {r.status for r in await asyncio.gather(early, late)} == {200}
 
+    asyncio.run(main())
+
+
+def test_a_waking_that_comes_to_nothing_is_not_waited_for(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    async def main() -> None:
+        inside = Inside(tmp_path, patience=0.01)
+        inside.serve(asleep=True)
+        inside.serve(asleep=False)
+        began = asyncio.get_running_loop().time()
+        assert (await inside.ask()).status == 503
+        assert asyncio.get_running_loop().time() - began >= 0.05
+        assert (await inside.ask()).status == 503
+
+    monkeypatch.setattr("phoundry.serving.gateway.replicas.WAKING_SECONDS", 0.06)
     asyncio.run(main())
 
 

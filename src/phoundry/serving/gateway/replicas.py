@@ -12,6 +12,8 @@ from phoundry.serving.gateway.upstream import Upstream
 # How long a request waits for a replica where one was lost, such as one that crashed and starts
 # again, and where a sleeping deployment shows no sign that anybody wakes it.
 PATIENCE_SECONDS = 10.0
+# How long one that is being woken may take to load its model before requests stop waiting for it.
+WAKING_SECONDS = 60.0
 
 
 class Replicas:
@@ -26,7 +28,8 @@ class Replicas:
         self._waiting: set[asyncio.Future[None]] = set()
         self._lost_at = -float("inf")  # when the last one refused or left the table
         self.asleep = False
-        self._waking = False  # was asleep, is no more, and has no replica yet
+        # Was asleep, is no more, and has no replica yet: until when that is believed.
+        self._waking_until = -float("inf")
 
     @property
     def all(self) -> Sequence[Upstream]:
@@ -36,7 +39,10 @@ class Replicas:
         """What the table in force says."""
         if self._all and not upstreams:
             self._lost_at = time.monotonic()
-        self._waking = not upstreams and not asleep and (self.asleep or self._waking)
+        if upstreams or asleep:
+            self._waking_until = -float("inf")
+        elif self.asleep:
+            self._waking_until = time.monotonic() + WAKING_SECONDS
         self.asleep = asleep
         self._all = list(upstreams)
         for waiting in self._waiting:
@@ -47,7 +53,7 @@ class Replicas:
         """The deployment is no more; whoever waits is told so."""
         self.replace([], asleep=False)
         self._lost_at = -float("inf")
-        self._waking = False
+        self._waking_until = -float("inf")
 
     def pick(self, avoid: Upstream | None = None) -> Upstream | None:
         """The one with the fewest requests of those that accept any; ties go round.
@@ -94,10 +100,8 @@ class Replicas:
             if self.asleep:
                 until = began + self._patience
                 wake()
-            elif self._waking:
-                until = float("inf")  # the request's own time limits it
             else:
-                until = self._lost_at + self._patience
+                until = max(self._lost_at + self._patience, self._waking_until)
             now = time.monotonic()
             if now >= until:
                 raise self._missing()
@@ -109,15 +113,12 @@ class Replicas:
         loop = asyncio.get_running_loop()
         changed = loop.create_future()
         self._waiting.add(changed)
-        timer = None
-        if seconds != float("inf"):
-            timer = loop.call_later(max(seconds, 0.001), _wake, changed)
+        timer = loop.call_later(max(seconds, 0.001), _wake, changed)
         try:
             await changed
         finally:
             self._waiting.discard(changed)
-            if timer:
-                timer.cancel()
+            timer.cancel()
 
 
 def _wake(waiting: asyncio.Future[None]) -> None:
