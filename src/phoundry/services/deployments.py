@@ -212,6 +212,7 @@ def view(session: Session, context: Context, row: DeploymentRow) -> Deployment:
             "gate": row.gate,
             "instance_count": row.spec.get("instance_count", 1),
             "ready_replicas": sum(each.state == "ready" for each in shown),
+            "asleep": row.wanted == 0 and row.state == "Succeeded",
             "replicas": shown,
             "preparation": bases.preparation(session, context, row.spec["model"])
             if waits

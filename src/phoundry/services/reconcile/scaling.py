@@ -141,7 +141,8 @@ class Scaler:
             settings = settings.model_copy(update={"min_instances": max(1, settings.min_instances)})
         now, slots = self._clock(), _slots(row)
         last = self._looks.get(row.id) or _Look(0.0, row.wanted, None)
-        if not load.waiting and 0 <= now - last.at < settings.polling_interval:
+        urgent = load.waiting or (load.in_flight and not row.wanted)
+        if not urgent and 0 <= now - last.at < settings.polling_interval:
             return None
         before = last.since if last.wanted == row.wanted else None
         since = quiet_since(settings, row.wanted, load, slots, now, before)
