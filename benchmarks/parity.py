@@ -174,6 +174,7 @@ def _distribution(steps: int, shares: Sequence[float]) -> dict[str, Any]:
         "median": at(0.5),
         "p99": at(0.99),
         "most": at(1.0),
+        "mean": round(sum(ordered) / steps, 4) if steps else 0.0,  # over all steps
     }
 
 
@@ -182,6 +183,7 @@ def _tolerances(found: dict[str, Any], kinds: Sequence[str]) -> dict[str, float]
     names = {kind: [f"base {kind}", f"tuned {kind}"] for kind in kinds}
     names["trained 16"] = ["trained 16"]
     most = {name: max(found[each]["most"] for each in of) for name, of in names.items()}
+    most |= {f"mean {kind}": max(found[each]["mean"] for each in names[kind]) for kind in kinds}
     most["drift 16"] = found["trained 16"]["drift"]
     return {name: math.ceil(100 * FACTOR * value) / 100 for name, value in most.items()}
 

@@ -139,6 +139,11 @@ class ParityReport(View):
         "token may be"
     )
     furthest: float = Field(default=0.0, description="The most that was needed of it, as a share")
+    average: float = Field(
+        default=0.0,
+        description="How far the engine's tokens are behind on average, as a share of what "
+        "rounding explains",
+    )
     drift: float | None = Field(
         default=None,
         description="How far the registered model's margins are from the tuned one's, as a share "

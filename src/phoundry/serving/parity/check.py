@@ -19,11 +19,11 @@ from phoundry.serving.parity.steps import (
     Said,
     divergences,
     drifts,
-    furthest,
     root_mean_square,
+    shares,
     trained_divergences,
 )
-from phoundry.serving.parity.tolerances import DRIFT, TRAINED, of_engine
+from phoundry.serving.parity.tolerances import DRIFT, TRAINED, average_of_engine, of_engine
 from phoundry.specs.parity import ANSWER_TOKENS, ParityDifference, ParityReport, Replay
 from phoundry.specs.quantization import Quantization
 
@@ -81,7 +81,7 @@ class _Findings:
     conversations: int = 0
     steps: int = 0
     agreed: int = 0
-    furthest: float = 0.0
+    behind: list[float] = field(default_factory=list[float])  # shares of the spread
     drifts: list[float] = field(default_factory=list[float])
 
 
@@ -122,6 +122,7 @@ async def check(
     for each in asked:
         say(f"Comparing conversation {each.number} of {len(conversations)}.")
         _judge(each, judge, end_ids, tolerance, replay, served.text, found)
+    average = _average(found, average_of_engine(served.quantization))
     drift = _drift(found, DRIFT[replay.precision]) if replay else None
     return ParityReport(
         passed=not found.differences,
@@ -133,7 +134,8 @@ async def check(
         steps=found.steps,
         agreed=found.agreed,
         tolerance=tolerance,
-        furthest=min(found.furthest / tolerance, 1e6),
+        furthest=min(max(found.behind, default=0.0) / tolerance, words.MOST),
+        average=average,
         drift=drift,
         differences=found.differences[:KEPT],
         near_ties=found.near_ties[:KEPT],
@@ -214,7 +216,7 @@ def _judge(
     found.conversations += 1
     found.steps += len(said.ids) + said.ended
     found.agreed += len(said.ids) + said.ended - len(apart)
-    found.furthest = max(found.furthest, furthest(said, places, end_ids))
+    found.behind += shares(said, places, end_ids)
     _keep(found, number, conversation, apart, text, trained=False)
     if (recorded := conversation.recorded) is None or replay is None:
         return
@@ -223,6 +225,14 @@ def _judge(
     apart = trained_divergences(greedy, places, end_ids, TRAINED[replay.precision])
     _keep(found, number, conversation, apart, text, trained=True)
     found.drifts += drifts(recorded.margins, places)
+
+
+def _average(found: _Findings, limit: float) -> float:
+    """How far the engine's tokens are behind on the whole, as a share of `limit`."""
+    average = sum(found.behind) / max(1, found.steps)
+    if average > limit:
+        found.differences.append(words.average_difference(average, limit, found.steps))
+    return min(average / limit, words.MOST)
 
 
 def _drift(found: _Findings, limit: float) -> float:

@@ -119,13 +119,12 @@ def root_mean_square(values: Sequence[float]) -> float:
     return math.sqrt(sum(value * value for value in values) / len(values)) if values else 0.0
 
 
-def furthest(said: Said, places: Sequence[Place], end_ids: Collection[int]) -> float:
-    """The smallest tolerance under which `said` passes, unended answers left out; 0 where all is
-    the same."""
+def shares(said: Said, places: Sequence[Place], end_ids: Collection[int]) -> list[float]:
+    """How far each token that is not the reference's is behind, as a share of the spread there;
+    the largest is the smallest tolerance under which `said` passes. Unended answers are left out.
+    """
     every = divergences(said, places, end_ids, 0.0)
-    return max(
-        (_share(each, places[each.step]) for each in every if each.kind != "unended"), default=0.0
-    )
+    return [_share(each, places[each.step]) for each in every if each.kind != "unended"]
 
 
 def _share(divergence: Divergence, place: Place) -> float:

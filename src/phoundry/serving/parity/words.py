@@ -9,7 +9,7 @@ from phoundry.serving.parity.steps import Divergence
 from phoundry.specs.parity import DifferenceKind, ParityDifference
 
 AROUND = 4  # tokens shown before and after the first that differs
-_MOST = 1e6  # stands for "infinitely far behind", which JSON has no number for
+MOST = 1e6  # stands for "infinitely far behind", which JSON has no number for
 Text = Callable[[int], str]
 
 
@@ -70,8 +70,17 @@ def step_difference(
         found=found,
         found_ids=[] if divergence.found is None else [divergence.found],
         margin=divergence.margin,
-        behind=None if divergence.kind == "unended" else min(divergence.behind, _MOST),
+        behind=None if divergence.kind == "unended" else min(divergence.behind, MOST),
         limit=None if divergence.kind == "unended" else divergence.limit,
+    )
+
+
+def average_difference(average: float, limit: float, steps: int) -> ParityDifference:
+    """No one token is too far behind, and all together are."""
+    return ParityDifference(
+        kind="step",
+        message=f"the engine's {steps} tokens are behind the reference's by {average:.4f} of the "
+        f"logits' spread on average; rounding explains up to {limit:.4f}",
     )
 
 
