@@ -26,6 +26,7 @@ GUIDES = (
     "prompt-flow-folder",
     "traffic",
     "protect-and-watch",
+    "scale",
     "azure-ml-yaml",
     "training-parameters",
     "from-azure-ml",
