@@ -427,6 +427,14 @@ def test_another_engine_forgets_the_quantisation(blue: Blue, fleet: FakeWorkers)
     assert (shown.engine, shown.quantization, shown.revision) == ("transformers", None, 2)
 
 
+def test_variables_that_nothing_reads_are_not_kept(blue: Blue, fleet: FakeWorkers) -> None:
+    blue.create(1, environment_variables={"KEY": "canary"})
+    assert "KEY" in blue.show().notices[0]
+    with blue.context.database.begin() as session:
+        row = session.query(DeploymentRow).one()
+        assert "canary" not in str((row.spec, row.notices))
+
+
 # Memory
 
 

@@ -28,3 +28,10 @@ def _words(replica: ReplicaView) -> str:
     if replica.memory_bytes:
         parts.append(f"{replica.memory_bytes / 1e6:.0f} MB")
     return "  ".join(parts)
+
+
+def serving(deployment: Deployment) -> str:
+    """`1 of 2`: how many of its replicas answer."""
+    if deployment.provisioning_state == "Succeeded" and not deployment.replicas:
+        return "asleep"
+    return f"{deployment.ready_replicas} of {len(deployment.replicas)}"

@@ -23,7 +23,7 @@ from phoundry.cli.deployment_options import (
     changed,
     described,
 )
-from phoundry.cli.deployment_sheet import print_deployment
+from phoundry.cli.deployment_sheet import print_deployment, serving
 from phoundry.cli.deployment_waiting import awaited, check, in_force
 from phoundry.cli.output import Format, Output, Printer
 from phoundry.cli.screen import echo
@@ -118,7 +118,7 @@ def list_(endpoint: InEndpoint = None, output: Output = Format.table) -> None:
             "traffic": lambda deployment: f"{deployment.traffic} %",
             "model": lambda deployment: deployment.model,
             "engine": lambda deployment: deployment.engine,
-            "replicas": lambda each: f"{each.ready_replicas} of {len(each.replicas)}",
+            "replicas": serving,
         },
         "There is no deployment: phoundry deployment create NAME --endpoint E --model M",
     )

@@ -20,6 +20,8 @@ from phoundry.store.tables import DeploymentRow
 # A change of these needs other processes.
 _OF_THE_PROCESS = ("model", "engine", "quantization", "context_length")
 
+# How many replicas are wanted is no part of what a revision serves.
+_OF_THE_LOAD = ("instance_count", "scale_settings")
 _OPEN = ("passed", "skipped")
 
 
@@ -116,8 +118,8 @@ def roll_back(session: Session, context: Context, row: DeploymentRow) -> None:
         row.error = None
         take_back(session, context, row, None)
     elif former and not former.get("failed"):
-        spec = {**former["spec"], "instance_count": row.spec["instance_count"]}
-        begin(session, context, row, spec, former["gate"])
+        kept = {key: row.spec.get(key) for key in _OF_THE_LOAD}
+        begin(session, context, row, {**former["spec"], **kept}, former["gate"])
     else:
         raise Conflict(
             f"'{row.endpoint}/{row.name}' has no revision before {row.revision} to go back to.",

@@ -69,7 +69,9 @@ class Uses:
         needed = [(row.workspace, str(row.spec["model"])) for row in (*open_jobs, *deployments)]
         # Of the revision before: it serves while another is rolled out, and one may go back to it.
         needed += [
-            (row.workspace, str(row.former["spec"]["model"])) for row in deployments if row.former
+            (row.workspace, str(row.former["spec"]["model"]))
+            for row in deployments
+            if row.former and not row.former.get("failed")
         ]
         needed += [
             (row.workspace, row.base_model)
