@@ -9,11 +9,14 @@ from typing import Any
 
 import httpx
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 
 from phoundry.errors import Unauthenticated
 from phoundry.serving.gateway.access import AccessLog
 from phoundry.serving.gateway.app import GatewayApp
 from phoundry.serving.gateway.auth import hash_key
+from phoundry.serving.gateway.cors import Origins
 from phoundry.serving.gateway.metrics_page import MetricsPage
 from phoundry.serving.gateway.routes import DeploymentRoute, EndpointRoute, RoutingTable
 from phoundry.serving.gateway.routing import Router
@@ -127,6 +130,20 @@ def test_a_page_reads_the_answers_of_endpoints_that_allow_it(
             assert {"x-request-id", "azureml-model-deployment", "retry-after"} <= set(
                 exposed.split(", ")
             )
+
+
+@given(
+    st.sampled_from(["https", "http", "HTTPS", "ftp"]),
+    st.sampled_from(["example.org", "EXAMPLE.org", "a.example.org", "example.org.evil", "x"]),
+    st.sampled_from(["", ":443", ":80", ":8080", "/", "@evil", ", https://example.org", " "]),
+)
+def test_an_origin_is_allowed_whole_or_not_at_all(scheme: str, host: str, end: str) -> None:
+    origin = f"{scheme}://{host}{end}".encode()
+    same = (scheme.lower(), host.lower()) == ("https", "example.org") and end in ("", ":443")
+    assert (origin in Origins({"one": [PAGE], "two": [OTHER]})) == same
+    assert Origins({"one": [PAGE], "two": []}).allowing(["one", "two"], origin) == (
+        {"one"} if same else set()
+    )
 
 
 def test_a_page_learns_that_its_key_is_wrong(door: Door) -> None:

@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import asyncio
+import json
 import stat
 from pathlib import Path
 from typing import Any
 
+import httpx
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
@@ -21,6 +23,8 @@ from phoundry.serving.gateway.routes import DeploymentRoute, EndpointRoute, Rout
 from phoundry.serving.gateway.routing import Router
 from phoundry.serving.gateway.upstream import Upstream
 from phoundry.serving.replica.metrics import Metrics as ReplicaMetrics
+from tests.serving.conftest import Gateway, chat, deployment, endpoint
+from tests.serving.processes import Worker
 from tests.serving.prometheus import Family, parse
 
 REQUESTS = "gen_ai_server_request_duration_seconds"
@@ -210,6 +214,27 @@ def test_tokens_add_up_over_looks_replicas_and_their_restarts() -> None:
     assert families[TOKENS].of(gen_ai_token_type="output") == 10
     assert count(families[EACH], EACH) == 3
     assert "faq" not in "".join(harvest.text(frozenset({"other"})))
+
+
+def test_a_streams_tokens_are_asked_of_its_replica(gateway: Gateway, echo: Worker) -> None:
+    gateway.use({"faq": endpoint("key-of-tokens", blue=deployment(echo))})
+
+    def told(client: httpx.Client) -> dict[str, float]:
+        family = parse(client.get("/metrics").text)[TOKENS]
+        return {dict(has)["gen_ai_token_type"]: value for (_, has), value in family.samples.items()}
+
+    with gateway.client("key-of-tokens") as client:
+        before = told(client)  # the replica is shared: others have asked it, too
+        stream = chat(stream=True, stream_options={"include_usage": True})
+        reply = client.post("/v1/chat/completions", json=stream)
+        usage = json.loads(reply.text.split("data: ")[-2])["usage"]
+        after = told(client)
+    assert usage["completion_tokens"] > 0
+    assert after["input"] - before.get("input", 0) == usage["prompt_tokens"]
+    assert after["output"] - before.get("output", 0) == usage["completion_tokens"]
+    token = (gateway.worker.run_dir / TOKEN_FILE).read_text().strip()
+    with gateway.client(token) as client:
+        assert told(client)["output"] == after["output"]
 
 
 @given(st.lists(st.floats(0, 5), max_size=20), st.integers(0, 20))
