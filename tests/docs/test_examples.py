@@ -26,6 +26,8 @@ GUIDES = (
     "prompt-flow-folder",
     "traffic",
     "protect-and-watch",
+    "collect-and-train",
+    "batch",
     "scale",
     "azure-ml-yaml",
     "training-parameters",
