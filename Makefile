@@ -69,7 +69,7 @@ bench-serve: $(VENV)/.run  ## Time an endpoint beside the bare engine and transf
 	@$(BIN)/python -m benchmarks.serve $(BENCH)
 
 bench-gateway: $(VENV)/.run  ## Time the gateway with a replica that does nothing
-	@$(BIN)/python benchmarks/gateway.py
+	@$(BIN)/python -m benchmarks.gateway $(BENCH)
 
 clean:  ## Remove the environment and caches (never your PHOUNDRY_HOME)
 	rm -rf $(VENV) build dist .pytest_cache .ruff_cache .hypothesis .import_linter_cache
