@@ -10,6 +10,9 @@ import pytest
 from hypothesis import settings
 
 from phoundry.settings import Home
+from tests.support.quick import new_database, no_waiting_for_the_disk
+
+__all__ = ["new_database", "no_waiting_for_the_disk"]
 
 
 @pytest.fixture

@@ -14,8 +14,9 @@ import pytest
 from phoundry.cli import main
 from phoundry.settings import Home
 from tests.client.conftest import api
+from tests.support.quick import quick_databases
 
-__all__ = ["api"]
+__all__ = ["api", "quick_databases"]
 
 
 @dataclass(frozen=True)

@@ -9,6 +9,9 @@ import pytest
 from phoundry.client import Client
 from phoundry.settings import Home
 from tests.client.fake_api import TOKEN, FakeApi, serve
+from tests.support.quick import quick_databases
+
+__all__ = ["quick_databases"]
 
 
 @pytest.fixture

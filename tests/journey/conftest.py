@@ -8,8 +8,9 @@ from phoundry.services import data, uploads
 from phoundry.services.context import Context
 from phoundry.specs.data import DataAsset, DataFile, DataSpec
 from tests.services.conftest import chats, context, fleet
+from tests.support.quick import quick_databases
 
-__all__ = ["chats", "context", "fleet", "kept"]
+__all__ = ["chats", "context", "fleet", "kept", "quick_databases"]
 
 
 def kept(context: Context, name: str, content: bytes, **options: Any) -> DataAsset:

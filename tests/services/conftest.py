@@ -8,6 +8,9 @@ import pytest
 from phoundry.services.context import Context, open_context
 from phoundry.settings import Home
 from tests.services.fake_workers import FakeWorkers
+from tests.support.quick import quick_databases
+
+__all__ = ["quick_databases"]
 
 
 @pytest.fixture
