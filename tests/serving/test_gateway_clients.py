@@ -160,6 +160,24 @@ def test_an_answer_that_takes_long_is_no_slow_client(tmp_path: Path) -> None:
     asyncio.run(main())
 
 
+@pytest.mark.parametrize("ahead", [b"POST /half", post(b"x" * 200_000)[:-1]])
+def test_half_a_request_sent_ahead_does_not_end_the_one_before(
+    tmp_path: Path, ahead: bytes
+) -> None:
+    async def main() -> None:
+        async with door(tmp_path, hang) as (gate, replica):
+            _, writer = await gate.knock(post(), ahead)
+            await until(lambda: replica.seen)
+            await asyncio.sleep(0.02)
+            gate.pass_time(1000)
+            await asyncio.sleep(0.02)
+            assert len(gate.connections) == 1
+            assert replica.hung_up == 0
+            writer.close()
+
+    asyncio.run(main())
+
+
 @pytest.mark.parametrize(
     "sent",
     [

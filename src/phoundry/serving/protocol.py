@@ -61,11 +61,15 @@ class WatchedConnection(BoundedHeads):
         """End the connection where its time is over."""
         if self.transport.is_closing():
             return
-        if self._arriving is not None:
-            if now - self._arriving > self._seconds:
-                self._refuse(_TOO_SLOW)
-        elif self.cycle.response_complete and now - self._answered > IDLE_SECONDS:
-            self.transport.close()
+        # There is no cycle before the first request, whatever its type says.
+        busy = bool(self.cycle and not self.cycle.response_complete)
+        if self._arriving is None:
+            if not busy and now - self._answered > IDLE_SECONDS:
+                self.transport.close()
+        elif self.pipeline or (busy and self._seconds == HEAD_SECONDS):
+            pass  # sent ahead: we may not be reading, and the request before it shall not suffer
+        elif now - self._arriving > self._seconds:
+            self._refuse(_TOO_SLOW)
 
     # asyncio's side
 
