@@ -124,6 +124,7 @@ def test_no_gate_is_let_through_and_recorded(faq: Faq) -> None:
     faq.advance()
     shown = deployments.show(faq.context, "faq", "blue")
     assert (shown.gate, faq.traffic(), faq.asked()) == ("skipped", {"blue": 100}, 0)
+    assert endpoints.show(faq.context, "faq").gates == {"blue": "skipped"}
     assert "gate_skipped" in [event.kind for event in shown.events]
 
 

@@ -180,6 +180,7 @@ def delete(context: Context, name: str) -> None:
 
 def view(session: Session, context: Context, row: EndpointRow) -> Endpoint:
     base = gateway_url(context.home)
+    known = _deployments(session, context, row.name)
     return Endpoint.model_validate(
         {
             "name": row.name,
@@ -190,7 +191,8 @@ def view(session: Session, context: Context, row: EndpointRow) -> Endpoint:
             **row.settings,
             "scoring_uri": f"{base}/endpoints/{row.name}/score",
             "openai_base_url": f"{base}/v1",
-            "deployments": [item.name for item in _deployments(session, context, row.name)],
+            "deployments": [item.name for item in known],
+            "gates": {item.name: item.gate for item in known},
             "description": row.description,
             "tags": row.tags,
             "created_at": row.created_at,

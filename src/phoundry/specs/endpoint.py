@@ -145,6 +145,10 @@ class Endpoint(View):
     scoring_uri: str = Field(description="POST …/score")
     openai_base_url: str = Field(description="For OpenAI's client: base_url")
     deployments: list[str] = Field(default_factory=list[str])
+    gates: dict[str, str] = Field(
+        default_factory=dict[str, str],
+        description="Of its deployments: whether each is proven to answer as its model does",
+    )
     description: str = ""
     tags: dict[str, str] = Field(default_factory=dict[str, str])
     error: dict[str, Any] | None = None
