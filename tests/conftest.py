@@ -33,6 +33,13 @@ def free_ports() -> tuple[int, int]:
         return one.getsockname()[1], two.getsockname()[1]
 
 
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """Files with slow tests first: two processes share the suite, and what takes a minute shall
+    not begin when the other one has nothing left to do."""
+    slow = {item.path for item in items if item.get_closest_marker("slow")}
+    items.sort(key=lambda item: item.path not in slow)
+
+
 # A shared machine may stop any example for a second; hangs are pytest's and CI's to catch.
 # On CI the examples are the same at every run, as in Hypothesis' own profile for it.
 settings.register_profile("phoundry", deadline=None, derandomize="CI" in os.environ)
