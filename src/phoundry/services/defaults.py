@@ -12,7 +12,7 @@ from phoundry.compute import workers
 from phoundry.data import ChatTokenizer
 from phoundry.errors import InvalidInput
 from phoundry.files import read_json
-from phoundry.services import bases, replicas, revisions
+from phoundry.services import bases, engine_files, replicas, revisions
 from phoundry.services.context import Context
 from phoundry.serving.replica.defaults import check, check_max_tokens
 from phoundry.specs.deployment import DeploymentSpec, GenerationDefaults
@@ -37,12 +37,14 @@ def context_length(model: str, asked: int | None, config: dict[str, Any]) -> int
 
 
 def check_new(session: Session, context: Context, spec: DeploymentSpec) -> None:
-    """Refuse an answer larger than the context, where the model's config is known already.
+    """Refuse an answer larger than the context, and an engine that does not know the architecture,
+    where the model's config is known already.
 
     Of a model that is yet to be fetched the replica checks the same before it serves.
     """
     config = bases.config(session, context, spec.model)
     if config is not None:
+        engine_files.check(spec.engine, config)
         longest = int(config.get("max_position_embeddings", CONTEXT))
         check_max_tokens(spec.defaults, spec.context_length or min(CONTEXT, longest))
 

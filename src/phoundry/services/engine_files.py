@@ -2,17 +2,32 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
 from sqlalchemy.orm import Session
 
-from phoundry.errors import from_dict
+from phoundry.errors import InvalidInput, from_dict
+from phoundry.files import read_json
 from phoundry.models import gguf_record
 from phoundry.models.tensors import weight_files
 from phoundry.services import bases, tasks
 from phoundry.services.context import Context
 from phoundry.specs.quantization import DEFAULT, Quantization
+
+# Architectures (config.json's model_type) that OpenVINO's reader of GGUF takes.
+OPENVINO = ("llama", "qwen2", "qwen3")
+
+
+def check(engine: str, config: Mapping[str, Any]) -> None:
+    """Raise InvalidInput where `engine` cannot serve a model of this config.json."""
+    kind = config.get("model_type")
+    if engine == "openvino" and kind is not None and kind not in OPENVINO:
+        raise InvalidInput(
+            f"The engine openvino reads {', '.join(OPENVINO)}; this model is {kind}.",
+            remedy="Leave --engine out: llama.cpp serves it.",
+        )
 
 
 def ready(
@@ -25,8 +40,10 @@ def ready(
     """The keys of a worker's spec that say what to load, or None while the GGUF is being made.
 
     Raises:
+        InvalidInput: the engine does not know the model's architecture.
         PhoundryError: the conversion failed.
     """
+    check(engine, read_json(checkpoint / "config.json") or {})
     if engine == "transformers":
         return {
             "checkpoint_dir": str(checkpoint),
