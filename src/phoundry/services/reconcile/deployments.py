@@ -15,7 +15,7 @@ from phoundry.services import parity, replicas, revisions
 from phoundry.services.context import Context, now, record
 from phoundry.services.reconcile import replicas as moving
 from phoundry.services.reconcile import rollout
-from phoundry.services.reconcile.isolation import each
+from phoundry.services.reconcile.isolation import Move, each
 from phoundry.store.tables import DeploymentRow, EndpointRow, ReplicaRow
 
 GRACE = timedelta(seconds=15)
@@ -24,11 +24,34 @@ _SETTLED = ("ready", "unready", "failed")
 
 def tick(context: Context) -> None:
     """Move every deployment and its replicas on by one step, and forget what was deleted."""
-    stays = DeploymentRow.state != "Deleting"
-    each(context, DeploymentRow, stays, move=rollout.adjust, fail=_stumble)
+    _each_restless(context, rollout.adjust)
     moving.tick(context)
-    each(context, DeploymentRow, stays, move=_settle, fail=_stumble)
+    _each_restless(context, _settle)
     remove_deleted(context)
+
+
+def _each_restless(context: Context, move: Move[DeploymentRow]) -> None:
+    """Where there is something to do or to say, which one look at all rows finds: a transaction
+    for each that rests would be most of the cost of a home with many deployments."""
+    replicas_of: dict[tuple[str, str], list[ReplicaRow]] = {}
+    with context.database.begin() as session:
+        for one in session.scalars(select(ReplicaRow).filter_by(workspace=context.workspace)):
+            replicas_of.setdefault((one.endpoint, one.deployment), []).append(one)
+        rows = select(DeploymentRow).filter_by(workspace=context.workspace)
+        found = [
+            row.id
+            for row in session.scalars(rows.where(DeploymentRow.state != "Deleting"))
+            if not _rests(row, replicas_of.get((row.endpoint, row.name), []))
+        ]
+    if found:
+        here = DeploymentRow.id.in_(found), DeploymentRow.state != "Deleting"
+        each(context, DeploymentRow, *here, move=move, fail=_stumble)
+
+
+def _rests(row: DeploymentRow, every: list[ReplicaRow]) -> bool:
+    serves = row.state == "Succeeded" and not all(one.state == "failed" for one in every)
+    asleep = row.state == "Succeeded" and not every
+    return (serves or asleep) and rollout.moves_of(row, every) == rollout.Moves()
 
 
 def remove_deleted(context: Context) -> None:

@@ -10,6 +10,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from dataclasses import dataclass, field
 
 from sqlalchemy.orm import Session
@@ -115,15 +116,16 @@ def _numbers(members: list[Member]) -> list[int]:
     return [each.number for each in members]
 
 
+def moves_of(row: DeploymentRow, every: Iterable[ReplicaRow]) -> Moves:
+    """`plan` of a deployment and all its replicas."""
+    staying = (each for each in every if each.state != "draining")
+    return plan([Member(each.number, each.revision, each.state) for each in staying], _wish(row))
+
+
 def adjust(session: Session, context: Context, row: DeploymentRow) -> None:
     """Make the next moves towards what a deployment shall be."""
     rows = {each.number: each for each in replicas.of(session, context, row)}
-    members = [
-        Member(each.number, each.revision, each.state)
-        for each in rows.values()
-        if each.state != "draining"
-    ]
-    moves = plan(members, _wish(row))
+    moves = moves_of(row, rows.values())
     if moves.take_back:
         revisions.take_back(session, context, row, _reason(row, list(rows.values())))
     if moves.take_into_force:
