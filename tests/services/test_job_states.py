@@ -142,6 +142,10 @@ class Jobs(RuleBasedStateMachine):
     @rule()
     def down(self) -> None:
         """`phoundry down`; the next tick is the next start."""
+        for job in self.all():
+            # Nobody has seen its end: like every other that ran, it is started again.
+            if self.asked[job.name] == "killed" and job.status == "Running":
+                self.asked[job.name] = "go"
         reconcile_jobs.pause_all(self.context)
 
     @invariant()
