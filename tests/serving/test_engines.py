@@ -172,23 +172,35 @@ def test_several_at_once_answer_as_one_alone(tiny: Tiny, name: str) -> None:
     assert [_ids(deltas) for deltas in many] == [_ids(alone)] * 4
 
 
-def test_a_whole_answer_is_the_stream_and_lacks_no_id(tiny: Tiny) -> None:
+def test_a_whole_answer_is_the_stream_in_one(tiny: Tiny) -> None:
     params = SamplingParams(max_tokens=40)
 
-    async def use(engine: Engine) -> tuple[list[Delta], list[Delta]]:
-        return (
-            await _collect(engine, tiny.prompt, params),
-            await _collect(engine, tiny.prompt, replace(params, whole=True)),
-        )
+    async def use(engine: Engine) -> list[list[Delta]]:
+        asked = (params, replace(params, whole=True), replace(params, exact_ids=True))
+        return [await _collect(engine, tiny.prompt, each) for each in asked]
 
-    stream, [whole] = _with("llama.cpp", tiny.spec, use)
-    said = "".join(delta.text for delta in stream).rstrip("\ufffd")
-    # A stream withholds the beginning of a character that the end cuts off; random models do that.
-    rest = whole.text.removeprefix(said)
-    assert whole.text == said + rest
-    assert not rest or (rest.startswith("\ufffd") and len(rest) < 4)
+    stream, [whole], [exact] = _with("llama.cpp", tiny.spec, use)
+    assert whole.text == "".join(delta.text for delta in stream)
     assert (whole.tokens, whole.finish_reason) == (stream[-1].tokens, stream[-1].finish_reason)
-    assert list(whole.token_ids) == _reference(tiny, 40)
+    assert list(exact.token_ids) == _reference(tiny, 40)
+    assert (exact.tokens, exact.finish_reason) == (whole.tokens, whole.finish_reason)
+
+
+@pytest.mark.parametrize("whole", [False, True])
+def test_a_stop_text_of_a_whole_answer_is_the_engines(tiny: Tiny, whole: bool) -> None:
+    """Streamed, the replica looks for it; the engine's answer goes on."""
+
+    async def use(engine: Engine) -> tuple[str, list[Delta]]:
+        all_of_it = await _collect(engine, tiny.prompt, SamplingParams(max_tokens=24, whole=True))
+        said = all_of_it[-1].text
+        stop = next(letter for letter in said[3:] if letter.isascii() and said.count(letter) == 1)
+        params = SamplingParams(max_tokens=24, whole=whole, stop=(stop,))
+        return said.partition(stop)[0], await _collect(engine, tiny.prompt, params)
+
+    before, deltas = _with("llama.cpp", tiny.spec, use)
+    text = "".join(delta.text for delta in deltas)
+    assert text.startswith(before)
+    assert (text == before) is whole
 
 
 def test_an_end_token_that_the_gguf_does_not_know_ends_a_whole_answer(tiny: Tiny) -> None:

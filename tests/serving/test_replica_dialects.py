@@ -113,10 +113,9 @@ def hermes_dir(tokenizer_dir: Path, tmp_path_factory: pytest.TempPathFactory) ->
 def test_likelihoods_stand_beside_the_text(echo: ReplicaApp) -> None:
     async def use(client: openai.AsyncOpenAI) -> tuple[Any, list[Any]]:
         options: dict[str, Any] = {"logprobs": True, "top_logprobs": 1, "stop": ["Microsoft"]}
-        whole = await client.chat.completions.create(model="m", messages=ASK, seed=1, **options)
-        stream = await client.chat.completions.create(
-            model="m", messages=ASK, stream=True, **options
-        )
+        create: Any = client.chat.completions.create
+        whole = await create(model="m", messages=ASK, seed=1, **options)
+        stream = await create(model="m", messages=ASK, stream=True, **options)
         return whole, [chunk async for chunk in stream]
 
     whole, chunks = ask(echo, use)
@@ -262,8 +261,9 @@ CALL = '<tool_call>\n{"name": "weather", "arguments": {"city": "Paris"}}\n</tool
 def _calls(app: ReplicaApp, **changes: Any) -> tuple[Any, list[Any]]:
     async def use(client: openai.AsyncOpenAI) -> tuple[Any, list[Any]]:
         options: dict[str, Any] = {"model": "m", "messages": ASK, "tools": [TOOL], **changes}
-        whole: Any = await client.chat.completions.create(**options)
-        stream = await client.chat.completions.create(stream=True, **options)
+        create: Any = client.chat.completions.create
+        whole = await create(**options)
+        stream = await create(stream=True, **options)
         return whole.choices[0], [chunk.choices[0] async for chunk in stream]
 
     return ask(app, use)

@@ -28,10 +28,11 @@ class SamplingParams:
     `top_logprobs`: how many of the likeliest tokens to tell beside each chosen one (0: the chosen
     one alone); None: nothing of likelihoods. `json_schema`: the answer must be JSON of this schema.
 
-    The last three are hints, which an engine may use and the replica does not rely on. `whole`: the
-    caller waits for the whole answer, so that one delta is enough, and `token_ids` must lack none.
-    `stop`: nothing after the first of these texts is wanted. `shown`: control tokens whose text
-    belongs to the answer (those that begin and end a tool call).
+    `exact_ids`: `token_ids` must lack none; leaving early may then free the slot late. The rest are
+    hints, which an engine may use and the replica does not rely on. `whole`: the caller waits for
+    the whole answer, so that one delta is enough. `stop`: nothing after the first of these texts is
+    wanted. `shown`: control tokens whose text belongs to the answer (those that begin and end a
+    tool call).
     """
 
     max_tokens: int
@@ -43,6 +44,7 @@ class SamplingParams:
     frequency_penalty: float = 0.0
     top_logprobs: int | None = None
     json_schema: Mapping[str, Any] | None = None
+    exact_ids: bool = False
     whole: bool = False
     stop: tuple[str, ...] = ()
     shown: tuple[str, ...] = ()
@@ -67,7 +69,7 @@ class Delta:
     """A piece of an answer.
 
     `text` never holds a part of a character nor an end token. `token_ids` may lack the ids of a
-    character's first bytes, unless the whole answer was asked for. `tokens` is how many tokens have
+    character's first bytes, unless exact ids were asked for. `tokens` is how many tokens have
     been generated so far, the end token not counted. Only the last delta has a `finish_reason`:
     "stop" after an end token, "length" when `max_tokens` or the context is used up.
     """

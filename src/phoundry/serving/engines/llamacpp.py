@@ -66,12 +66,16 @@ class LlamaCppEngine:
     ) -> AsyncGenerator[Delta, None]:
         if params.json_schema is not None:
             await self._check_schema(params.json_schema)
-        whole = params.whole and not await self._has_strange_ends()
-        request = _request(prompt_ids, params, whole)
-        answer = await self._listener.post("/completion", request)
+        strange = (params.whole or params.exact_ids) and await self._has_strange_ends()
+        # Not streamed, llama.cpp tells every id; but then it looks for a caller that has left only
+        # when nobody gets a token for a second.
+        exact = params.exact_ids and not strange
+        request = _request(prompt_ids, params, stream=not exact)
+        lazy = params.whole and not strange
+        answer = await self._listener.post("/completion", request, lazy=lazy)
         tokens, top = 0, params.top_logprobs
         try:
-            if whole:
+            if exact:
                 yield self._answer(json.loads(await answer.whole()), top)
                 return
             while events := await answer.events():
@@ -130,7 +134,7 @@ class LlamaCppEngine:
 
     async def _ends_at(self, token: int, params: SamplingParams) -> bool:
         """Whether an answer ends at once if `token` is the only likely one."""
-        request = _request([token], params, True)
+        request = _request([token], params, stream=False)
         request["logit_bias"] = [[token, _CERTAIN]]
         answer = await self._listener.post("/completion", request)
         try:
@@ -150,25 +154,28 @@ class LlamaCppEngine:
 
     def _joined(self, events: list[dict[str, Any]], before: int, top: int | None) -> Delta:
         """What has come since the last delta, as one."""
-        delta = self._delta(events[0], before, top)
-        for event in events[1:]:
-            if delta.finish_reason:
+        if len(events) == 1:
+            return self._delta(events[0], before, top)
+        deltas: list[Delta] = []
+        for event in events:
+            deltas.append(self._delta(event, before, top))
+            before = deltas[-1].tokens
+            if deltas[-1].finish_reason:
                 break
-            after = self._delta(event, delta.tokens, top)
-            delta = Delta(
-                delta.text + after.text,
-                after.tokens,
-                delta.token_ids + after.token_ids,
-                after.finish_reason,
-                delta.logprobs + after.logprobs,
-            )
-        return delta
+        return Delta(
+            "".join(delta.text for delta in deltas),
+            before,
+            tuple(token for delta in deltas for token in delta.token_ids),
+            deltas[-1].finish_reason,
+            tuple(token for delta in deltas for token in delta.logprobs),
+        )
 
     def _delta(self, event: dict[str, Any], before: int, top: int | None) -> Delta:
         if event.get("stop"):
             reason: FinishReason = "length" if event["stop_type"] == "limit" else "stop"
             # At an end token llama.cpp has counted that token too.
-            count = int(event["tokens_predicted"]) - (1 if reason == "stop" else 0)
+            ended = event["stop_type"] == "eos"
+            count = int(event["tokens_predicted"]) - (1 if ended else 0)
             return Delta("", max(before, count), (), reason)
         ids = tuple(event["tokens"])
         if ids and ids[-1] in self._end:
@@ -227,15 +234,15 @@ def _parameters(library: Any, spec: EngineSpec, key: str) -> Any:
     return p
 
 
-def _request(prompt_ids: list[int], params: SamplingParams, whole: bool) -> dict[str, Any]:
+def _request(prompt_ids: list[int], params: SamplingParams, *, stream: bool) -> dict[str, Any]:
     request: dict[str, Any] = {
         "prompt": prompt_ids,
-        "stream": not whole,
+        "stream": stream,
         "return_tokens": True,
         "n_predict": params.max_tokens,
         "seed": -1 if params.seed is None else params.seed % (2**32 - 1),
         # The last event would otherwise carry the whole prompt back.
-        "response_fields": _WHOLE if whole else _LAST,
+        "response_fields": _LAST if stream else _WHOLE,
         **_sampling(prompt_ids, params),
     }
     if params.top_logprobs is not None:
@@ -244,7 +251,7 @@ def _request(prompt_ids: list[int], params: SamplingParams, whole: bool) -> dict
         request["json_schema"] = params.json_schema
     if params.shown:
         request["preserved_tokens"] = params.shown
-    if whole and params.stop:
+    if params.whole and params.stop:
         request["stop"] = params.stop
     return request
 

@@ -37,15 +37,15 @@ class Listener:
         self.streams = 0  # that are being read
         self._head = f"Host: {parts.netloc}\r\nAuthorization: Bearer {key}\r\nConnection: close\r\n"
 
-    async def post(self, path: str, value: dict[str, Any]) -> Answer:
-        """Send `value` as JSON. The answer must be closed.
+    async def post(self, path: str, value: dict[str, Any], *, lazy: bool = False) -> Answer:
+        """Send `value` as JSON. The answer must be closed. `lazy`: look at its events at the end.
 
         Raises:
             ModelError: nobody listens.
         """
         body = json.dumps(value).encode()
         head = f"POST {path} HTTP/1.1\r\n{self._head}Content-Length: {len(body)}\r\n\r\n"
-        return await self._send(head.encode() + body)
+        return await self._send(head.encode() + body, lazy)
 
     async def get(self, path: str) -> bytes:
         """The body of a page. Raises ModelError where there is none."""
@@ -60,11 +60,11 @@ class Listener:
         """Seconds from one look at a stream to the next."""
         return min(LONGEST_SECONDS, self.streams / EVENTS_PER_SECOND)
 
-    async def _send(self, request: bytes) -> Answer:
+    async def _send(self, request: bytes, lazy: bool = False) -> Answer:
         loop = asyncio.get_running_loop()
         try:
             _, answer = await loop.create_connection(
-                lambda: Answer(loop, self, request), self._host, self._port
+                lambda: Answer(loop, self, request, lazy), self._host, self._port
             )
         except OSError as error:
             raise ModelError(f"llama.cpp stopped answering: {error}") from None
@@ -74,7 +74,9 @@ class Listener:
 class Answer(asyncio.Protocol):
     """The answer to one request, as far as it has come."""
 
-    def __init__(self, loop: asyncio.AbstractEventLoop, listener: Listener, request: bytes) -> None:
+    def __init__(
+        self, loop: asyncio.AbstractEventLoop, listener: Listener, request: bytes, lazy: bool
+    ) -> None:
         self._loop = loop
         self._listener = listener
         self._request = request
@@ -83,6 +85,7 @@ class Answer(asyncio.Protocol):
         self._timer: asyncio.TimerHandle | None = None
         self._next_look = 0.0  # of loop.time()
         self._streaming = False
+        self._lazy = lazy
         self._raw = bytearray()  # arrived, not yet understood
         self._line = b""  # the beginning of an event
         self._left: int | None = None  # bytes of the body to come; None: in chunks
@@ -95,11 +98,10 @@ class Answer(asyncio.Protocol):
 
     def data_received(self, data: bytes) -> None:
         self._raw += data
-        if self._next_look and _LAST_EVENT not in data:
-            if self._timer is None:
-                self._timer = self._loop.call_at(self._next_look, self._wake)
-        else:
+        if _LAST_EVENT in data or not (self._lazy or self._next_look):
             self._wake()
+        elif not self._lazy and self._timer is None:
+            self._timer = self._loop.call_at(self._next_look, self._wake)
 
     def connection_lost(self, exc: Exception | None) -> None:
         self._lost = True

@@ -112,8 +112,8 @@ class TransformersEngine:
         with torch.inference_mode():
             output = self._model.base_model(input_ids=torch.tensor([prompt_ids]), use_cache=False)
             state = output.last_hidden_state[0, -1].float()
-            vector: Any = torch.nn.functional.normalize(state, dim=0).tolist()
-            return vector
+            normalised: Any = torch.nn.functional.normalize(state, dim=0)
+            return normalised.tolist()
 
     def _steps(
         self,

@@ -44,7 +44,7 @@ async def generate(model: ServedModel, body: dict[str, Any], send: Send, passage
     ask = Ask(
         messages=(),
         prompt_ids=parameters.token_ids("prompt_ids"),
-        sampling=SamplingParams(max_tokens=0, top_logprobs=top, whole=True),
+        sampling=SamplingParams(max_tokens=0, top_logprobs=top, exact_ids=True),
         max_tokens=parameters.integer("max_tokens", 1, 2**31),
     )
     prepared = model.generator.prepare(ask)
