@@ -114,7 +114,7 @@ async def _answers(gguf: Path, ends: frozenset[int], prompts: list[list[int]]) -
     async def answer(prompt: list[int]) -> Said:
         ids: list[int] = []
         reason = None
-        params = SamplingParams(max_tokens=ANSWER_TOKENS)
+        params = SamplingParams(max_tokens=ANSWER_TOKENS, exact_ids=True)
         async with turn, aclosing(engine.generate(prompt, params)) as deltas:
             async for delta in deltas:
                 ids += delta.token_ids

@@ -39,6 +39,7 @@ class FakeApi:
     curves: dict[str, list[dict[str, Any]]] = field(default_factory=dict)
     journey_states: list[dict[str, Any]] = field(default_factory=list)
     deployment_states: list[dict[str, Any]] = field(default_factory=list)
+    parity: dict[str, Any] = field(default_factory=lambda: {"gate": "pending"})
     model_states: list[dict[str, Any]] = field(default_factory=list)
     file_states: list[dict[str, Any]] = field(default_factory=list)
     answers: list[str] = field(default_factory=lambda: ["Hel", "lo."])
@@ -209,6 +210,8 @@ class FakeApi:
             return known[body["name"]]
         if not rest:
             return list(known.values())
+        if rest[1:] == ["parity"]:
+            return {"deployment": f"{endpoint['name']}/{rest[0]}", **self.parity}
         if rest[1:] == ["logs"]:
             number = query.get("replica")
             return self.chunk(query) | ({} if number is None else {"text": f"of {number}"})

@@ -112,9 +112,8 @@ class LocalDoor:
     async def generate(self, prompt_ids: Sequence[int], max_tokens: int) -> Said:
         ids: list[int] = []
         reason = None
-        async with aclosing(
-            self.engine.generate(list(prompt_ids), SamplingParams(max_tokens=max_tokens))
-        ) as deltas:
+        params = SamplingParams(max_tokens=max_tokens, exact_ids=True)
+        async with aclosing(self.engine.generate(list(prompt_ids), params)) as deltas:
             async for delta in deltas:
                 ids += delta.token_ids
                 reason = delta.finish_reason
