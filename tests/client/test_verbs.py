@@ -57,6 +57,8 @@ MORE = {
     "data.stream": "data export",
     "data.tokens": "data show --model",
     "deployments.follow": "deployment logs -f",
+    "deployments.parity": "deployment show --parity",
+    "deployments.roll_back": "deployment update --rollback",
     "deployments.wait": "deployment create",
     "endpoints.regenerate": "endpoint keys --regenerate",
     "endpoints.secret": "chat",

@@ -48,7 +48,7 @@ SECTIONS: dict[str, dict[str, tuple[str, str]]] = {
         "data": ("phoundry.cli.data:app", "Data assets: checked, split, versioned chats."),
         "job": ("phoundry.cli.jobs:app", "Jobs: fine-tunes and batches."),
         "model": ("phoundry.cli.models:app", "Registered models and the catalog."),
-        "endpoint": ("phoundry.cli.endpoints:app", "Endpoints: an address, keys, traffic."),
+        "endpoint": ("phoundry.cli.endpoints:app", "Endpoints: an address, keys, traffic, limits."),
         "deployment": ("phoundry.cli.deployments:app", "Deployments: a model behind an endpoint."),
         "connection": ("phoundry.cli.connections:app", "Connections: addresses and secrets."),
         "flow": ("phoundry.cli.flows:app", "Prompt flow folders."),
