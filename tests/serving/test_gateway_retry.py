@@ -141,6 +141,42 @@ def test_the_least_loaded_is_asked(tmp_path: Path) -> None:
     asyncio.run(main())
 
 
+def test_a_busy_replica_is_asked_before_the_one_that_has_just_broken_off(tmp_path: Path) -> None:
+    async def first_hangs(talk: Talk) -> None:
+        await (hang if len(talk.replica.seen) == 1 else answer)(talk)
+
+    async def main() -> None:
+        inside = Inside(tmp_path)
+        async with replicas("busy", manner=first_hangs) as (busy,):
+            inside.serve(busy, max_concurrent=8)
+            waiting = asyncio.create_task(inside.ask())
+            await until(lambda: busy.seen)
+            async with replicas("bad", manner=break_off) as (bad,):
+                inside.serve(busy, bad, max_concurrent=8)
+                assert (await inside.ask()).json() == {"output": "busy"}
+                assert len(bad.seen) == 1
+            waiting.cancel()
+            await asyncio.gather(waiting, return_exceptions=True)
+
+    asyncio.run(main())
+
+
+def test_a_replica_taken_out_of_rotation_is_waited_for(tmp_path: Path) -> None:
+    async def main() -> None:
+        inside = Inside(tmp_path, patience=20)
+        async with replicas("unready") as (replica,):
+            inside.serve(replica)
+            assert (await inside.ask()).status == 200
+            inside.serve()
+            waiting = asyncio.create_task(inside.ask())
+            await asyncio.sleep(0.02)
+            assert not waiting.done()
+            inside.serve(replica)
+            assert (await waiting).status == 200
+
+    asyncio.run(main())
+
+
 def test_ties_go_round(tmp_path: Path) -> None:
     async def main() -> None:
         inside = Inside(tmp_path)
