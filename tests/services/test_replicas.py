@@ -292,6 +292,14 @@ def test_the_old_one_serves_until_the_new_one_answers(blue: Blue, fleet: FakeWor
         assert kind in blue.kinds()
 
 
+def test_another_count_comes_with_the_revision(blue: Blue, fleet: FakeWorkers) -> None:
+    blue.create(1)
+    blue.update(context_length=512, instance_count=3)
+    blue.tick(2)
+    assert blue.states() == [(0, 1, "ready"), (1, 2, "starting")]
+    assert blue.advance(6).ready_replicas == 3
+
+
 def test_one_that_fails_leaves_the_old_one_alone(blue: Blue, fleet: FakeWorkers) -> None:
     blue.create(1)
     (old,) = fleet.replicas()

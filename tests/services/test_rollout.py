@@ -139,6 +139,14 @@ def test_what_gave_way_for_memory_is_not_started_again_before_the_end() -> None:
     assert (plan(members, taken_back).start, plan(members, taken_back).drain) == ([1], [2])
 
 
+def test_a_revision_with_more_replicas_starts_none_of_the_old_one() -> None:
+    members = [Member(0, 1, "ready"), Member(1, 2, "starting")]
+    assert plan(members, Wish(revision=2, live=1, wanted=3, keep=1)).start == []
+    assert plan(members, Wish(revision=2, live=1, wanted=3)).start == [1, 1]  # the load asks for it
+    fewer = Wish(revision=2, live=1, wanted=1, keep=1)
+    assert plan([Member(2, 1, "ready"), *members], fewer).drain == [2]
+
+
 def test_one_replica_proves_a_deployment_that_shall_sleep() -> None:
     assert plan([], Wish(1, 1, wanted=0, proven=False)).start == [1]
     assert plan([Member(0, 1, "ready")], Wish(1, 1, wanted=0)).drain == [0]

@@ -12,6 +12,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 from dataclasses import dataclass, field
+from typing import Any
 
 from sqlalchemy.orm import Session
 
@@ -36,14 +37,16 @@ class Member:
 class Wish:
     """What a deployment shall be.
 
-    `yielded`: how many replicas of the older revision ended early, because both did not fit into
-    memory. `proven`: the newest revision has served, and its gate does not wait for a replica.
+    `keep`: replicas of the older revision while the newest is proven, where that is another number
+    than is wanted of the newest. `yielded`: how many of these ended early, because both did not
+    fit into memory. `proven`: the newest revision has served, and its gate waits for no replica.
     """
 
     revision: int
     live: int
     wanted: int
     gate: str = "skipped"
+    keep: int | None = None
     yielded: int = 0
     proven: bool = True
 
@@ -73,7 +76,8 @@ def _prove(members: list[Member], wish: Wish) -> Moves:
         return Moves(take_into_force=True)
     serving = [each for each in members if each.revision == wish.live]
     strangers = [each for each in members if each not in (*newest, *serving)]
-    missing = wish.wanted - wish.yielded - len(serving)
+    keep = wish.wanted if wish.keep is None else wish.keep
+    missing = keep - wish.yielded - len(serving)
     return Moves(
         start=[*([] if newest else [wish.revision]), *[wish.live] * missing],
         drain=_numbers([*strangers, *_least(serving, -missing)]),
@@ -171,12 +175,16 @@ def make_room(session: Session, context: Context, row: DeploymentRow, replica: R
 
 
 def _wish(row: DeploymentRow) -> Wish:
+    former = row.former if row.former and revisions.rolling(row) else {}
+    before: dict[str, Any] = former.get("spec", {})
+    scale: dict[str, Any] = before.get("scale_settings") or {}
     return Wish(
         revision=row.revision,
         live=row.live,
         wanted=row.wanted,
         gate=row.gate,
-        yielded=(row.former or {}).get("yielded", 0) if revisions.rolling(row) else 0,
+        keep=None if scale.get("type") == "target_utilization" else before.get("instance_count"),
+        yielded=former.get("yielded", 0),
         proven=row.state != "Creating" and row.gate != "pending",
     )
 
