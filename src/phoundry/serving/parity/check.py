@@ -123,7 +123,7 @@ async def check(
         say(f"Comparing conversation {each.number} of {len(conversations)}.")
         _judge(each, judge, end_ids, tolerance, replay, served.text, found)
     average = _average(found, average_of_engine(served.quantization))
-    drift = _drift(found, DRIFT[replay.precision]) if replay else None
+    drift = _drift(found, DRIFT) if replay else None
     return ParityReport(
         passed=not found.differences,
         engine=served.engine,
@@ -222,7 +222,7 @@ def _judge(
         return
     greedy = recorded.greedy_ids
     places = judge.places(recorded.prompt_ids, recorded.answer_ids, greedy, end_ids)
-    apart = trained_divergences(greedy, places, end_ids, TRAINED[replay.precision])
+    apart = trained_divergences(greedy, places, end_ids, TRAINED)
     _keep(found, number, conversation, apart, text, trained=True)
     found.drifts += drifts(recorded.margins, places)
 
