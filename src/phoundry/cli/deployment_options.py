@@ -15,7 +15,7 @@ if TYPE_CHECKING:
     from phoundry.specs.deployment import DeploymentSpec, DeploymentUpdate
 
 Model = Annotated[str | None, typer.Option(help="Registered NAME:VERSION, catalog name or folder.")]
-Engine = Annotated[str | None, typer.Option(help="llama.cpp or transformers.")]
+Engine = Annotated[str | None, typer.Option(help="llama.cpp (default), openvino or transformers.")]
 Quantization = Annotated[
     str | None,
     typer.Option(help="Q8_0 (unless named), Q5_1, Q4_0, F16, BF16 or F32, of llama.cpp's GGUF."),
