@@ -131,7 +131,7 @@ def _against_training(
     base: Path, adapter: Path, reference: Reference, chats: list[dict[str, Any]]
 ) -> dict[str, Any]:
     """The tuned model as training had it, in bfloat16, against the merged one in float32."""
-    from safetensors.torch import load_file
+    from safetensors.torch import load_file  # type: ignore[reportUnknownVariableType]
 
     settings = read_json(adapter / "adapter_config.json")
     parameters = FineTuneParameters(
