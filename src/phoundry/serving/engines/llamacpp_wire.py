@@ -98,10 +98,11 @@ class Answer(asyncio.Protocol):
 
     def data_received(self, data: bytes) -> None:
         self._raw += data
-        if _LAST_EVENT in data or not (self._lazy or self._next_look):
+        if _LAST_EVENT in data or (not self._lazy and self._loop.time() >= self._next_look):
             self._wake()
         elif not self._lazy and self._timer is None:
-            self._timer = self._loop.call_at(self._next_look, self._wake)
+            # Nearly always the next token comes first, and no wake is spent on the timer.
+            self._timer = self._loop.call_later(LONGEST_SECONDS, self._wake)
 
     def connection_lost(self, exc: Exception | None) -> None:
         self._lost = True
