@@ -4,7 +4,7 @@ VENV := .venv
 BIN := $(VENV)/bin
 PIP := $(BIN)/python -m pip --disable-pip-version-check --quiet install -c constraints.txt
 
-.PHONY: help demo test test-fast check format install docs clean bench-journey bench-data bench-train bench-plan bench-startup bench-serve bench-gateway
+.PHONY: help demo test test-fast check format install docs clean bench-journey bench-data bench-train bench-plan bench-startup bench-serve bench-parity bench-gateway
 
 help:  ## Show the targets
 	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed 's/:.*##/\t/' | expand -t 14
@@ -67,6 +67,9 @@ bench-startup: $(VENV)/.run  ## Time phoundry --help
 
 bench-serve: $(VENV)/.run  ## Time an endpoint beside the bare engine and transformers
 	@$(BIN)/python -m benchmarks.serve $(BENCH)
+
+bench-parity: $(VENV)/.run  ## Measure how far each quantisation is from the checkpoint
+	@$(BIN)/python -m benchmarks.parity $(BENCH)
 
 bench-gateway: $(VENV)/.run  ## Time the gateway with a replica that does nothing
 	@$(BIN)/python -m benchmarks.gateway $(BENCH)

@@ -54,11 +54,8 @@ class FakeApi:
         parts = [unquote(part) for part in path.removeprefix("/api/").split("/")]
         if parts == ["status"]:
             return {"version": "0", "home": "h", "running": True, "tracking_uri": "sqlite:///x"}
-        if parts == ["catalog"]:
-            words = query.get("search", "").lower()
-            return [each for each in self.catalog if words in each["name"].lower()]
-        if parts == ["catalog", "entry"]:
-            return self.base(query["name"])
+        if parts[0] == "catalog":
+            return self.bases(query) if len(parts) == 1 else self.base(query["name"])
         if parts[0] == "endpoints" and len(parts) > 1:
             return self.endpoint(method, parts[1:], query, body)
         if parts[0] == "jobs" and len(parts) == 3:
@@ -87,6 +84,10 @@ class FakeApi:
             return self.update("jobs", name, {"status": f"{what.title()}Requested"})
         step = query.get("step")
         return [e for e in self.curves.get(what, []) if step in (None, str(e["step"]))]
+
+    def bases(self, query: dict[str, str]) -> list[dict[str, Any]]:
+        words = query.get("search", "").lower()
+        return [each for each in self.catalog if words in each["name"].lower()]
 
     def base(self, name: str) -> dict[str, Any]:
         for each in self.catalog:
