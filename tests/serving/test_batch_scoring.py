@@ -132,6 +132,55 @@ def test_an_engine_that_fails_on_everything_fails_the_job(tmp_path: Path) -> Non
         score(tmp_path / "short", todo(3), never)
 
 
+def test_an_engine_that_is_broken_when_a_job_is_resumed_fails_it_again(tmp_path: Path) -> None:
+    async def ask(request: Request) -> Answer:
+        return answer(request.index)
+
+    async def never(request: Request) -> Answer:
+        return broken(request.index)
+
+    score(tmp_path, todo(95), ask)
+    with pytest.raises(ModelError, match="5 requests"):
+        score(tmp_path, todo(100, start=95), never)
+    assert Answers.open(tmp_path).counts.done == 95
+
+
+def test_nothing_is_written_after_one_of_those_that_ask_has_failed(tmp_path: Path) -> None:
+    """Others may get their answers while it ends."""
+    failed = asyncio.Event()
+
+    async def ask(request: Request) -> Answer:
+        if request.index < 3:
+            await asyncio.sleep(0)
+            failed.set()
+            return broken(request.index)
+        await failed.wait()
+        return answer(request.index)
+
+    with pytest.raises(ModelError, match="3 requests"):
+        score(tmp_path, todo(100), ask, most_broken=3)
+    assert Answers.open(tmp_path).counts.done == 0
+
+
+def test_what_cannot_be_asked_at_all_ends_the_batch(tmp_path: Path) -> None:
+    """Those that wait for its place behind the window end, too."""
+
+    async def ask(request: Request) -> Answer:
+        await asyncio.sleep(0)
+        if request.index == 3:
+            raise ValueError("no such thing")
+        return answer(request.index)
+
+    async def in_time() -> None:
+        answers = Answers.open(tmp_path)
+        scoring = Scoring(todo(90), answers, ask, SLOTS, lambda counts, seconds: None, window=8)
+        await asyncio.wait_for(scoring.run(asyncio.Event()), 20)
+
+    with pytest.raises(ValueError, match="no such thing"):
+        asyncio.run(in_time())
+    assert Answers.open(tmp_path).counts.done == 3
+
+
 def test_an_engine_that_fails_on_one_line_leaves_an_error_line(tmp_path: Path) -> None:
     async def ask(request: Request) -> Answer:
         return broken(request.index) if request.index in (3, 4, 9) else answer(request.index)

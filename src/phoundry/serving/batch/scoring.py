@@ -42,9 +42,12 @@ class Scoring:
     _order: Reorder[Answer] = field(init=False)
     _broken: list[Answer] = field(default_factory=list[Answer])
     _moved: asyncio.Condition = field(default_factory=asyncio.Condition)
+    _begun_at: int = field(init=False)  # lines that earlier runs have written
+    _failed: bool = False
 
     def __post_init__(self) -> None:
-        self._order = Reorder(self.answers.counts.done)
+        self._begun_at = self.answers.counts.done
+        self._order = Reorder(self._begun_at)
 
     async def run(self, stop: asyncio.Event) -> None:
         """Until every line is answered.
@@ -68,20 +71,30 @@ class Scoring:
             if not work.done():
                 raise Cancelled("The batch was told to stop.")
             await work
-            if self._broken and not self.answers.counts.done:
+            if self._broken and self.answers.counts.done == self._begun_at:
                 raise _all_broken(self._broken)
             self._settle()
         finally:
-            work.cancel()
+            for each in pullers:  # not `work`: it has ended once one of them has failed
+                each.cancel()
             stopping.cancel()
             await asyncio.gather(work, *pullers, return_exceptions=True)
             self._write(time.monotonic() - begun)
 
     async def _pull(self) -> None:
+        try:
+            await self._take_each()
+        except BaseException:
+            self._failed = True
+            raise
+
+    async def _take_each(self) -> None:
         for each in self.todo:  # one iterator for all: each takes the next line
             async with self._moved:
                 await self._moved.wait_for(lambda: each.index < self._order.following + self.window)  # noqa: B023 - awaited here
             answer = refused(each) if isinstance(each, Bad) else await self.ask(each)
+            if self._failed:
+                return  # what one of us has ended: written now, this would settle what must not be
             for ready in self._order.put(answer.index, answer):
                 self._take(ready)
             async with self._moved:
