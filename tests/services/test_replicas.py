@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 from collections.abc import Iterable
 from datetime import timedelta
 from pathlib import Path
@@ -244,6 +245,47 @@ def test_a_control_plane_that_was_killed_finds_its_replicas(
             row.state = lost
     shown = blue.tick(2)
     assert (shown.ready_replicas, len(fleet.starts)) == (2, starts)
+
+
+def test_a_fault_of_ours_takes_no_healthy_replica_out(
+    blue: Blue, fleet: FakeWorkers, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    blue.create(2)
+
+    def no_files(run_dir: Path) -> workers.WorkerState:
+        raise OSError(errno.EMFILE, "Too many open files")
+
+    with monkeypatch.context() as patch:
+        patch.setattr(workers, "inspect", no_files)
+        reconcile.tick(blue.context)
+    assert blue.states() == [(0, 1, "ready"), (1, 1, "ready")]
+    with monkeypatch.context() as patch:
+        patch.setattr(moving.defaults, "deliver", lambda *_: no_files(Path()))
+        reconcile.tick(blue.context)
+    assert blue.tick().ready_replicas == 2
+    assert "crashed" not in blue.kinds()
+
+
+def test_one_that_runs_though_it_was_held_to_have_crashed_is_adopted(
+    blue: Blue, fleet: FakeWorkers
+) -> None:
+    blue.create(2)
+    starts = len(fleet.starts)
+    with blue.context.database.begin() as session:
+        for row in session.query(ReplicaRow):
+            row.state = "crashed"
+    assert (blue.tick(2).ready_replicas, len(fleet.starts)) == (2, starts)
+
+
+def test_a_start_that_was_cut_off_is_adopted_where_memory_is_tight(
+    blue: Blue, fleet: FakeWorkers, memory: dict[str, int]
+) -> None:
+    blue.create(1)
+    memory.update(machine=needed(blue) * 3 // 2, each=needed(blue))
+    with blue.context.database.begin() as session:
+        session.query(ReplicaRow).one().state = "waiting"
+    shown = blue.tick(2)
+    assert (shown.ready_replicas, shown.error) == (1, None)
 
 
 def test_down_and_up(blue: Blue, fleet: FakeWorkers) -> None:

@@ -71,6 +71,10 @@ def _step(session: Session, context: Context, replica: ReplicaRow) -> None:
 
 
 def _start(session: Session, context: Context, row: DeploymentRow, replica: ReplicaRow) -> None:
+    if workers.inspect(Path(replica.run_dir)).running:
+        # A start was cut off before its row said so. What it takes of the memory is its own.
+        replica.state, replica.retry_at, replica.stopping_since = "starting", None, None
+        return
     spec = launch.worker_spec(session, context, row, replica)
     if spec is None:
         return
@@ -131,7 +135,9 @@ def _wait(replica: ReplicaRow) -> None:
     """Until its time has come, and the process of before has ended."""
     run_dir = Path(replica.run_dir)
     if workers.inspect(run_dir).running:
-        if replica.stopping_since and now() - replica.stopping_since > HANGING:
+        if replica.stopping_since is None:
+            replica.state = "starting"  # nobody told it to end: it is looked at as any other
+        elif now() - replica.stopping_since > HANGING:
             workers.kill(run_dir)
     elif replica.retry_at is None or now() >= replica.retry_at:
         replica.state = "waiting"
@@ -161,6 +167,8 @@ def _stumble(session: Session, context: Context, replica: ReplicaRow, error: Pho
     row = replicas.deployment(session, context, replica)
     if row is None or row.state == "Deleting" or replica.state == "draining":
         return
+    if _may_run(replica):
+        return  # the fault is ours, and the next tick looks again: what serves goes on serving
     if isinstance(error, InsufficientResources) and rollout.make_room(
         session, context, row, replica
     ):
@@ -169,6 +177,14 @@ def _stumble(session: Session, context: Context, replica: ReplicaRow, error: Pho
         _crashed(session, context, replica, error.to_dict())
     else:
         _fail(session, context, replica, error.to_dict())
+
+
+def _may_run(replica: ReplicaRow) -> bool:
+    """Whether its process runs; where that cannot be seen just now, what the row says."""
+    try:
+        return workers.inspect(Path(replica.run_dir)).running
+    except OSError:
+        return replica.state in replicas.PROCESS
 
 
 def _fail(session: Session, context: Context, replica: ReplicaRow, error: dict[str, Any]) -> None:
