@@ -1,16 +1,18 @@
 """uvicorn's HTTP protocol with a bound on everything that is not a body.
 
 The parser collects headers (and the trailers and extensions of chunks) without any bound, before a
-key is looked at: one endless header would fill the memory. Here it is answered with 431.
+key is looked at: one endless header would fill the memory. Here it is answered with 431. Nor does
+the protocol bound how many requests one client sends ahead of its answers: a read has thousands.
 """
 
 from __future__ import annotations
 
 import json
 
-from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol, RequestResponseCycle
+from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol
 
 HEAD_LIMIT = 64 * 1024  # bytes of the request's line and its headers
+AHEAD_LIMIT = 64  # requests that a connection may send before the one under way is answered
 
 
 def refusal(status: bytes, code: str, message: str) -> bytes:
@@ -34,8 +36,15 @@ class HeadTooLarge(Exception):
     """Raised into the parser, which stops at once."""
 
 
+class TooManyAhead(Exception):
+    """Raised into the parser, which stops at once."""
+
+
 class BoundedHeads(HttpToolsProtocol):
-    """A connection whose requests have heads of at most `HEAD_LIMIT` bytes."""
+    """A connection whose requests have heads of at most `HEAD_LIMIT` bytes.
+
+    Who sends more than `AHEAD_LIMIT` requests ahead is hung up on.
+    """
 
     _held = 0  # bytes fed since the parser last let go of what it holds
 
@@ -56,6 +65,8 @@ class BoundedHeads(HttpToolsProtocol):
             size = len(self.url) + sum(len(name) + len(value) for name, value in self.headers)
             if size > HEAD_LIMIT:
                 raise HeadTooLarge
+        if len(self.pipeline) >= AHEAD_LIMIT:
+            raise TooManyAhead
         self._held = 0
         super().on_headers_complete()
 
@@ -68,8 +79,9 @@ class BoundedHeads(HttpToolsProtocol):
         super().on_message_complete()
 
     def _refuse(self, answer: bytes) -> None:
-        """Answer, unless an answer has begun, and hang up."""
-        cycle: RequestResponseCycle | None = self.cycle
-        if not (cycle and cycle.response_started) or cycle.response_complete:
+        """Answer, unless an answer has begun or is owed to earlier requests, and hang up."""
+        cycle = self.cycle  # there is none before the first request, whatever its type says
+        begun = bool(cycle and cycle.response_started and not cycle.response_complete)
+        if not begun and not self.pipeline:
             self.transport.write(answer)
         self.transport.close()

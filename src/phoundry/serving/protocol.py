@@ -88,14 +88,19 @@ class WatchedConnection(BoundedHeads):
         super().data_received(data)
 
     def on_response_complete(self) -> None:
-        """uvicorn's own, less the timer that it sets for every pause between two requests."""
+        """uvicorn's own, less the timer that it sets for every pause between two requests.
+
+        And it reads on only when nothing waits: one read has thousands of small requests, so who
+        read one for each answer would fill the memory.
+        """
         self.server_state.total_requests += 1
         if self.transport.is_closing():
             return
         self._answered = self.loop.time()
-        self.flow.resume_reading()
         if self.pipeline:
             self._start_asgi_task(*self.pipeline.pop())
+        else:
+            self.flow.resume_reading()
 
     # the parser's side
 
