@@ -233,6 +233,34 @@ def test_a_slow_disk_costs_records_and_no_client_waits(
     assert writer.dropped == 3
 
 
+def test_what_cannot_be_written_is_counted_and_the_next_is_kept(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    monkeypatch.setattr(collecting, "REST_SECONDS", 0.0)
+    writer = Writer(tmp_path, "one", "/x", "m")
+    write, failed = writer.write, threading.Event()
+
+    def broken_once(taken: Sequence[Exchange]) -> None:
+        if failed.is_set():
+            return write(taken)
+        failed.set()
+        raise RecursionError("too deep")
+
+    monkeypatch.setattr(writer, "write", broken_once)
+
+    def exchange(name: str) -> Exchange:
+        return Exchange(("model_inputs",), name, "/", "year", asked=[b"{}"], answered=[b"{}"])
+
+    assert writer.offer(exchange("first"))
+    assert failed.wait(20)
+    assert writer.offer(exchange("next"))
+    writer.close()
+    (file,) = tmp_path.rglob("*.jsonl")
+    assert [json.loads(line)["xrequestid"] for line in file.open()] == ["next"]
+    assert writer.dropped == 1
+    assert "RecursionError: too deep" in caplog.text
+
+
 def test_a_torn_line_stays_a_line_of_its_own(tmp_path: Path) -> None:
     path = tmp_path / "a.jsonl"
     append(path, [b'{"a": 1}'])

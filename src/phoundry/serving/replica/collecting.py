@@ -113,7 +113,11 @@ class Writer:
                     return
                 taken = list(self._waiting)
                 self._waiting.clear()
-            self.write(taken)
+            try:
+                self.write(taken)
+            except Exception as error:  # noqa: BLE001 - this thread is never started again
+                with self._changed:
+                    self._drop(len(taken), f"{type(error).__name__}: {error}")
             with self._changed:
                 self._bytes -= sum(each.size for each in taken)
                 self._changed.wait_for(lambda: self._closing, REST_SECONDS)
@@ -146,7 +150,7 @@ def records(exchange: Exchange, source: str, model: str) -> list[tuple[str, dict
         bodies = {"model_inputs": json.loads(b"".join(exchange.asked))}
         answer = b"".join(exchange.answered)
         bodies["model_outputs"] = joined(answer) if exchange.streamed else json.loads(answer)
-    except ValueError:
+    except (ValueError, RecursionError):
         return []
     if bodies["model_outputs"] is None:  # a stream that broke off
         return []
