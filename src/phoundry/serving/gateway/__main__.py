@@ -13,6 +13,7 @@ from __future__ import annotations
 import asyncio
 import gc
 import os
+import signal
 import sys
 from contextlib import suppress
 from pathlib import Path
@@ -57,6 +58,7 @@ def gateway(spec: dict[str, Any], run_dir: Path, spool: Spool) -> dict[str, Any]
         following = asyncio.gather(
             keep(reloader, router, log), keep_reporting(router.load, run_dir / "load.json")
         )
+        following.add_done_callback(_end)
         try:
             await serve(
                 app,
@@ -67,14 +69,22 @@ def gateway(spec: dict[str, Any], run_dir: Path, spool: Spool) -> dict[str, Any]
             )
         finally:
             following.cancel()
-            with suppress(asyncio.CancelledError):
-                await following
-            await app.close()
-            log.flush()
+            try:
+                with suppress(asyncio.CancelledError):
+                    await following
+            finally:
+                await app.close()
+                log.flush()
 
     sys.setswitchinterval(SWITCH_SECONDS)
     run(serving())
     return {}
+
+
+def _end(following: asyncio.Future[Any]) -> None:
+    """Who follows no table any more would serve revoked keys: end, and be started anew."""
+    if not following.cancelled():
+        signal.raise_signal(signal.SIGTERM)
 
 
 if __name__ == "__main__":

@@ -48,7 +48,11 @@ class AccessLog:
         )
 
     def flush(self) -> None:
-        """Append what is pending; blocks, so the caller runs it on a thread."""
+        """Append what is pending; blocks, so the caller runs it on a thread.
+
+        Raises:
+            OSError: the disk refused. The records are counted as dropped, and kept no longer.
+        """
         pending, self._pending = self._pending, []
         dropped, self._dropped = self._dropped, 0
         if not pending and not dropped:
@@ -56,6 +60,13 @@ class AccessLog:
         lines = [_line(*record) for record in pending]
         if dropped:
             lines.append(json.dumps({"time": time.time(), "dropped": dropped}))
+        try:
+            self._append(lines)
+        except OSError:
+            self._dropped += dropped + len(pending)
+            raise
+
+    def _append(self, lines: list[str]) -> None:
         if self._path.exists() and self._path.stat().st_size > FILE_LIMIT:
             self._path.replace(self._path.with_name(self._path.name + ".1"))
         with self._path.open("a", encoding="utf-8") as file:

@@ -17,6 +17,8 @@ import time
 from pathlib import Path
 from typing import Any, Protocol
 
+from phoundry.serving.gateway.faults import Faults
+
 REPORT_SECONDS = 0.25
 
 
@@ -79,6 +81,10 @@ class Load:
             "wanted": sorted(item.full_name for item in self._wanted),
         }
 
+    def again(self) -> None:
+        """The last report got lost."""
+        self._changed = True
+
     async def pause(self) -> None:
         """Until the next report is due."""
         try:
@@ -91,14 +97,20 @@ class Load:
 
 async def keep_reporting(load: Load, path: Path) -> None:
     """Write the reports, until cancelled."""
+    faults = Faults()
     while True:
         report = load.report()
         if report is not None:
-            _replace(path, report)
+            written = False
+            with faults.reported("The load report"):
+                replace(path, report)
+                written = True
+            if not written:
+                load.again()
         await load.pause()
 
 
-def _replace(path: Path, report: dict[str, Any]) -> None:
+def replace(path: Path, report: dict[str, Any]) -> None:
     """As one change, but without fsync: it is about this process, which a power cut ends too.
 
     fsync would take milliseconds, four times a second, from a disk that others wait for.
