@@ -22,6 +22,7 @@ from transformers import (
     Phi3ForCausalLM,
 )
 
+from phoundry.data import ChatTokenizer
 from phoundry.errors import InvalidInput, ModelError, NotFound
 from phoundry.models.convert import convert
 from phoundry.models.tensors import sha256_weights
@@ -33,9 +34,11 @@ from phoundry.serving.engines.base import (
     TokenLogprob,
 )
 from phoundry.serving.engines.registry import open_engine
+from phoundry.serving.replica.generation import Ask, Generator
 from phoundry.serving.replica.json_schema import written
 from tests.serving.conftest import chat
 from tests.serving.processes import replica_spec, start
+from tests.serving.undecodable import Undecodable
 from tests.support.tiny_tokenizer import make_tiny_tokenizer
 
 CONTEXT = 128
@@ -186,21 +189,37 @@ def test_a_whole_answer_is_the_stream_in_one(tiny: Tiny) -> None:
     assert (exact.tokens, exact.finish_reason) == (whole.tokens, whole.finish_reason)
 
 
-@pytest.mark.parametrize("whole", [False, True])
-def test_a_stop_text_of_a_whole_answer_is_the_engines(tiny: Tiny, whole: bool) -> None:
-    """Streamed, the replica looks for it; the engine's answer goes on."""
+def test_a_whole_answer_with_a_stop_string_is_the_stream_in_one(tiny: Tiny) -> None:
+    """Also where the limit ends it at what begins a stop string."""
 
-    async def use(engine: Engine) -> tuple[str, list[Delta]]:
-        all_of_it = await _collect(engine, tiny.prompt, SamplingParams(max_tokens=24, whole=True))
-        said = all_of_it[-1].text
-        stop = next(letter for letter in said[3:] if letter.isascii() and said.count(letter) == 1)
-        params = SamplingParams(max_tokens=24, whole=whole, stop=(stop,))
-        return said.partition(stop)[0], await _collect(engine, tiny.prompt, params)
+    async def use(engine: Engine) -> None:
+        generator = Generator(engine, ChatTokenizer.load(tiny.spec.tokenizer_dir))
+        for number in (5, 8, 12):
+            ask = Ask((), SamplingParams(0), number, prompt_ids=tiny.prompt)
+            said = (await generator.prepare(ask).whole()).text
+            for stop in (f"{said[-1]}and no more", said[len(said) // 2]):
+                prepared = generator.prepare(replace(ask, stop=(stop,)))
+                whole = await prepared.whole()
+                pieces = [piece async for piece in prepared.run()]
+                assert whole.text == "".join(piece.text for piece in pieces)
+                assert whole.text == said.partition(stop)[0]
+                assert whole.finish_reason == pieces[-1].finish_reason
 
-    before, deltas = _with("llama.cpp", tiny.spec, use)
-    text = "".join(delta.text for delta in deltas)
-    assert text.startswith(before)
-    assert (text == before) is whole
+    _with("llama.cpp", tiny.spec, use)
+
+
+def test_what_cannot_be_decoded_ends_its_answer(
+    tiny: Tiny, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """tokenizers raises a bare Exception for bytes that are no text; nobody waits for ever."""
+    monkeypatch.setattr("phoundry.serving.engines.transformers.DecodeStream", Undecodable)
+
+    async def use(engine: Engine) -> None:
+        params = SamplingParams(max_tokens=3)
+        with pytest.raises(ModelError, match="Invalid prefix"):
+            await asyncio.wait_for(_collect(engine, tiny.prompt, params), 20)
+
+    _with("transformers", tiny.spec, use)
 
 
 def test_an_end_token_that_the_gguf_does_not_know_ends_a_whole_answer(tiny: Tiny) -> None:

@@ -71,7 +71,8 @@ class LlamaCppEngine:
         # when nobody gets a token for a second.
         exact = params.exact_ids and not strange
         request = _request(prompt_ids, params, stream=not exact)
-        lazy = params.whole and not strange
+        # Where a stop string may end the answer early, it is read as it comes.
+        lazy = params.whole and not strange and not params.stop
         answer = await self._listener.post("/completion", request, lazy=lazy)
         tokens, top = 0, params.top_logprobs
         try:
@@ -251,8 +252,6 @@ def _request(prompt_ids: list[int], params: SamplingParams, *, stream: bool) -> 
         request["json_schema"] = params.json_schema
     if params.shown:
         request["preserved_tokens"] = params.shown
-    if params.whole and params.stop:
-        request["stop"] = params.stop
     return request
 
 
