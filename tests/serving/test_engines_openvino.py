@@ -21,7 +21,10 @@ from phoundry.errors import InvalidInput, MissingDependency, ModelError
 from phoundry.serving.engines.base import Delta, EngineSpec, SamplingParams
 from phoundry.serving.engines.openvino import OpenVinoEngine
 from phoundry.serving.engines.registry import open_engine
+from tests.serving.undecodable import Undecodable
 from tests.support.tiny_tokenizer import TinyTokenizer, make_tiny_tokenizer
+
+REFUSED = 99  # as the only token of a prompt
 
 
 class Status(enum.Enum):
@@ -72,10 +75,12 @@ class Pipeline:
         self.configs: list[Any] = []
         self.gate = threading.Event()
         self.gate.set()
-        self.fails = False
+        self.fails = self.stepping = False
         Pipeline.made.append(self)
 
     def add_request(self, number: int, ids: Any, config: Any) -> Handle:
+        if ids.tolist()[0] == [REFUSED]:
+            raise RuntimeError("bad prompt")
         self.configs.append(config)
         self.handles.append(Handle(ids.tolist()[0], config))
         return self.handles[-1]
@@ -84,6 +89,7 @@ class Pipeline:
         return any(handle.status is Status.RUNNING for handle in self.handles)
 
     def step(self) -> None:
+        self.stepping = True
         self.gate.wait(20)
         if self.fails:
             raise RuntimeError("out of memory")
@@ -208,8 +214,64 @@ def test_a_failure_reaches_everybody_and_the_engine_goes_on(spec: EngineSpec) ->
         with pytest.raises(ModelError, match="out of memory"):
             await told(engine, [40, 41], max_tokens=2)
         Pipeline.made[0].fails = False
-        Pipeline.made[0].handles.clear()
+        assert [handle.status for handle in Pipeline.made[0].handles] == [Status.CANCEL]
         assert (await told(engine, [40], max_tokens=1))[-1].tokens == 1
+
+    run(spec, talk)
+
+
+@pytest.mark.usefixtures("library")
+def test_a_request_that_is_refused_ends_no_other(spec: EngineSpec) -> None:
+    async def talk(engine: OpenVinoEngine) -> Any:
+        Pipeline.made[0].gate.clear()  # so that the last three begin in one round
+        first = asyncio.create_task(told(engine, [40, 41], max_tokens=2))
+        await asyncio.sleep(0)
+        rest = [
+            asyncio.create_task(told(engine, ids, max_tokens=2))
+            for ids in ([50, 51], [REFUSED], [60, 61])
+        ]
+        await asyncio.sleep(0)
+        Pipeline.made[0].gate.set()
+        async with asyncio.timeout(20):
+            return await asyncio.gather(first, *rest, return_exceptions=True)
+
+    first, second, refused, last = run(spec, talk)
+    assert [answer[-1].tokens for answer in (first, second, last)] == [2, 2, 2]
+    assert isinstance(refused, ModelError)
+    assert "bad prompt" in refused.message
+
+
+@pytest.mark.usefixtures("library")
+def test_who_waits_is_told_when_the_engine_is_closed(spec: EngineSpec) -> None:
+    async def main() -> None:
+        engine = OpenVinoEngine(spec)
+        pipeline = Pipeline.made[0]
+        pipeline.gate.clear()
+        first = asyncio.create_task(told(engine, [40] * 50, max_tokens=50))
+        while not pipeline.stepping:
+            await asyncio.sleep(0.001)
+        second = asyncio.create_task(told(engine, [41] * 50, max_tokens=50))
+        await asyncio.sleep(0)  # it is asked for, and not begun
+        closing = asyncio.create_task(engine.close())
+        await asyncio.sleep(0)
+        pipeline.gate.set()
+        await closing
+        async with asyncio.timeout(20):
+            found = await asyncio.gather(first, second, return_exceptions=True)
+        assert [type(each) for each in found] == [ModelError, ModelError]
+
+    asyncio.run(main())
+
+
+@pytest.mark.usefixtures("library")
+def test_what_cannot_be_decoded_ends_its_answer(
+    spec: EngineSpec, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("phoundry.serving.engines.openvino.DecodeStream", Undecodable)
+
+    async def talk(engine: OpenVinoEngine) -> None:
+        with pytest.raises(ModelError, match="Invalid prefix"):
+            await told(engine, [40], max_tokens=1)
 
     run(spec, talk)
 

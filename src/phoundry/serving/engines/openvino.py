@@ -15,6 +15,7 @@ import threading
 import time
 from collections import deque
 from collections.abc import AsyncGenerator
+from contextlib import suppress
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -93,7 +94,7 @@ class OpenVinoEngine:
                         return
                     tokens += 1
                     reason: FinishReason | None = "length" if tokens == params.max_tokens else None
-                    piece = text.step(self._tokenizer, token) or ""
+                    piece = _decoded(text, self._tokenizer, token)
                     yield Delta(piece, tokens, (token,), reason)
                     if reason:
                         return
@@ -138,18 +139,28 @@ class OpenVinoEngine:
                     break
                 fresh = list(self._asked)
                 self._asked.clear()
-            try:
-                for request in fresh:
-                    number += 1
-                    running.append(request)
+            for request in fresh:
+                number += 1
+                try:
                     request.handle = self._begin(number, request)
+                except Exception as error:  # noqa: BLE001 - of a compiled library; only its own
+                    request.tell(error)
+                else:
+                    running.append(request)
+            try:
                 self._step(running)
             except Exception as error:  # noqa: BLE001 - of a compiled library; nobody else hears it
-                for request in running:
-                    request.tell(error)
-                running.clear()
+                self._end_all(running, error)
+        self._end_all([*running, *self._asked], None)
+
+    def _end_all(self, running: list[_Request], error: Exception | None) -> None:
+        """Tell each, and give its place in the pipeline back: no one reads it any more."""
         for request in running:
-            request.tell(None)
+            request.tell(error)
+            if request.handle is not None:
+                with suppress(Exception):  # a pipeline that has failed may fail at this, too
+                    request.handle.cancel()
+        running.clear()
 
     def _begin(self, number: int, request: _Request) -> Any:
         import numpy
@@ -191,6 +202,14 @@ class OpenVinoEngine:
             seed = secrets.randbits(63) if params.seed is None else params.seed % 2**63
             config.rng_seed = seed
         return config
+
+
+def _decoded(text: DecodeStream, tokenizer: Tokenizer, token: int) -> str:
+    """What `token` adds. Raises ModelError where its bytes cannot follow those before."""
+    try:
+        return text.step(tokenizer, token) or ""
+    except Exception as error:  # tokenizers raises bare ones
+        raise ModelError(f"The answer cannot be read: {error}") from error
 
 
 def _library() -> Any:
