@@ -4,6 +4,7 @@ import fcntl
 import json
 import os
 import signal
+import subprocess
 import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
@@ -110,6 +111,20 @@ def test_the_one_that_holds_the_folder_is_the_one_that_is_stopped(folder: Path) 
     assert workers.inspect(folder).pid == first
     assert workers.terminate(folder)
     until(lambda: not workers.inspect(folder).running)
+
+
+def test_a_worker_whose_clock_was_set_can_still_be_stopped(folder: Path) -> None:
+    """Who holds the lock is the worker, whatever its start time is by the clock of now."""
+    folder.mkdir()
+    with subprocess.Popen(["sleep", "60"], start_new_session=True) as process:
+        record = {"pid": process.pid, "create_time": psutil.Process(process.pid).create_time() - 5}
+        (folder / "lock").write_text(json.dumps(record))
+        with (folder / "lock").open("r+") as lock:
+            fcntl.flock(lock, fcntl.LOCK_EX)
+            assert workers.inspect(folder).running
+            assert workers.terminate(folder, "cancel")
+        assert process.wait(timeout=10) == -signal.SIGTERM
+    assert (folder / "stop.json").exists()
 
 
 def test_two_who_look_at_a_lock_do_not_see_each_other(tmp_path: Path) -> None:

@@ -18,8 +18,9 @@ import pytest
 
 from phoundry.compute import workers
 from phoundry.errors import Conflict, InsufficientResources, UsageError
+from phoundry.files import write_json
 from phoundry.server import launch
-from phoundry.server.control_plane import ControlPlane
+from phoundry.server.control_plane import ControlPlane, locked
 from phoundry.server.launch import ServerInfo
 from phoundry.settings import Home
 
@@ -48,6 +49,23 @@ def until(condition: Callable[[], bool], seconds: float = 30) -> None:
     while not condition():
         assert time.monotonic() < deadline, "did not happen in time"
         time.sleep(0.05)
+
+
+def test_it_is_found_after_its_clock_was_set(home: Home, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Its start time by the clock of now is another than the one that it wrote."""
+    home.make()
+    record = {"url": "http://x", "token": "t", "gateway_url": "http://y", "pid": os.getpid()}
+    write_json(home.server_file, {**record, "create_time": psutil.Process().create_time() - 5})
+
+    def answers(url: str) -> bool:
+        return True
+
+    monkeypatch.setattr(launch, "_answers", answers)
+    assert launch.running(home) is None  # another process has that pid
+    with locked(home):
+        found = launch.running(home)
+    assert found is not None
+    assert found.pid == os.getpid()
 
 
 def test_it_starts_once_and_everything_ends_with_it(home: Home, started: ServerInfo) -> None:

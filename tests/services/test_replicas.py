@@ -13,7 +13,7 @@ import pytest
 from phoundry.compute import machine, workers
 from phoundry.errors import Conflict, InvalidInput, NotFound
 from phoundry.files import read_json, write_json
-from phoundry.services import deployments, endpoints, replicas, routing, status
+from phoundry.services import defaults, deployments, endpoints, replicas, routing, status
 from phoundry.services.context import Context, now
 from phoundry.services.reconcile import deployments as reconcile
 from phoundry.services.reconcile import replicas as moving
@@ -259,8 +259,12 @@ def test_a_fault_of_ours_takes_no_healthy_replica_out(
         patch.setattr(workers, "inspect", no_files)
         reconcile.tick(blue.context)
     assert blue.states() == [(0, 1, "ready"), (1, 1, "ready")]
+
+    def full(row: DeploymentRow, replica: ReplicaRow) -> bool:
+        raise OSError(errno.ENOSPC, "No space left on device")
+
     with monkeypatch.context() as patch:
-        patch.setattr(moving.defaults, "deliver", lambda *_: no_files(Path()))
+        patch.setattr(defaults, "deliver", full)
         reconcile.tick(blue.context)
     assert blue.tick().ready_replicas == 2
     assert "crashed" not in blue.kinds()

@@ -83,9 +83,8 @@ def amend(run_dir: Path, **changes: Any) -> bool:
 
 def inspect(run_dir: Path) -> WorkerState:
     """The state of the worker of `run_dir`; a folder that is not there has none."""
-    record = _record(run_dir)
-    pid: int | None = record.get("pid")
-    running = lock_held(run_dir / "lock") or lives(pid, record.get("create_time"))
+    pid: int | None = _record(run_dir).get("pid")
+    running = lock_held(run_dir / "lock") or _living(run_dir) is not None
     # Read after the check: a result that appears in between belongs to a worker that has ended.
     result = read_json(run_dir / "result.json")
     return WorkerState(running, pid, result, read_json(run_dir / "ready.json"))
@@ -93,7 +92,7 @@ def inspect(run_dir: Path) -> WorkerState:
 
 def terminate(run_dir: Path, reason: StopReason | None = None) -> bool:
     """Ask the worker to stop (SIGTERM), and say why before. False if none lives."""
-    if reason and _alive(_record(run_dir)):
+    if reason and _living(run_dir):
         ask_to_stop(run_dir, reason)
     return _signal(run_dir, psutil.Process.terminate)
 
@@ -141,18 +140,26 @@ def _record(run_dir: Path) -> dict[str, Any]:
 
 
 def _signal(run_dir: Path, action: Callable[[psutil.Process], None]) -> bool:
-    record = _record(run_dir)
-    if not _alive(record):
+    pid = _living(run_dir)
+    if pid is None:
         return False
     try:
-        action(psutil.Process(record["pid"]))
+        action(psutil.Process(pid))
     except psutil.NoSuchProcess:
         return False
     return True
 
 
-def _alive(record: dict[str, Any]) -> bool:
-    return lives(record.get("pid"), record.get("create_time"))
+def _living(run_dir: Path) -> int | None:
+    """The pid of the worker, or None where none lives.
+
+    Who holds the lock wrote its pid into it. Start times are compared only where there is no such
+    proof: the kernel's move with the clock, so after a step they differ from those of before.
+    """
+    held = lock_held(run_dir / "lock")
+    record = _record(run_dir)
+    pid: int | None = record.get("pid")
+    return pid if held or lives(pid, record.get("create_time")) else None
 
 
 def _create_time(pid: int) -> float | None:

@@ -13,7 +13,7 @@ from dataclasses import dataclass
 from typing import Any
 from urllib.parse import urlsplit
 
-from phoundry.compute.workers import lives
+from phoundry.compute.workers import lives, lock_held
 from phoundry.errors import Conflict, Unavailable, from_dict
 from phoundry.files import read_json
 from phoundry.settings import Home, child_environ
@@ -37,10 +37,15 @@ class ServerInfo:
 def running(home: Home) -> ServerInfo | None:
     """The control plane that runs on this home and answers, or None."""
     record: dict[str, Any] | None = read_json(home.server_file)
-    if record is None or not lives(record.get("pid"), record.get("create_time")):
+    # The lock is proof where start times are none: they move with a clock that is set.
+    if record is None or not (
+        lock_held(home.server_lock) or lives(record.get("pid"), record.get("create_time"))
+    ):
         return None
     if not _answers(record["url"]):
         return None
+    # One that has just started has written its own meanwhile: its token is another.
+    record = read_json(home.server_file) or record
     return ServerInfo(record["url"], record["token"], record["gateway_url"], record["pid"])
 
 
@@ -131,8 +136,6 @@ def run_foreground(
 
 def _soon(home: Home, seconds: float = 10.0) -> ServerInfo | None:
     """The server that is just starting: its lock is held. None as soon as the lock is free."""
-    from phoundry.compute.workers import lock_held
-
     deadline = time.monotonic() + seconds
     while time.monotonic() < deadline and lock_held(home.server_lock):
         if found := running(home):
