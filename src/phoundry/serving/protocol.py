@@ -80,6 +80,11 @@ class WatchedConnection(BoundedHeads):
     def connection_lost(self, exc: Exception | None) -> None:
         super().connection_lost(exc)
         self._tell()
+        # No cycle may stay: what the collector has been told to pass over (the gateway freezes its
+        # tables, with all that is open then) it never looks at again.
+        self._extensions.clear()
+        self.pipeline.clear()
+        self.cycle = None  # pyright: ignore[reportAttributeAccessIssue]
 
     def data_received(self, data: bytes) -> None:
         if self._arriving is None:

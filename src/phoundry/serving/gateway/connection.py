@@ -7,7 +7,7 @@ redirect, no cookie, no decoding; the request is bytes that were put together be
 from __future__ import annotations
 
 import asyncio
-from typing import cast
+from typing import Any, cast
 
 import httptools
 
@@ -27,7 +27,7 @@ class Connection(asyncio.Protocol):
 
     def __init__(self) -> None:
         self._loop = asyncio.get_running_loop()
-        self._parser = httptools.HttpResponseParser(self)
+        self._parser: Any = httptools.HttpResponseParser(self)  # None once the connection is lost
         self._waiting: asyncio.Future[None] | None = None
         self._parts: list[bytes] = []
         self._held = 0  # bytes in _parts, counted for streams alone
@@ -91,6 +91,11 @@ class Connection(asyncio.Protocol):
             self._transport.resume_reading()
         return piece
 
+    def forget(self) -> None:
+        """Its answer has been passed on: an idle connection holds none."""
+        self._parts = []
+        self.headers = {}
+
     def close(self) -> None:
         """Hang up, whatever is under way; a replica stops generating then."""
         self.closed = True
@@ -115,10 +120,14 @@ class Connection(asyncio.Protocol):
     def connection_lost(self, exc: Exception | None) -> None:
         self.closed = True
         self._break_off()
+        # The parser has us, and the future's traceback may: what was frozen (`reload`) while it was
+        # open is in no collection, so a cycle would stay for good.
+        self._parser = None
 
     def _break_off(self) -> None:
-        if self._waiting is not None and not self._waiting.done():
-            self._waiting.set_exception(BrokenOff())
+        waiting, self._waiting = self._waiting, None
+        if waiting is not None and not waiting.done():
+            waiting.set_exception(BrokenOff())
 
     def _wake(self) -> None:
         if self._waiting is not None and not self._waiting.done():

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import itertools
 import random
+from functools import partial
 
 from phoundry.errors import NotFound, Unavailable
 from phoundry.serving.gateway.auth import KeyIndex
@@ -34,7 +35,8 @@ class Deployment:
         self.header = (PIN.encode(), name.encode())
         self.timeout = 0.0  # seconds
         self.limiter = Limiter(1)
-        self.replicas = Replicas(self._unavailable, patience)
+        # No method of its own: tables are frozen (`reload`), and a cycle is never collected.
+        self.replicas = Replicas(partial(_unavailable, endpoint, name), patience)
         self._load = load
 
     def apply(self, route: DeploymentRoute, upstreams: list[Upstream]) -> None:
@@ -67,11 +69,12 @@ class Deployment:
     def asleep(self) -> bool:
         return self.replicas.asleep
 
-    def _unavailable(self) -> Unavailable:
-        return Unavailable(
-            f"No replica of the deployment '{self.name}' of '{self.endpoint}' is ready.",
-            remedy=f"`phoundry deployment show {self.name} --endpoint {self.endpoint}` says why.",
-        )
+
+def _unavailable(endpoint: str, name: str) -> Unavailable:
+    return Unavailable(
+        f"No replica of the deployment '{name}' of '{endpoint}' is ready.",
+        remedy=f"`phoundry deployment show {name} --endpoint {endpoint}` says why.",
+    )
 
 
 class Endpoint:

@@ -69,6 +69,7 @@ class Upstream:
         """Keep the connection for the next request, or hang up where its answer is not complete."""
         self.in_flight -= 1
         if connection.reusable and not self.retired:
+            connection.forget()
             connection.idle_since = time.monotonic()
             self._idle.append(connection)
         else:
