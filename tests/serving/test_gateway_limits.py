@@ -86,6 +86,21 @@ def test_a_place_that_comes_with_the_cancellation_is_passed_on() -> None:
     run(main())
 
 
+def test_two_that_are_cut_off_at_once_both_end_as_cancelled() -> None:
+    async def main() -> None:
+        limiter = Limiter(1)
+        await limiter.enter()
+        waiting = asyncio.create_task(limiter.enter())
+        await asyncio.sleep(0)
+        waiting.cancel()
+        limiter.leave()  # the one that runs is cut off in the same moment, and looks for the next
+        with pytest.raises(asyncio.CancelledError):
+            await waiting
+        assert limiter.in_flight == 0
+
+    run(main())
+
+
 def test_the_refusal_says_how_many() -> None:
     async def main() -> None:
         limiter = Limiter(1)

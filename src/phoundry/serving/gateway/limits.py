@@ -60,7 +60,7 @@ class Limiter:
         except asyncio.CancelledError:
             if place.done() and not place.cancelled():
                 self.leave()  # the place came in the same moment as the cancellation
-            else:
+            elif place in self._waiting:  # `_next` drops one that has just been cancelled
                 self._waiting.remove(place)
             raise
 
