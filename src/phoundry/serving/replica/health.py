@@ -29,8 +29,8 @@ def readiness(model: ServedModel, ready: bool) -> dict[str, Any]:
 async def check_alive(model: ServedModel, metrics: Metrics) -> None:
     """Return where the event loop (this runs on it) and the engine's thread answer.
 
-    An engine that does not answer at once is taken for alive while one of its requests has begun or
-    got a token within the last ten minutes: so long may a prompt take on a small machine.
+    An engine that does not answer at once is taken for alive for ten minutes after it last answered
+    a request, gave a token or began the first: so long may a prompt take on a small machine.
 
     Raises:
         Unavailable: the engine is dead, or hangs.

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import time
 from collections import Counter
-from collections.abc import Generator, Iterator, Mapping
+from collections.abc import Callable, Generator, Iterator, Mapping
 from contextlib import contextmanager
 
 from phoundry.serving.exposition import (
@@ -27,7 +27,8 @@ _EACH = "gen_ai_server_time_per_output_token_seconds"
 class Passage:
     """One request while it is answered. The handlers say what they know of it."""
 
-    def __init__(self, dialect: str) -> None:
+    def __init__(self, dialect: str, progressed: Callable[[float], None]) -> None:
+        self._progressed = progressed
         self.dialect = dialect
         self.began = self.first_at = self.last_at = time.monotonic()
         self.streamed = False
@@ -37,6 +38,7 @@ class Passage:
     def piece(self, tokens: int) -> None:
         """A piece of a stream is about to be sent; `tokens` of its answer are there by now."""
         self.last_at = time.monotonic()
+        self._progressed(self.last_at)
         if not self.streamed:
             self.streamed, self.first_at = True, self.last_at
         self.completion_tokens = tokens
@@ -59,6 +61,7 @@ class Metrics:
         self._firsts: dict[str, Histogram] = {}
         self._each: dict[str, Histogram] = {}
         self._passages: set[Passage] = set()
+        self._progress_at = 0.0
 
     @property
     def running(self) -> int:
@@ -66,14 +69,16 @@ class Metrics:
 
     @property
     def idle_seconds(self) -> float:
-        """Since a request in flight began or got a token."""
-        last = max((passage.last_at for passage in self._passages), default=0.0)
-        return time.monotonic() - last
+        """Since the engine was last seen to do something: it answered, gave a token, or began while
+        it had nothing else to do. That somebody asks is no sign of its life."""
+        return time.monotonic() - self._progress_at
 
     @contextmanager
     def passage(self, dialect: str) -> Generator[Passage]:
         """Count a request that is answered in the block; 499 where its client has left."""
-        passage = Passage(dialect)
+        passage = Passage(dialect, self._progressed)
+        if not self._passages:
+            self._progressed(passage.began)
         self._passages.add(passage)
         try:
             yield passage
@@ -105,8 +110,13 @@ class Metrics:
             parts += _family(name, what, found)
         return "".join(parts)
 
+    def _progressed(self, moment: float) -> None:
+        self._progress_at = moment
+
     def _count(self, passage: Passage) -> None:
         dialect, ended = passage.dialect, time.monotonic()
+        if passage.status == 200:
+            self._progressed(ended)
         self._requests[dialect, passage.status or 499] += 1
         self._prompt[dialect] += passage.prompt_tokens
         self._completion[dialect] += passage.completion_tokens
