@@ -31,7 +31,7 @@ def score(site: Site, **changes: Any) -> httpx.Response:
 
 def test_everything_is_there_and_knows_what_it_came_from(site: Site) -> None:
     asset = site.json("data", "show", "colours")
-    job = site.json("job", "list")[0]
+    (job,) = [each for each in site.json("job", "list") if each["type"] == "finetuning"]
     model = site.json("model", "show", "colours")
     deployment = site.json("deployment", "list", "--endpoint", "colours")[0]
     assert (asset["train"]["rows"], asset["test"]["rows"]) == (16, 4)

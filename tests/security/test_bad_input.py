@@ -134,7 +134,9 @@ def test_an_endpoint_whose_replica_never_came_up_is_503(fortress: Fortress, tmp_
     site.ok("endpoint", "create", "unready")
     done = site.run("deployment", "create", "unready/blue", "--model", str(folder))
     assert done.returncode == 1
-    answer = post(fortress, "unready", json={})
+    # It never had traffic; named, it is there and cannot answer.
+    assert post(fortress, "unready", json={}).status_code == 404
+    answer = post(fortress, "unready", json={}, headers={"azureml-model-deployment": "blue"})
     assert answer.status_code == 503
     assert "phoundry deployment show blue" in answer.json()["error"]["message"]
     site.ok("endpoint", "delete", "unready", "-y")
