@@ -98,7 +98,7 @@ class GatewayApp:
         if watching:
             await self._page.answer(exchange, opened)
         else:
-            await self._serve(exchange, key, opened)
+            await self._serve(exchange, key, origin, opened)
 
     def _opened(self, exchange: Exchange, key: bytes, origin: bytes | None) -> frozenset[str]:
         """The endpoints that the key opens, for a page of this origin.
@@ -113,7 +113,9 @@ class GatewayApp:
             return opened
         return narrowed(exchange, opened, origin, self._router.origins, self._hosts)
 
-    async def _serve(self, exchange: Exchange, key: bytes, opened: frozenset[str]) -> None:
+    async def _serve(
+        self, exchange: Exchange, key: bytes, origin: bytes | None, opened: frozenset[str]
+    ) -> None:
         scope = exchange.scope
         method, path = scope["method"], scope["path"]
         name, rest = split(path)
@@ -124,7 +126,11 @@ class GatewayApp:
             names = opened if endpoint is None else {endpoint.name}
             await _reply(exchange, list_models(self._router, names))
             return
+        generation = self._router.generation
         body = await read_body(scope, exchange.receive)
+        if self._router.generation != generation:  # a body has a minute, in which keys are revoked
+            opened = self._opened(exchange, key, origin)
+            endpoint = self._router.endpoint(name, opened) if name is not None else None
         pinned = header(scope, _PIN)
         pin = pinned.decode("latin-1") if pinned is not None else None
         if rest != SCORE:
