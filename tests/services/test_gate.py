@@ -158,6 +158,15 @@ def test_what_passed_before_passes_at_once(faq: Faq) -> None:
     assert (faq.gate("small"), faq.asked()) == ("passed", 2), "another file is another question"
 
 
+def test_a_longer_context_is_asked_anew(faq: Faq) -> None:
+    """In the shorter one, longer conversations were left out."""
+    faq.create(context_length=512)
+    faq.advance()
+    faq.create("green", context_length=1024)
+    faq.advance()
+    assert (faq.gate("green"), faq.asked()) == ("passed", 2)
+
+
 def test_a_change_of_the_tokenizer_is_asked_anew(faq: Faq) -> None:
     faq.create()
     faq.advance()
@@ -232,6 +241,60 @@ def test_a_revision_that_does_not_pass_is_taken_back(faq: Faq) -> None:
     report = parity.show(faq.context, "faq", "blue").report
     assert report is not None
     assert not report.passed
+
+
+def test_a_gate_that_could_not_run_says_why_and_is_asked_again(faq: Faq) -> None:
+    faq.create()
+    faq.advance()
+    change = DeploymentUpdate(quantization="Q4_0")
+    deployments.update(faq.context, "faq", "blue", change)
+    faq.fleet.end(faq.until_asked(), "failed")
+    faq.advance(2)
+    shown = deployments.show(faq.context, "faq", "blue")
+    assert (shown.revision, shown.gate) == (1, "passed")
+    assert shown.error is not None
+    assert "It failed." in shown.error["message"]
+    deployments.update(faq.context, "faq", "blue", change)  # once what failed is mended
+    faq.advance(9)
+    shown = deployments.show(faq.context, "faq", "blue")
+    assert (shown.revision, shown.gate, shown.quantization) == (3, "passed", "Q4_0")
+
+
+def test_the_first_deployment_gets_its_traffic_also_after_a_change(faq: Faq) -> None:
+    faq.fleet.faithful = False
+    faq.create()
+    faq.advance()
+    faq.fleet.faithful = True
+    deployments.update(faq.context, "faq", "blue", DeploymentUpdate(quantization="Q4_0"))
+    faq.advance(9)
+    assert (faq.gate(), faq.traffic()) == ("passed", {"blue": 100})
+
+
+def test_the_first_deployment_gets_its_traffic_with_a_revision_let_through(faq: Faq) -> None:
+    faq.fleet.faithful = False
+    faq.create()
+    faq.advance()
+    change = DeploymentUpdate(quantization="Q4_0", gate=False)
+    deployments.update(faq.context, "faq", "blue", change)
+    assert faq.traffic() == {}
+    faq.advance(9)
+    assert (faq.gate(), faq.traffic()) == ("skipped", {"blue": 100})
+
+
+def test_traffic_that_was_taken_away_stays_away(faq: Faq) -> None:
+    faq.create()
+    faq.advance()
+    endpoints.update_traffic(faq.context, "faq", {})
+    deployments.update(faq.context, "faq", "blue", DeploymentUpdate(quantization="Q4_0"))
+    faq.advance(9)
+    assert (faq.gate(), faq.traffic()) == ("passed", {})
+
+
+def test_a_proof_that_nobody_waits_for_ends(faq: Faq) -> None:
+    faq.create()
+    folder = faq.until_asked()
+    deployments.update(faq.context, "faq", "blue", DeploymentUpdate(gate=False))
+    assert folder in faq.fleet.terminated
 
 
 def test_a_deployment_that_goes_takes_its_proof_along(faq: Faq) -> None:

@@ -40,6 +40,7 @@ def apply(session: Session, context: Context, row: DeploymentRow, change: Deploy
         defaults.check_new(session, context, DeploymentSpec.model_validate(new))
         row.notices = spec.notices()  # and no more what was noticed of the files before
         revisions.begin(session, context, row, new, "pending" if spec.gate else "skipped")
+        parity.ask_anew(context, row)
     elif given or change.defaults is not None:
         row.spec = new
         _keep_beside(row, given)

@@ -137,6 +137,7 @@ def roll_back(context: Context, endpoint: str, name: str) -> Deployment:
         if row.state == "Deleting":
             raise _taken(row)
         revisions.roll_back(session, context, row)
+        parity.ask_anew(context, row)
         session.flush()
         made = view(session, context, row)
     context.publish()

@@ -71,6 +71,8 @@ def subject(
         _digest(checkpoint / name for name in (*TOKENIZER_FILES, REPLAY_FILE)),
         _gguf(Path(gguf)) if gguf else "none",
         f"{told['engine']} {_version(told['engine'])} {quantization}",
+        # A conversation that does not fit is left out.
+        str(told["context_length"]),
     ]
     key = hashlib.sha256("\n".join(parts).encode()).hexdigest()
     spec = {
@@ -157,7 +159,7 @@ def open_first(session: Session, context: Context, row: DeploymentRow) -> None:
     Not where the traffic was shared out since, nor where it had some before (its user took it).
     """
     endpoint = find(session, context, EndpointRow, row.endpoint)
-    if endpoint is None or any(endpoint.traffic.values()) or row.former:
+    if endpoint is None or any(endpoint.traffic.values()) or revisions.was_open(row):
         return
     query = select(DeploymentRow.id).filter_by(workspace=context.workspace, endpoint=row.endpoint)
     others = query.where(DeploymentRow.id < row.id, DeploymentRow.state != "Deleting")
@@ -170,6 +172,7 @@ def open_first(session: Session, context: Context, row: DeploymentRow) -> None:
 def skip(session: Session, context: Context, row: DeploymentRow) -> None:
     """Let a deployment through without a proof, and write that down."""
     row.gate, row.parity = "skipped", None
+    workers.terminate(run_dir(context, row))  # nobody waits for what it finds
     resource = f"deployment/{row.endpoint}/{row.name}"
     record(session, context, resource, "gate_skipped", "It may get traffic without a proof.")
     open_first(session, context, row)
@@ -179,7 +182,13 @@ def again(context: Context, row: DeploymentRow) -> None:
     """Let a gate that failed be tried once more."""
     if row.gate == "failed":
         row.gate = "pending"
-        (run_dir(context, row) / "spec.json").unlink(missing_ok=True)  # its result is not taken
+        ask_anew(context, row)
+
+
+def ask_anew(context: Context, row: DeploymentRow) -> None:
+    """Take in nothing that the worker found before: who asks again may have mended what failed."""
+    workers.terminate(run_dir(context, row))
+    (run_dir(context, row) / "spec.json").unlink(missing_ok=True)
 
 
 def forget(context: Context, row: DeploymentRow) -> None:

@@ -41,6 +41,12 @@ def trusted(row: DeploymentRow) -> bool:
     return gate in _OPEN
 
 
+def was_open(row: DeploymentRow) -> bool:
+    """Whether a revision before the newest one could have live traffic."""
+    former = row.former or {}
+    return bool(former) and not former.get("failed") and former["gate"] in _OPEN
+
+
 def spec_of(row: DeploymentRow, revision: int) -> dict[str, Any]:
     """The spec of the newest revision or of the one before it."""
     former = row.former or {}

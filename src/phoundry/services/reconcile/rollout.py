@@ -18,7 +18,7 @@ from sqlalchemy.orm import Session
 
 from phoundry.compute import workers
 from phoundry.errors import InsufficientResources
-from phoundry.services import replicas, revisions
+from phoundry.services import parity, replicas, revisions
 from phoundry.services.context import Context, now
 from phoundry.services.reconcile import launch
 from phoundry.store.tables import DeploymentRow, ReplicaRow
@@ -132,8 +132,10 @@ def adjust(session: Session, context: Context, row: DeploymentRow) -> None:
     moves = moves_of(row, rows.values())
     if moves.take_back:
         revisions.take_back(session, context, row, _reason(row, list(rows.values())))
+        parity.ask_anew(context, row)
     if moves.take_into_force:
         revisions.take_into_force(session, context, row)
+        parity.open_first(session, context, row)
     for number in moves.drain:
         _drain(session, context, rows[number])
     if row.state != "Failed":
@@ -194,6 +196,8 @@ def _reason(row: DeploymentRow, every: list[ReplicaRow]) -> dict[str, object]:
     for each in every:
         if each.revision == row.revision and each.state == "failed" and each.error:
             return each.error
+    if error := (row.parity or {}).get("error"):
+        return error  # nothing was compared
     name = f"{row.endpoint}/{row.name}"
     return {
         "code": "ParityError",
