@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from dataclasses import replace
 
+import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
@@ -58,18 +59,21 @@ class Deployed:
 
 
 @settings(deadline=None)
-@given(wanted=st.integers(1, 6), order=st.lists(st.integers(0, 5), max_size=40))
+@given(wanted=st.integers(1, 6), order=st.lists(st.integers(-1, 5), max_size=40))
 def test_a_rollout_keeps_as_many_serving_as_are_wanted(wanted: int, order: list[int]) -> None:
+    """-1: another update in the middle of it."""
     deployed = Deployed(wanted, wanted)
     deployed.update()
     for pick in order:
+        if pick < 0:
+            deployed.update()
         deployed.step()
         assert deployed.routed() >= wanted
         assert len(deployed.members) <= wanted + 1
         if starting := deployed.starting():
             deployed.become("ready", starting[pick % len(starting)])
     deployed.settle()
-    assert deployed.told() == [(2, "ready")] * wanted
+    assert deployed.told() == [(deployed.wish.revision, "ready")] * wanted
 
 
 @settings(deadline=None)
@@ -145,6 +149,23 @@ def test_a_revision_with_more_replicas_starts_none_of_the_old_one() -> None:
     assert plan(members, Wish(revision=2, live=1, wanted=3)).start == [1, 1]  # the load asks for it
     fewer = Wish(revision=2, live=1, wanted=1, keep=1)
     assert plan([Member(2, 1, "ready"), *members], fewer).drain == [2]
+
+
+def test_one_that_failed_holds_up_no_other() -> None:
+    members = [Member(0, 1, "ready"), Member(1, 1, "ready"), Member(2, 2, "ready")]
+    assert plan([*members, Member(3, 2, "failed")], Wish(2, 2, wanted=3)).start == [2]
+
+
+@pytest.mark.parametrize("state", ["ready", "crashed"])
+def test_what_still_serves_of_the_revision_before_survives_a_second_update(state: str) -> None:
+    members = [Member(0, 1, "ready"), Member(1, 1, "ready"), Member(2, 2, state)]
+    moves = plan(members, Wish(revision=3, live=2, wanted=3))
+    assert (moves.start, moves.drain) == ([3], [])
+
+
+def test_what_gave_way_takes_no_other_with_it_where_fewer_are_wanted() -> None:
+    members = [Member(0, 1, "ready"), Member(2, 2, "starting")]
+    assert plan(members, Wish(revision=2, live=1, wanted=1, keep=1, yielded=1)).drain == []
 
 
 def test_one_replica_proves_a_deployment_that_shall_sleep() -> None:

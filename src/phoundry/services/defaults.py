@@ -71,6 +71,8 @@ def change(
 
 def deliver(row: DeploymentRow, replica: ReplicaRow) -> bool:
     """Write what changes while it serves where the replica looks for it. False: it stood there."""
+    if replica.revision not in (row.revision, (row.former or {}).get("revision")):
+        return False  # of its revision nothing is known any more; it drains soon
     spec = revisions.spec_of(row, replica.revision)
     collector = spec.get("data_collector")
     return workers.amend(Path(replica.run_dir), defaults=of(spec), data_collector=collector)

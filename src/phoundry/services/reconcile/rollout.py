@@ -74,13 +74,15 @@ def _prove(members: list[Member], wish: Wish) -> Moves:
     answers = any(each.state == "ready" for each in newest)
     if answers and wish.gate in ("passed", "skipped"):
         return Moves(take_into_force=True)
-    serving = [each for each in members if each.revision == wish.live]
+    # A change may come while an older revision than the live one still serves: it goes on too.
+    serving = [each for each in members if each.revision == wish.live or _older(each, wish)]
     strangers = [each for each in members if each not in (*newest, *serving)]
     keep = wish.wanted if wish.keep is None else wish.keep
     missing = keep - wish.yielded - len(serving)
     return Moves(
         start=[*([] if newest else [wish.revision]), *[wish.live] * missing],
-        drain=_numbers([*strangers, *_least(serving, -missing)]),
+        # Those that gave way are gone already: they count for no end of another.
+        drain=_numbers([*strangers, *_least(serving, len(serving) - keep)]),
     )
 
 
@@ -89,10 +91,11 @@ def _replace(members: list[Member], wish: Wish) -> Moves:
     wanted = wish.wanted if wish.proven else max(1, wish.wanted)
     current = [each for each in members if each.revision == wish.live]
     others = [each for each in members if each.revision != wish.live]
-    older = [each for each in others if each.revision < wish.live and each.state == "ready"]
+    older = [each for each in others if _older(each, wish)]
     missing = wanted - len(current)
-    # One more than wanted at a time, while older ones serve.
-    room = wanted + 1 - len(current) - len(older) if older else missing
+    # One more than wanted at a time, while older ones serve; what failed takes no room.
+    standing = sum(each.state != "failed" for each in current) + len(older)
+    room = wanted + 1 - standing if older else missing
     answering = sum(each.state == "ready" for each in current)
     settled = missing <= 0 and all(each.state in ("ready", "unready", "failed") for each in current)
     too_many = len(older) if settled else answering + len(older) - wanted
@@ -106,6 +109,11 @@ def _replace(members: list[Member], wish: Wish) -> Moves:
             ]
         ),
     )
+
+
+def _older(member: Member, wish: Wish) -> bool:
+    """Whether it serves, of a revision before the live one."""
+    return member.revision < wish.live and member.state == "ready"
 
 
 def _least(members: list[Member], count: int) -> list[Member]:
