@@ -100,7 +100,7 @@ class ControlPlane:
             server = uvicorn.Server(config)
             app.state.shutdown = lambda: self._shut_down(server)
             addresses.remember_ports(self.home, self.port, self.gateway_port)
-            routing.publish(context)
+            routing.publish(context, wait=False)  # the loop sees to a gateway that hangs
             gateway.tick(context, self.host, self.gateway_port)
             gateway.wait(context)
             loop = threading.Thread(

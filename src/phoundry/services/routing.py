@@ -14,10 +14,12 @@ from sqlalchemy import select
 from sqlalchemy.orm import Session
 
 from phoundry.compute import workers
+from phoundry.errors import Unavailable
 from phoundry.files import read_json
 from phoundry.services import endpoint_tokens, replicas, revisions
 from phoundry.services.context import Context
 from phoundry.serving.gateway.routes import (
+    ORIGIN,
     DeploymentRoute,
     EndpointRoute,
     ReplicaRoute,
@@ -26,12 +28,16 @@ from phoundry.serving.gateway.routes import (
 )
 from phoundry.store.tables import DeploymentRow, EndpointRow
 
-_WAIT_SECONDS = 3.0
+_WAIT_SECONDS = 10.0  # the gateway looks at its table every 50 ms
 _publishing = threading.Lock()
 
 
 def publish(context: Context, *, wait: bool = True) -> None:
-    """Write the table if it changed, and wait until a running gateway has taken it in."""
+    """Write the table if it changed, and wait until a running gateway has taken it in.
+
+    Raises:
+        Unavailable: it runs and does not take it in; what was changed is recorded all the same.
+    """
     with _publishing:
         with context.database.begin() as session:
             endpoints = _endpoints(session, context)
@@ -65,7 +71,10 @@ def _endpoint(session: Session, context: Context, row: EndpointRow) -> EndpointR
         traffic={name: share for name, share in row.traffic.items() if name in opened},
         mirror={name: share for name, share in row.mirror.items() if name in routes},
         requests_per_minute=rate["requests_per_minute"] if rate else None,
-        allowed_origins=row.settings.get("allowed_origins", []),
+        # So is one with an origin that an older version let in.
+        allowed_origins=[
+            origin for origin in row.settings.get("allowed_origins", []) if ORIGIN.fullmatch(origin)
+        ],
         deployments=routes,
     )
 
@@ -117,6 +126,13 @@ def _wait(run_dir: Path, generation: int) -> None:
     deadline = time.monotonic() + _WAIT_SECONDS
     while time.monotonic() < deadline:
         loaded: dict[str, Any] = read_json(run_dir / "loaded.json") or {}
-        if loaded.get("generation", 0) >= generation or not workers.inspect(run_dir).running:
+        state = workers.inspect(run_dir)
+        # One that only starts looks at the table before it answers anything.
+        if loaded.get("generation", 0) >= generation or not (state.running and state.ready):
             return
         time.sleep(0.02)
+    raise Unavailable(
+        "The change is recorded, but the gateway has not taken it into force within "
+        f"{_WAIT_SECONDS:g} s: it serves as before.",
+        remedy=f"Its log says why: {run_dir / 'log.txt'}.",
+    )

@@ -11,7 +11,7 @@ from phoundry.specs.base import Event, Spec, View
 from phoundry.specs.names import EndpointName
 
 AuthMode = Literal["key", "aml_token"]
-Origin = Annotated[str, StringConstraints(pattern=r"^(\*|https?://[^/\s]+)$")]
+Origin = Annotated[str, StringConstraints(pattern=r"^(\*|https?://[!-.0-~]+)$")]
 MIRROR_LIMIT = 50  # percent
 EndpointStatus = Literal["Creating", "Succeeded", "Updating", "Deleting", "Failed"]
 KeyType = Literal["primary", "secondary"]

@@ -32,7 +32,8 @@ from phoundry.errors import Fault, InvalidInput
 from phoundry.files import PRIVATE, write_json
 
 _HASH = re.compile(r"[0-9a-f]{64}")
-_ORIGIN = re.compile(r"\*|https?://[^/\s]+")
+# As browsers write it: printable ASCII, no path. `specs.endpoint.Origin` says the same.
+ORIGIN = re.compile(r"\*|https?://[!-.0-~]+")
 # The gateway sends a replica's token and the users' words to this address: loopback, and no path.
 _URL = re.compile(r"http://(127\.0\.0\.1|localhost|\[::1\]):\d{1,5}")
 
@@ -139,7 +140,7 @@ class _Reader:
             if rate is None
             else self.whole(f"{where}.requests_per_minute", rate, 1),
             allowed_origins=[
-                self.matching(f"{where}.allowed_origins", item, _ORIGIN) for item in origins
+                self.matching(f"{where}.allowed_origins", item, ORIGIN) for item in origins
             ],
         )
 
