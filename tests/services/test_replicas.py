@@ -189,6 +189,23 @@ def test_a_gateway_that_takes_nothing_in_does_not_hold_it_up_for_ever(
     assert len(fleet.terminated) == 1
 
 
+def test_the_time_to_end_counts_from_when_it_was_told(blue: Blue, fleet: FakeWorkers) -> None:
+    """The control plane was away for an hour after it had decided to drain."""
+    blue.create(2)
+    _, second = fleet.replicas()
+    blue.update(instance_count=1)
+    hour = timedelta(hours=1)
+    with blue.context.database.begin() as session:
+        row = session.query(ReplicaRow).filter_by(number=1).one()
+        row.state, row.stopping_since = "draining", now() - hour
+    blue.tick(2)
+    assert (second in fleet.running, second in fleet.terminated) == (True, True)
+    with blue.context.database.begin() as session:
+        session.query(ReplicaRow).filter_by(number=1).one().retry_at = now() - hour
+    blue.tick()
+    assert second not in fleet.running
+
+
 def test_it_sleeps_and_wakes(blue: Blue, fleet: FakeWorkers) -> None:
     blue.create(1)
     blue.change(wanted=0)  # as scaling decides
@@ -542,6 +559,21 @@ def test_what_does_not_even_fit_alone_ends_nothing(
     assert shown.error is not None
     assert shown.error["code"] == "InsufficientResources"
     assert (fleet.replicas(), fleet.terminated) == (old, [])
+
+
+def test_a_full_disk_ends_nothing_that_serves(
+    blue: Blue, fleet: FakeWorkers, memory: dict[str, int]
+) -> None:
+    blue.create(1)
+    memory.update(machine=needed(blue) * 10, each=needed(blue))
+    old = fleet.replicas()
+    fleet.refusal = OSError(errno.ENOSPC, "No space left on device")
+    blue.update(context_length=2048)
+    shown = blue.tick(3)
+    assert (fleet.replicas(), fleet.terminated, shown.revision) == (old, [], 1)
+    assert shown.error is not None
+    assert "disk" in shown.error["message"]
+    assert shown.notices == []
 
 
 def test_what_gave_way_comes_back_when_the_other_fails(

@@ -155,8 +155,10 @@ def _drain(session: Session, context: Context, row: DeploymentRow, replica: Repl
     told: dict[str, Any] = state.ready or {}
     if "port" in told and since < UNROUTED and not routing.left(context, told["port"]):
         return  # the gateway may still send it something
+    # Its time counts from when it was told, for the control plane may have been away meanwhile.
+    told_at = replica.retry_at = replica.retry_at or now()
     spec = revisions.spec_of(row, replica.revision)
-    if since > UNROUTED + timedelta(seconds=launch.grace_seconds(spec)) + GRACE:
+    if now() - told_at > timedelta(seconds=launch.grace_seconds(spec)) + GRACE:
         workers.kill(run_dir)
     else:
         workers.terminate(run_dir)

@@ -167,9 +167,8 @@ def make_room(session: Session, context: Context, row: DeploymentRow, replica: R
     if not older:
         return False
     freed = sum(_private_bytes(each) for each in older)
-    try:
-        launch.worker_spec(session, context, row, replica, freed=freed)
-    except InsufficientResources:
+    lacks_memory = not _fits(session, context, row, replica, freed=0)  # or else the disk is full
+    if not lacks_memory or not _fits(session, context, row, replica, freed=freed):
         return False
     gone = max(older, key=lambda each: each.number)
     text = (
@@ -181,6 +180,17 @@ def make_room(session: Session, context: Context, row: DeploymentRow, replica: R
         row.former = {**former, "yielded": former.get("yielded", 0) + 1}
     row.notices = [*row.notices, text]
     _drain(session, context, gone, text)
+    return True
+
+
+def _fits(
+    session: Session, context: Context, row: DeploymentRow, replica: ReplicaRow, *, freed: int
+) -> bool:
+    """Whether the replica would fit into memory with `freed` more bytes of it."""
+    try:
+        launch.worker_spec(session, context, row, replica, freed=freed)
+    except (InsufficientResources, OSError):  # also where the disk is too full to look
+        return False
     return True
 
 
@@ -218,7 +228,8 @@ def _drain(
     session: Session, context: Context, replica: ReplicaRow, reason: str | None = None
 ) -> None:
     """Give a replica nothing new. It ends what it has, and is then ended and forgotten."""
-    replica.state, replica.stopping_since = "draining", now()
+    # Nothing is tried again: from here on `retry_at` is when its process was told to end.
+    replica.state, replica.stopping_since, replica.retry_at = "draining", now(), None
     text = reason or f"Replica {replica.number} of revision {replica.revision} gets nothing new."
     replicas.note(session, context, replica, "draining", text)
 
