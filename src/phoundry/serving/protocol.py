@@ -1,9 +1,9 @@
 """The connections of our own servers: heads bounded, slowness bounded, and little cost.
 
 Who begins a request and does not end it is answered with 408: half a head holds a connection, and
-half a body holds its bytes. Once a second all connections are looked at (`expire`), which is
-cheaper than a timer for each request. And a request can ask to be told when its client leaves,
-without a task that waits for it.
+half a body holds its bytes. Who does not read what is answered is hung up on. Once a second all
+connections are looked at (`expire`), which is cheaper than a timer for each request. And a request
+can ask to be told when its client leaves, without a task that waits for it.
 """
 
 from __future__ import annotations
@@ -17,6 +17,7 @@ from phoundry.serving.heads import BoundedHeads, refusal
 HEAD_SECONDS = 20.0  # from a connection, or the first byte of a request, to the end of its head
 BODY_SECONDS = 60.0  # from there to the end of its body
 IDLE_SECONDS = 75.0  # between two requests of a connection
+UNREAD_SECONDS = 60.0  # in which a client takes nothing of what is there for it
 
 _TOO_SLOW = refusal(
     b"408 Request Timeout",
@@ -37,6 +38,8 @@ class WatchedConnection(BoundedHeads):
         self._arriving: float | None = None
         self._seconds = HEAD_SECONDS
         self._answered = 0.0  # when the last answer ended
+        self._unread = 0  # bytes that the client had not taken when we last looked …
+        self._unread_since = 0.0  # … and since when it has taken none
 
     # a request's side
 
@@ -59,6 +62,9 @@ class WatchedConnection(BoundedHeads):
 
     def expire(self, now: float) -> None:
         """End the connection where its time is over."""
+        if self._takes_nothing(now):
+            self.transport.abort()  # close() would wait until it has taken everything
+            return
         if self.transport.is_closing():
             return
         # There is no cycle before the first request, whatever its type says.
@@ -70,6 +76,19 @@ class WatchedConnection(BoundedHeads):
             pass  # sent ahead: we may not be reading, and the request before it shall not suffer
         elif now - self._arriving > self._seconds:
             self._refuse(_TOO_SLOW)
+
+    def _takes_nothing(self, now: float) -> bool:
+        """Whether the client is waited for, and has been for too long.
+
+        It is where an answer stops for it (`write_paused`), or where all that is left is to send
+        the rest. A slow one that takes some of it each minute may take its time.
+        """
+        waited_for = self.flow.write_paused or self.transport.is_closing()
+        size = self.transport.get_write_buffer_size() if waited_for else 0
+        before, self._unread = self._unread, size
+        if not self._unread or self._unread < before or not before:
+            self._unread_since = now
+        return now - self._unread_since > UNREAD_SECONDS
 
     # asyncio's side
 
