@@ -42,8 +42,8 @@ class Connection(asyncio.Protocol):
 
     @property
     def reusable(self) -> bool:
-        """Whether it may carry another request."""
-        return self._complete and self._keep and not self.closed
+        """Whether it may carry another request: not one whose reading a stream paused."""
+        return self._complete and self._keep and not self.closed and not self._paused
 
     @property
     def body(self) -> bytes:

@@ -44,6 +44,8 @@ class Replicas:
         elif self.asleep:
             self._waking_until = time.monotonic() + WAKING_SECONDS
         self.asleep = asleep
+        if set(upstreams) - set(self._all):
+            self._lost_at = -float("inf")  # a new one: it has patience of its own to lose
         self._all = list(upstreams)
         for waiting in self._waiting:
             if not waiting.done():
