@@ -242,6 +242,7 @@ def test_embeddings_as_floats_and_as_base64(echo: ReplicaApp) -> None:
         ({"input": ["a", ""]}, "input[1]"),
         ({"input": [[1], ["x"]]}, "input[1]"),
         ({"input": "x " * 1200}, "input"),
+        ({"input": [70] * 1024}, "input"),  # llama.cpp refuses a full context, too
         ({"input": ["x"] * 257}, "input"),
         ({"encoding_format": "hex"}, "encoding_format"),
         ({"dimensions": 5}, "dimensions"),

@@ -14,6 +14,7 @@ from phoundry.data import ChatTokenizer
 from phoundry.errors import InvalidInput
 from phoundry.serving.replica.call_formats import CallFormat, CallReader, call_format
 from phoundry.serving.replica.json_schema import check_schema
+from phoundry.serving.replica.parameters import Parameters
 from phoundry.serving.replica.tools import ToolUse
 
 TOOLS: list[dict[str, Any]] = [
@@ -108,6 +109,7 @@ def test_a_forced_call_is_of_one_of_the_tools() -> None:
         ({"properties": {"a": {"uniqueItems": True}}}, "s.properties.a.uniqueItems"),
         ({"items": {"format": "colour"}}, "s.items.format"),
         ({"anyOf": [{}, {"type": "text"}]}, "s.anyOf[1].type"),
+        ({"format": []}, "s.format"),
         ({"anyOf": []}, "s.anyOf"),
         ({"$ref": "https://example.org/s.json"}, "s.$ref"),
         ({"$defs": {"a": 5}}, "s.$defs.a"),
@@ -118,6 +120,21 @@ def test_a_keyword_that_would_not_be_kept_is_refused_by_place(schema: Any, place
     with pytest.raises(InvalidInput) as caught:
         check_schema(schema, "s")
     assert caught.value.faults[0].where == place
+
+
+@pytest.mark.parametrize(
+    "inner", ['{"name": ["time"], "arguments": {}}', '{"name": {}, "arguments": {}}', "[" * 9999]
+)
+def test_what_is_no_call_is_text(inner: str) -> None:
+    text = f"<tool_call>{inner}</tool_call>"
+    assert _read(FORMS["hermes"], [text]) == (text, [])
+
+
+def test_half_a_surrogate_in_a_schema_or_a_stop_string_is_refused() -> None:
+    with pytest.raises(InvalidInput, match="half a surrogate pair"):
+        check_schema({"properties": {"a": {"const": "\ud83d"}}}, "s")
+    with pytest.raises(InvalidInput, match="half a surrogate pair"):
+        Parameters({"stop": ["a", "\ud83d"]}).stop()
 
 
 def test_a_schema_is_no_bottomless_pit() -> None:

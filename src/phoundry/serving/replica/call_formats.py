@@ -58,7 +58,7 @@ class CallFormat:
     def _calls(self, text: str, names: frozenset[str]) -> list[ToolCall] | None:
         try:
             value: Any = json.loads(text)
-        except ValueError:
+        except (ValueError, RecursionError):
             return None
         items = cast(list[Any], value if isinstance(value, list) and self.listed else [value])
         calls = [self._call(item, names) for item in items]
@@ -70,7 +70,7 @@ class CallFormat:
             return None
         held = cast(dict[str, Any], item)
         name, arguments = held.get("name"), held.get(self.arguments, {})
-        if name not in names or not isinstance(arguments, dict):
+        if not isinstance(name, str) or name not in names or not isinstance(arguments, dict):
             return None
         text = json.dumps(arguments, ensure_ascii=False)
         return {

@@ -72,9 +72,11 @@ def _ids(model: ServedModel, text: Any, place: str) -> list[int]:
         if max(ids) > tokenizer.highest_id:
             raise bad_parameter(place, f"has a token id above {tokenizer.highest_id:,}.")
     context = model.generator.engine.context_length
-    if len(ids) > context:
+    if len(ids) >= context:
         raise bad_parameter(
-            place, f"has {len(ids):,} tokens; the context of this deployment is {context:,} tokens."
+            place,
+            f"has {len(ids):,} tokens; the context of this deployment is {context:,} tokens, one "
+            "of which stays free.",
         )
     return ids
 

@@ -5,9 +5,11 @@ A keyword that the engine would pass over is refused by its place, so that what 
 
 from __future__ import annotations
 
+import json
 from collections.abc import Mapping
 from typing import Any, cast
 
+from phoundry.data.json_text import encodable
 from phoundry.serving.errors import bad_parameter
 from phoundry.serving.replica.parameters import Parameters
 
@@ -71,6 +73,8 @@ def check_schema(schema: object, where: str, depth: int = 0) -> None:
         return
     if not isinstance(schema, dict):
         raise bad_parameter(where, "must be a JSON schema {…}.")
+    if depth == 0:
+        _check_text(cast(object, schema), where)
     if depth > DEPTH:
         raise bad_parameter(where, f"is nested more than {DEPTH} deep.")
     for key, value in cast(dict[str, Any], schema).items():
@@ -85,13 +89,22 @@ def check_schema(schema: object, where: str, depth: int = 0) -> None:
             _check_keyword(key, value, place)
 
 
+def _check_text(schema: object, where: str) -> None:
+    try:
+        text = json.dumps(schema, ensure_ascii=False)
+    except RecursionError:  # of an enum or an example: those are not looked into
+        raise bad_parameter(where, "is nested too deeply.") from None
+    if not encodable(text):
+        raise bad_parameter(where, "is not Unicode: it has half a surrogate pair.")
+
+
 def _check_keyword(key: str, value: object, place: str) -> None:
     if key == "type":
         _check_type(value, place)
     elif key == "$ref":
         _check_reference(value, place)
     elif key == "format":
-        if value not in _FORMATS:
+        if not isinstance(value, str) or value not in _FORMATS:
             raise bad_parameter(place, f"must be of {', '.join(sorted(_FORMATS))}.")
     elif key not in _PLAIN and key not in _WORDS:
         raise bad_parameter(place, "is a keyword that answers cannot be held to here.")

@@ -6,6 +6,7 @@ from collections.abc import Mapping, Sequence
 from typing import Any, cast
 
 from phoundry.data import ChatMessage
+from phoundry.data.json_text import encodable
 from phoundry.errors import InvalidInput
 from phoundry.serving.engines.base import SamplingParams
 from phoundry.serving.errors import bad_parameter
@@ -101,6 +102,10 @@ class Parameters:
             raise self.bad(name, value, wanted)
         if not all(isinstance(string, str) and string for string in strings):
             raise self.bad(name, value, wanted)
+        if not all(encodable(string) for string in strings):
+            raise bad_parameter(
+                self._prefix + name, "is not Unicode: it has half a surrogate pair."
+            )
         return tuple(strings)
 
     def messages(self, name: str = "messages") -> list[ChatMessage]:
