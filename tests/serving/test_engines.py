@@ -193,6 +193,7 @@ def test_a_whole_answer_with_a_stop_string_is_the_stream_in_one(tiny: Tiny) -> N
     """Also where the limit ends it at what begins a stop string."""
 
     async def use(engine: Engine) -> None:
+        assert tiny.spec.tokenizer_dir is not None
         generator = Generator(engine, ChatTokenizer.load(tiny.spec.tokenizer_dir))
         for number in (5, 8, 12):
             ask = Ask((), SamplingParams(0), number, prompt_ids=tiny.prompt)
@@ -285,6 +286,9 @@ def test_json_of_a_schema(tiny: Tiny) -> None:
         for _ in range(2):  # found out once, remembered then
             with pytest.raises(InvalidInput, match="response_format"):
                 await _collect(engine, tiny.prompt, replace(params, json_schema=contradiction))
+        forced = replace(params, json_schema=contradiction, schema_parameter="tools")
+        with pytest.raises(InvalidInput, match="tools"):
+            await _collect(engine, tiny.prompt, forced)
         return "".join(delta.text for delta in deltas)
 
     found = json.loads(_with("llama.cpp", tiny.spec, use))

@@ -26,7 +26,8 @@ class SamplingParams:
     `presence_penalty + c * frequency_penalty` from its logit.
 
     `top_logprobs`: how many of the likeliest tokens to tell beside each chosen one (0: the chosen
-    one alone); None: nothing of likelihoods. `json_schema`: the answer must be JSON of this schema.
+    one alone); None: nothing of likelihoods. `json_schema`: the answer must be JSON of this schema,
+    which the caller has given in `schema_parameter`.
 
     `exact_ids`: `token_ids` must lack none; leaving early may then free the slot late. The rest are
     hints, which an engine may use and the replica does not rely on. `whole`: the caller waits for
@@ -44,6 +45,7 @@ class SamplingParams:
     frequency_penalty: float = 0.0
     top_logprobs: int | None = None
     json_schema: Mapping[str, Any] | None = None
+    schema_parameter: str = "response_format"
     exact_ids: bool = False
     whole: bool = False
     stop: tuple[str, ...] = ()

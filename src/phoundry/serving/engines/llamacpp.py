@@ -8,6 +8,7 @@ cancel while a prompt is being read; a closed connection can. The port is guarde
 
 from __future__ import annotations
 
+import hashlib
 import json
 import os
 import secrets
@@ -49,7 +50,9 @@ class LlamaCppEngine:
         self.slots = spec.slots
         self._end = spec.end_token_ids
         self._strange_ends: bool | None = None
-        self._kept: OrderedDict[str, bool] = OrderedDict()  # schemas: whether answers keep to them
+        self._kept: OrderedDict[bytes, bool] = (
+            OrderedDict()
+        )  # by schema: whether answers keep to them
         key = secrets.token_urlsafe(32)
         library = _library()
         try:
@@ -65,7 +68,7 @@ class LlamaCppEngine:
         self, prompt_ids: list[int], params: SamplingParams
     ) -> AsyncGenerator[Delta, None]:
         if params.json_schema is not None:
-            await self._check_schema(params.json_schema)
+            await self._check_schema(params.json_schema, params.schema_parameter)
         strange = (params.whole or params.exact_ids) and await self._has_strange_ends()
         # Not streamed, llama.cpp tells every id; but then it looks for a caller that has left only
         # when nobody gets a token for a second.
@@ -117,10 +120,10 @@ class LlamaCppEngine:
     async def _is_known_end(self, token: int) -> bool:
         return await self._ends_at(token, SamplingParams(max_tokens=1))
 
-    async def _check_schema(self, schema: Mapping[str, Any]) -> None:
+    async def _check_schema(self, schema: Mapping[str, Any], name: str) -> None:
         """Raise InvalidInput where llama.cpp would pass over the schema: it then says so in its log
         and answers with any text. No JSON is empty, so a schema in force forbids an end token."""
-        key = json.dumps(schema)
+        key = hashlib.sha256(json.dumps(schema).encode()).digest()  # a schema may have megabytes
         if key not in self._kept and self._end:
             params = SamplingParams(max_tokens=1, json_schema=schema)
             self._kept[key] = not await self._ends_at(min(self._end), params)
@@ -128,7 +131,7 @@ class LlamaCppEngine:
                 self._kept.popitem(last=False)
         if not self._kept.get(key, True):
             raise bad_parameter(
-                "response_format",
+                name,
                 "has a JSON schema that answers cannot be held to: it contradicts itself, refers "
                 "to what is not there, or has a pattern beyond regular expressions.",
             )

@@ -131,4 +131,5 @@ def _calling(ask: Ask, use: ToolUse, form: CallFormat) -> Ask:
         function: Mapping[str, Any] = tool["function"]
         check_schema(function.get("parameters") or {}, f"tools.{function['name']}.parameters")
     schema = written(form.schema(use.callable, use.one))
-    return replace(ask, sampling=replace(chosen, json_schema=schema), opening=form.begun)
+    held = replace(chosen, json_schema=schema, schema_parameter="tools")
+    return replace(ask, sampling=held, opening=form.begun)
