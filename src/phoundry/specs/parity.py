@@ -16,6 +16,7 @@ from phoundry.specs.base import View
 REPLAY_FILE = "parity.json"
 CONVERSATIONS = 8
 ANSWER_TOKENS = 32  # of an answer, at most
+JUDGED_TOKENS = 256  # of a learnt answer: each costs the logits of the whole vocabulary
 SHOWN_LINES = 8  # of a diff, in an error
 
 GateState = Literal["pending", "passed", "failed", "skipped"]
@@ -28,9 +29,9 @@ class ReplayConversation(BaseModel):
 
     `messages` and `tools` are what stands before its last learnt answer; the first `prompt_tokens`
     of `token_ids` are their rendering. `loss_mask` has a 1 for each token that was learnt, else a
-    0. `greedy_ids` has, for each token of that answer and for the one that ends it, what the tuned
-    model says there after all before: its likeliest token; and `margins`, how far that was before
-    the second likeliest, in logits.
+    0. `greedy_ids` has, for each token of that answer and for the one that ends it (of the first
+    `JUDGED_TOKENS`), what the tuned model says there after all before: its likeliest token; and
+    `margins`, how far that was before the second likeliest, in logits.
     """
 
     messages: list[dict[str, Any]]
@@ -47,7 +48,7 @@ class ReplayConversation(BaseModel):
 
     @property
     def answer_ids(self) -> list[int]:
-        """The answer that was learnt, its end token included."""
+        """The answer that was learnt, its end token included, as far as it is judged."""
         return self.token_ids[self.prompt_tokens : self.prompt_tokens + len(self.greedy_ids)]
 
     @model_validator(mode="after")

@@ -23,6 +23,7 @@ from phoundry.files import write_json
 from phoundry.specs.finetune import FineTuneParameters
 from phoundry.specs.parity import (
     CONVERSATIONS,
+    JUDGED_TOKENS,
     REPLAY_FILE,
     Replay,
     ReplayConversation,
@@ -149,5 +150,6 @@ def _greedy(conversation: ReplayConversation, model: Trained) -> dict[str, list[
     start = conversation.prompt_tokens
     learnt = conversation.loss_mask.find("0", start)
     end = len(conversation.token_ids) if learnt < 0 else learnt
+    end = min(end, start + JUDGED_TOKENS)
     ids, margins = model.likeliest(conversation.token_ids[:end], start)
     return {"greedy_ids": ids, "margins": [round(margin, 4) for margin in margins]}

@@ -3,19 +3,26 @@
 from __future__ import annotations
 
 import asyncio
+import json
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
 import pytest
 from safetensors.torch import load_file, save_file
 
+from phoundry.data import ChatMessage, ChatTokenizer
 from phoundry.errors import ModelError
 from phoundry.files import read_json, write_json
-from phoundry.serving.parity.check import check
+from phoundry.serving.parity.check import Served, check
 from phoundry.serving.parity.conversations import read_replay
 from phoundry.serving.parity.reference import Reference
 from phoundry.serving.parity.rendering import ReferenceTemplate
-from phoundry.specs.parity import REPLAY_FILE, ParityReport
+from phoundry.serving.parity.steps import Said
+from phoundry.specs.finetune import FineTuneParameters
+from phoundry.specs.parity import JUDGED_TOKENS, REPLAY_FILE, ParityReport
+from phoundry.training.examples import Sample
+from phoundry.training.replay import write_replay
 from tests.serving.parity.conftest import (
     FACTS,
     LocalDoor,
@@ -27,7 +34,12 @@ from tests.serving.parity.conftest import (
 )
 
 
-def run(checkpoint: Path, door: LocalDoor | None = None, **changes: Any) -> ParityReport:
+def run(
+    checkpoint: Path,
+    door: LocalDoor | None = None,
+    reference: type[Reference] = Reference,
+    **changes: Any,
+) -> ParityReport:
     """The gate of `checkpoint` behind `door` (unless given: the engine transformers on it)."""
     replay = read_replay(checkpoint / REPLAY_FILE)
 
@@ -38,7 +50,7 @@ def run(checkpoint: Path, door: LocalDoor | None = None, **changes: Any) -> Pari
                 served(checkpoint, **changes),
                 replay,
                 where,
-                lambda: Reference(checkpoint, threads=1),
+                lambda: reference(checkpoint, threads=1),
                 lambda messages, tools: ReferenceTemplate(checkpoint).render(messages, tools),
             )
         finally:
@@ -143,6 +155,85 @@ def test_a_model_from_elsewhere_meets_transformers_own_rendering(tuned: Tuned) -
     assert report.passed, "\n".join(report.lines())
     assert report.source == "built-in"
     assert report.conversations >= 5
+
+
+def test_of_a_long_learnt_answer_the_beginning_is_judged(
+    tuned: Tuned, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Each place costs the logits of the whole vocabulary, in training and in the gate."""
+    monkeypatch.setattr("phoundry.serving.parity.check.JUDGED_TOKENS", 2)
+    judged: list[int] = []
+
+    class Counting(Reference):
+        def places(self, *args: Any, **named: Any) -> Any:
+            judged.append(len(args[2]))
+            return super().places(*args, **named)
+
+    report = run(tuned.merged, reference=Counting)
+    assert report.passed, "\n".join(report.lines())
+    assert judged[1::2] == [2] * len(FACTS)
+
+
+class Fluent:
+    """A tuned model; `asked`: of how many places."""
+
+    asked = 0
+
+    def likeliest(self, token_ids: Sequence[int], start: int) -> tuple[list[int], list[float]]:
+        self.asked = len(token_ids) - start
+        return [1] * self.asked, [1.0] * self.asked
+
+
+def test_training_keeps_no_more_of_an_answer_than_is_judged(tuned: Tuned, tmp_path: Path) -> None:
+    tokenizer, model = ChatTokenizer.load(tuned.base), Fluent()
+    row: list[ChatMessage] = [
+        {"role": "user", "content": "red?"},
+        {"role": "assistant", "content": "Apples. " * JUDGED_TOKENS},
+    ]
+    data = tmp_path / "long.jsonl"
+    data.write_text(json.dumps({"messages": row}) + "\n")
+    rendered = tokenizer.render_example(row, None)
+    samples: Any = [Sample(rendered.token_ids, [bool(each) for each in rendered.loss_mask])]
+    parameters = FineTuneParameters()
+    write_replay(tmp_path, model, samples, data, tuned.base, parameters, context=9999)
+    replay = read_replay(tmp_path / REPLAY_FILE)
+    assert replay is not None
+    assert model.asked == len(replay.conversations[0].answer_ids) == JUDGED_TOKENS
+
+
+class Queue:
+    """A replica whose answers take a turn of the loop, and how many waited for one at once."""
+
+    waiting = most = 0
+
+    async def render(self, messages: Any, tools: Any) -> list[int]:
+        await self._turn()
+        return [1, 2, 3]
+
+    async def generate(self, prompt_ids: Sequence[int], max_tokens: int) -> Said:
+        await self._turn()
+        return Said((4,), True)
+
+    async def _turn(self) -> None:
+        self.waiting += 1
+        self.most = max(self.most, self.waiting)
+        await asyncio.sleep(0)
+        self.waiting -= 1
+
+
+def test_the_replica_is_asked_one_at_a_time() -> None:
+    """A slow machine then has the whole patience for each."""
+
+    class Enough(Exception): ...
+
+    def load() -> Any:
+        raise Enough
+
+    door = Queue()
+    what = Served("llama.cpp", "Q8_0", 64, frozenset({5}), str)
+    with pytest.raises(Enough):
+        asyncio.run(check(what, None, door, load, lambda messages, tools: [1, 2, 3]))
+    assert door.most == 1
 
 
 def test_nothing_that_fits_proves_nothing(tuned: Tuned) -> None:

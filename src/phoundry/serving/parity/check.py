@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import asyncio
 import time
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
@@ -24,11 +23,16 @@ from phoundry.serving.parity.steps import (
     trained_divergences,
 )
 from phoundry.serving.parity.tolerances import DRIFT, TRAINED, average_of_engine, of_engine
-from phoundry.specs.parity import ANSWER_TOKENS, ParityDifference, ParityReport, Replay
+from phoundry.specs.parity import (
+    ANSWER_TOKENS,
+    JUDGED_TOKENS,
+    ParityDifference,
+    ParityReport,
+    Replay,
+)
 from phoundry.specs.quantization import Quantization
 
 KEPT = 20  # differences, and near ties, of one report
-AT_ONCE = 4  # conversations that the replica answers together
 
 
 class Judge(Protocol):
@@ -160,25 +164,22 @@ async def _ask(
             "The chat template writes the day, which is not that of training: prompts are compared "
             "with transformers' of today instead of training's."
         )
-    places = asyncio.Semaphore(AT_ONCE)
 
     async def replayed_once(number: int, conversation: Conversation) -> _Replayed:
         recorded = None if today else conversation.recorded
         expected = (
             recorded.prompt_ids if recorded else render(conversation.messages, conversation.tools)
         )
-        async with places:
-            ids = await door.render(conversation.messages, conversation.tools)
-            result = _Replayed(number, conversation, expected, ids)
-            room = served.context_length - len(expected or ids or ())
-            if (expected or ids) and room > 0:
-                most = min(ANSWER_TOKENS, room)
-                result.said = await door.generate(expected or ids or [], most)
+        ids = await door.render(conversation.messages, conversation.tools)
+        result = _Replayed(number, conversation, expected, ids)
+        room = served.context_length - len(expected or ids or ())
+        if (expected or ids) and room > 0:
+            most = min(ANSWER_TOKENS, room)
+            result.said = await door.generate(expected or ids or [], most)
         return result
 
-    every = await asyncio.gather(
-        *(replayed_once(number, each) for number, each in enumerate(conversations, 1))
-    )
+    # One after the other: together, on a slow machine, each waits for all the others' prompts.
+    every = [await replayed_once(number, each) for number, each in enumerate(conversations, 1)]
     for each in every:
         if each.expected != each.found:
             found.differences.append(
@@ -220,8 +221,9 @@ def _judge(
     _keep(found, number, conversation, apart, text, trained=False)
     if (recorded := conversation.recorded) is None or replay is None:
         return
-    greedy = recorded.greedy_ids
-    places = judge.places(recorded.prompt_ids, recorded.answer_ids, greedy, end_ids)
+    greedy = recorded.greedy_ids[:JUDGED_TOKENS]
+    answer = recorded.answer_ids[:JUDGED_TOKENS]
+    places = judge.places(recorded.prompt_ids, answer, greedy, end_ids)
     apart = trained_divergences(greedy, places, end_ids, TRAINED)
     _keep(found, number, conversation, apart, text, trained=True)
     found.drifts += drifts(recorded.margins, places)
