@@ -9,7 +9,7 @@ from datetime import timedelta
 from typing import Any
 
 import pytest
-from sqlalchemy import select
+from sqlalchemy import delete, select
 
 from phoundry.errors import Conflict, NotFound
 from phoundry.files import read_json
@@ -17,7 +17,7 @@ from phoundry.services import endpoint_tokens, endpoints, routing
 from phoundry.services.context import Context
 from phoundry.services.prune import histories
 from phoundry.specs.endpoint import EndpointSpec, TokenRequest
-from phoundry.store.tables import EndpointTokenRow
+from phoundry.store.tables import EndpointRow, EndpointTokenRow
 
 
 @pytest.fixture
@@ -106,3 +106,13 @@ def test_a_deleted_endpoints_tokens_open_nothing_of_its_successor(
     endpoints.delete(context, endpoint)
     with context.begin("endpoints/write") as session:
         assert session.scalars(select(EndpointTokenRow)).all() == []
+    with pytest.raises(Conflict, match="is being deleted"):
+        endpoint_tokens.issue(context, endpoint)
+
+
+def test_a_new_endpoint_has_no_tokens_of_one_before(context: Context, endpoint: str) -> None:
+    endpoint_tokens.issue(context, endpoint)
+    with context.begin("endpoints/write") as session:  # gone, and its tokens by some way are not
+        session.execute(delete(EndpointRow))
+    endpoints.create(context, EndpointSpec(name=endpoint, auth_mode="aml_token"))
+    assert route(context, endpoint)["tokens"] == {}

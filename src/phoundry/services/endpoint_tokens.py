@@ -27,7 +27,7 @@ def issue(context: Context, name: str, request: TokenRequest | None = None) -> E
     """A new token; it opens the endpoint when this returns, and until its last second.
 
     Raises:
-        Conflict: the endpoint is opened by keys, or has too many tokens.
+        Conflict: the endpoint is opened by keys, is being deleted, or has too many tokens.
     """
     seconds = (request or TokenRequest()).seconds
     token = new_secret()
@@ -38,6 +38,11 @@ def issue(context: Context, name: str, request: TokenRequest | None = None) -> E
                 f"Endpoint '{name}' has auth_mode {row.auth_mode}: it is opened by keys.",
                 remedy=f"`phoundry endpoint keys {name}` shows them; for tokens, make an endpoint "
                 "with `--auth-mode aml_token`.",
+            )
+        if row.state == "Deleting":
+            raise Conflict(
+                f"Endpoint '{name}' is being deleted: a token would open its successor.",
+                remedy=_REMEDY,
             )
         forget_expired(session)
         _room(session, context, name)

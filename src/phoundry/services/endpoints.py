@@ -52,6 +52,7 @@ def create(context: Context, spec: EndpointSpec) -> Endpoint:
             tags=dict(spec.tags),
         )
         session.add(row)
+        endpoint_tokens.forget(session, context, spec.name)  # of an endpoint of that name before
         record(session, context, f"endpoint/{spec.name}", "created", "Created.")
         session.flush()
         made = view(session, context, row)
