@@ -370,7 +370,9 @@ def test_a_fault_with_one_stops_no_other(
     with context.database.begin() as session:
         row = session.query(DeploymentRow).filter_by(name="blue").one()
         row.spec, row.state = {"model": MODEL}, "Creating"
-        session.query(ReplicaRow).filter_by(deployment="blue").one().state = "waiting"
+        replica = session.query(ReplicaRow).filter_by(deployment="blue").one()
+        replica.state = "waiting"
+        fleet.kill(Path(replica.run_dir))
     advance(context, fleet)
     assert state(context, "green") == ("Succeeded", "ready")
     assert state(context, "blue") == ("Failed", "failed")

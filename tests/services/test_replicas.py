@@ -632,3 +632,25 @@ def test_all_its_processes_end_with_it(blue: Blue, fleet: FakeWorkers) -> None:
     reconcile.tick(blue.context)
     assert deployments.listing(blue.context, "faq") == []
     assert not any(folder.exists() for folder in folders)
+
+
+def test_a_deletion_leaves_requests_in_flight_their_time(blue: Blue, fleet: FakeWorkers) -> None:
+    blue.create(1, request_settings={"request_timeout_ms": 60_000})
+    endpoints.update_traffic(blue.context, "faq", {})
+    (folder,) = fleet.replicas()
+    gateway = blue.context.home.routes.parent
+    workers.start(gateway, "phoundry.serving.gateway", {})
+    deployments.delete(blue.context, "faq", "blue")
+    reconcile.tick(blue.context)
+    assert folder not in fleet.terminated  # the gateway may still send it something
+    routing.publish(blue.context, wait=False)
+    generation = read_json(blue.context.home.routes)["generation"]
+    write_json(gateway / "loaded.json", {"generation": generation})
+    reconcile.tick(blue.context)
+    assert folder in fleet.terminated
+    for ago, runs in ((20, True), (80, False)):
+        with blue.context.database.begin() as session:
+            session.query(ReplicaRow).one().retry_at = now() - timedelta(seconds=ago)
+            session.query(DeploymentRow).one().stopping_since = now() - timedelta(seconds=ago)
+        reconcile.tick(blue.context)
+        assert (folder in fleet.running) is runs

@@ -8,7 +8,7 @@ from sqlalchemy import select
 from sqlalchemy.orm import Session
 
 from phoundry.errors import Conflict, NotFound
-from phoundry.services import bases, changes, defaults, parity, replicas, revisions
+from phoundry.services import bases, changes, defaults, parity, replicas, revisions, routing
 from phoundry.services.context import Context, history, now, record
 from phoundry.services.endpoints import REMEDY as ENDPOINT_REMEDY
 from phoundry.services.logs import read_log
@@ -175,7 +175,7 @@ def delete(context: Context, endpoint: str, name: str) -> None:
     context.publish()
     # After the gateway knows: what it sends to one that ends would be lost.
     with context.begin("deployments/delete") as session:
-        replicas.terminate(session, context, row)
+        routing.end(session, context, row)
 
 
 def _check_idle(endpoint: EndpointRow, name: str) -> None:

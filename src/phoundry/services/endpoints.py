@@ -6,7 +6,7 @@ from sqlalchemy import select
 from sqlalchemy.orm import Session
 
 from phoundry.errors import Conflict, Fault, InvalidInput
-from phoundry.services import endpoint_tokens, parity, replicas
+from phoundry.services import endpoint_tokens, parity, routing
 from phoundry.services import traffic as sharing
 from phoundry.services.addresses import gateway_url
 from phoundry.services.context import Context, history, now, record
@@ -173,10 +173,13 @@ def delete(context: Context, name: str) -> None:
         for deployment in _deployments(session, context, name):
             deployment.state = "Deleting"
             deployment.stopping_since = deployment.stopping_since or now()
-            replicas.terminate(session, context, deployment)
         endpoint_tokens.forget(session, context, name)
         record(session, context, f"endpoint/{name}", "deleting", "Deletion was asked for.")
     context.publish()
+    # After the gateway knows: what it sends to one that ends would be lost.
+    with context.begin("endpoints/delete") as session:
+        for deployment in _deployments(session, context, name):
+            routing.end(session, context, deployment)
 
 
 def view(session: Session, context: Context, row: EndpointRow) -> Endpoint:

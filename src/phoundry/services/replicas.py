@@ -67,12 +67,6 @@ def add(session: Session, context: Context, row: DeploymentRow, revision: int) -
     return made
 
 
-def terminate(session: Session, context: Context, row: DeploymentRow) -> None:
-    """Ask every process of a deployment to end."""
-    for each in of(session, context, row):
-        workers.terminate(Path(each.run_dir))
-
-
 def forget(session: Session, replica: ReplicaRow) -> None:
     """Remove a replica whose process has ended, with its folder."""
     shutil.rmtree(replica.run_dir, ignore_errors=True)

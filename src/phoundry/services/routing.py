@@ -106,12 +106,24 @@ def _deployment(session: Session, context: Context, row: DeploymentRow) -> Deplo
 def left(context: Context, port: int) -> bool:
     """Whether the gateway sends nothing any more to the replica that listens on `port`."""
     folder = context.home.routes.parent
+    if not workers.inspect(folder).running:
+        return True  # nobody sends anything
     table: dict[str, Any] = read_json(context.home.routes) or {}
     if f"127.0.0.1:{port}" in {*_addresses(table)}:
         return False
     loaded: dict[str, Any] = read_json(folder / "loaded.json") or {}
-    in_force = loaded.get("generation", 0) >= table.get("generation", 0)
-    return in_force or not workers.inspect(folder).running
+    return loaded.get("generation", 0) >= table.get("generation", 0)
+
+
+def end(session: Session, context: Context, row: DeploymentRow) -> None:
+    """Ask the processes of a deployment to end to which the gateway sends nothing any more.
+
+    The others are told by the reconciler: what the gateway sent to one that ends would be lost.
+    """
+    for replica in replicas.of(session, context, row):
+        ready = workers.inspect(Path(replica.run_dir)).ready or {}
+        if "port" not in ready or left(context, ready["port"]):
+            workers.terminate(Path(replica.run_dir))
 
 
 def _addresses(table: dict[str, Any]) -> Iterator[str]:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from datetime import timedelta
 from pathlib import Path
 from typing import Any
 
@@ -12,13 +11,12 @@ from sqlalchemy.orm import Session
 from phoundry.compute import workers
 from phoundry.errors import PhoundryError
 from phoundry.services import parity, replicas, revisions
-from phoundry.services.context import Context, now, record
+from phoundry.services.context import Context, record
 from phoundry.services.reconcile import replicas as moving
 from phoundry.services.reconcile import rollout
 from phoundry.services.reconcile.isolation import Move, each
 from phoundry.store.tables import DeploymentRow, EndpointRow, ReplicaRow
 
-GRACE = timedelta(seconds=15)
 _SETTLED = ("ready", "unready", "failed")
 
 
@@ -94,15 +92,10 @@ def _settle(session: Session, context: Context, row: DeploymentRow) -> None:
 
 
 def _remove(session: Session, context: Context, row: DeploymentRow) -> None:
-    late = row.stopping_since and now() - row.stopping_since > GRACE
     for replica in replicas.of(session, context, row):
-        run_dir = Path(replica.run_dir)
-        if not workers.inspect(run_dir).running:
-            replicas.forget(session, replica)
-        elif late:
-            workers.kill(run_dir)
-        else:
-            workers.terminate(run_dir)
+        if replica.state != "draining":
+            rollout.drain(session, context, replica)
+        moving.drain(session, context, row, replica)
     if not replicas.of(session, context, row):
         parity.forget(context, row)
         session.delete(row)

@@ -67,7 +67,7 @@ def _step(session: Session, context: Context, replica: ReplicaRow) -> None:
     elif replica.state == "crashed":
         _wait(replica)
     elif replica.state == "draining":
-        _drain(session, context, row, replica)
+        drain(session, context, row, replica)
 
 
 def _start(session: Session, context: Context, row: DeploymentRow, replica: ReplicaRow) -> None:
@@ -143,7 +143,8 @@ def _wait(replica: ReplicaRow) -> None:
         replica.state = "waiting"
 
 
-def _drain(session: Session, context: Context, row: DeploymentRow, replica: ReplicaRow) -> None:
+def drain(session: Session, context: Context, row: DeploymentRow, replica: ReplicaRow) -> None:
+    """End a replica once the gateway sends it nothing and it has answered what it has."""
     run_dir = Path(replica.run_dir)
     state = workers.inspect(run_dir)
     since = now() - (replica.stopping_since or now())

@@ -145,7 +145,7 @@ def adjust(session: Session, context: Context, row: DeploymentRow) -> None:
         revisions.take_into_force(session, context, row)
         parity.open_first(session, context, row)
     for number in moves.drain:
-        _drain(session, context, rows[number])
+        drain(session, context, rows[number])
     if row.state != "Failed":
         for revision in moves.start:
             replicas.add(session, context, row, revision)
@@ -179,7 +179,7 @@ def make_room(session: Session, context: Context, row: DeploymentRow, replica: R
         former = row.former or {}
         row.former = {**former, "yielded": former.get("yielded", 0) + 1}
     row.notices = [*row.notices, text]
-    _drain(session, context, gone, text)
+    drain(session, context, gone, text)
     return True
 
 
@@ -224,7 +224,7 @@ def _reason(row: DeploymentRow, every: list[ReplicaRow]) -> dict[str, object]:
     }
 
 
-def _drain(
+def drain(
     session: Session, context: Context, replica: ReplicaRow, reason: str | None = None
 ) -> None:
     """Give a replica nothing new. It ends what it has, and is then ended and forgotten."""
