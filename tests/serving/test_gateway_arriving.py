@@ -1,4 +1,4 @@
-"""What changes while a request's body arrives holds for that request."""
+"""Bodies: what changes while one arrives holds for its request; odd ones are refused."""
 
 from __future__ import annotations
 
@@ -9,10 +9,21 @@ import pytest
 
 from phoundry.serving.gateway.auth import hash_key
 from phoundry.serving.gateway.routes import DeploymentRoute, EndpointRoute
-from tests.serving.inside import KEY, until
+from tests.serving.inside import CHAT, KEY, Inside, until
 from tests.serving.test_gateway_clients import door, post
 
 OTHER = [hash_key("another")]
+
+
+def test_half_a_surrogate_as_model_is_refused_as_any_other(tmp_path: Path) -> None:
+    async def main() -> None:
+        inside = Inside(tmp_path)
+        inside.use({"faq": EndpointRoute([hash_key(KEY)])})
+        reply = await inside.ask(CHAT, b'{"model": "\\ud800", "messages": []}')
+        assert reply.status == 404
+        assert "\ud800" in reply.json()["error"]["message"]
+
+    asyncio.run(main())
 
 
 @pytest.mark.parametrize(

@@ -90,8 +90,9 @@ def parse_object(body: bytes) -> dict[str, Any]:
 
 
 def encode(value: Any) -> bytes:
-    """Compact UTF-8 JSON."""
-    return json.dumps(value, ensure_ascii=False, separators=(",", ":")).encode()
+    """Compact UTF-8 JSON. Half a surrogate pair, which UTF-8 lacks, goes out as JSON's escape."""
+    text = json.dumps(value, ensure_ascii=False, separators=(",", ":"))
+    return text.encode("utf-8", "backslashreplace")
 
 
 async def reply_json(
