@@ -46,7 +46,14 @@ def test_traffic_is_whole_percents_or_a_usage_error(text: str) -> None:
         shares = traffic([text])
     except UsageError:
         return
+    assert shares
     assert all(isinstance(share, int) for share in shares.values())
+
+
+@pytest.mark.parametrize("text", ["", " ", ",", "blue=\u00b2", "blue=--5", "blue=5-", "blue=%"])
+def test_traffic_that_is_no_share_moves_nothing(text: str) -> None:
+    with pytest.raises(UsageError, match="--traffic"):
+        traffic([text])
 
 
 def test_a_deployment_is_named_with_or_without_its_endpoint() -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 import sys
 from collections.abc import Mapping, Sequence
 from typing import Any
@@ -50,17 +51,26 @@ def _value(text: str) -> Any:
 
 
 def traffic(words: Sequence[str], option: str = "--traffic") -> dict[str, int]:
-    """`{"blue": 90, "green": 10}` of `blue=90,green=10` or `blue=90 green=10`."""
+    """`{"blue": 90, "green": 10}` of `blue=90,green=10` or `blue=90 green=10`.
+
+    Raises:
+        UsageError: another form, or no share at all: an empty shell variable takes nothing away.
+    """
     shares: dict[str, int] = {}
     pieces = [piece for word in words for piece in word.replace(",", " ").split()]
     for name, text in assignments(pieces, option).items():
         digits = text.removesuffix("%")
-        if not digits.lstrip("-").isdigit():
+        if not re.fullmatch(r"-?[0-9]{1,9}", digits):
             raise UsageError(
                 f"{option} gives '{name}' the share '{text}'.",
                 remedy="A share is a whole number of percent, such as blue=90,green=10.",
             )
         shares[name] = int(digits)
+    if not shares:
+        raise UsageError(
+            f"{option} names no deployment.",
+            remedy=f"Write {option} blue=90,green=10; {option} blue=0 takes its share away.",
+        )
     return shares
 
 
