@@ -7,6 +7,7 @@ import os
 import time
 from datetime import UTC, datetime
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import pytest
@@ -96,6 +97,35 @@ def test_pages_give_everything_once(moments: list[int], limit: int) -> None:
                 break
         context.database.close()
     assert found == [f"r{moment}" for moment in sorted(moments)]
+
+
+def test_a_page_parses_no_more_than_its_own_lines(
+    context: Context, folder: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    keep(folder, *range(300), rolling="year")
+    parsed: list[bytes] = []
+
+    def counted(line: bytes) -> Any:
+        parsed.append(line)
+        return json.loads(line)
+
+    monkeypatch.setattr(collected, "json", SimpleNamespace(loads=counted))
+    after = collected.page(context, "faq", "blue", limit=150).next
+    parsed.clear()
+    page = collected.page(context, "faq", "blue", after=after, limit=10)
+    assert [each.id for each in page.exchanges] == [f"r{moment}" for moment in range(150, 160)]
+    assert not page.finished
+    assert len(parsed) < 50, "of 600"
+
+
+def test_a_page_is_full_where_most_lines_are_somebody_elses(context: Context, folder: Path) -> None:
+    keep(folder, *range(9), rolling="year")
+    path = next((folder / "model_inputs").rglob("*.jsonl"))
+    strange = path.read_bytes().splitlines()[0].replace(b"correlationid", b"unrelated")
+    path.write_bytes((strange + b"\n") * 40 + path.read_bytes())
+    page = collected.page(context, "faq", "blue", limit=4)
+    assert [each.id for each in page.exchanges] == ["r0", "r1", "r2", "r3"]
+    assert not page.finished
 
 
 def test_whoever_follows_waits_until_nothing_older_can_come(context: Context, folder: Path) -> None:

@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import json
+import re
 import time
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Sequence
 from datetime import datetime
 from pathlib import Path
 from typing import Any, Literal
@@ -16,6 +17,8 @@ from phoundry.specs.collection import CollectedPage, Exchange
 Collection = Literal["model_inputs", "model_outputs"]
 _COLLECTIONS: tuple[Collection, ...] = ("model_inputs", "model_outputs")
 SETTLED_SECONDS = 1.0  # replicas write what they have collected several times a second
+# A record's own time stands before its data (`replica/collecting.py`).
+_TIME = re.compile(rb'"time":"([^"]{1,40})"')
 PAGE = 200  # exchanges of one answer, unless the caller says otherwise
 
 
@@ -51,9 +54,7 @@ def page(
     end = _place(time.time() - SETTLED_SECONDS, "") if settled else "~"
     found: list[tuple[str, Exchange]] = []
     for files in _stretches(folder, start):
-        found += sorted(
-            (each for each in _joined(files) if start < each[0] < end), key=lambda each: each[0]
-        )
+        found += _first(files, start, end, limit + 1 - len(found))
         if len(found) > limit:
             break
     taken = found[:limit]
@@ -81,11 +82,37 @@ def _stretches(folder: Path, start: str) -> Iterator[list[tuple[Collection, Path
         yield groups[parts]
 
 
-def _joined(files: Iterable[tuple[Collection, Path]]) -> Iterator[tuple[str, Exchange]]:
-    """Input and output of each request, by its id, with its place in the order."""
+def _first(
+    files: Sequence[tuple[Collection, Path]], start: str, end: str, number: int
+) -> list[tuple[str, Exchange]]:
+    """The first `number` exchanges between `start` and `end`, and perhaps some more, in order.
+
+    A file may have gigabytes and many pages: only the lines of this one are parsed and kept.
+    """
+    moments = sorted(
+        moment
+        for _, path in files
+        for line in _lines(path)
+        if (moment := _moment(line)) and moment + "." > start and moment < end  # "." is after "-"
+    )
+    wanted = 2 * number  # lines: each exchange has two at most
+    while True:
+        last = moments[wanted] if wanted < len(moments) else "~"
+        joined = (each for each in _joined(files, start, last) if start < each[0] < end)
+        found = sorted(joined, key=lambda each: each[0])
+        if len(found) >= number or last == "~":
+            return found
+        wanted *= 2  # some were somebody else's
+
+
+def _joined(
+    files: Iterable[tuple[Collection, Path]], start: str, last: str
+) -> Iterator[tuple[str, Exchange]]:
+    """Input and output of each request, by its id, with its place in the order: of the moments from
+    that of `start` to `last`."""
     sides: dict[tuple[str, str], dict[Collection, dict[str, Any]]] = {}
     for collection, path in files:
-        for record in _records(path):
+        for record in _records(path, start, last):
             key = (str(record.get("time")), str(record.get("correlationid")))
             sides.setdefault(key, {})[collection] = record
     for found in sides.values():
@@ -107,7 +134,22 @@ def _joined(files: Iterable[tuple[Collection, Path]]) -> Iterator[tuple[str, Exc
 
 def _place(seconds: float, request_id: str) -> str:
     """Sorts by time, to the millisecond, then by id."""
-    return f"{round(seconds * 1000):015d}-{request_id}"
+    return f"{_milliseconds(seconds)}-{request_id}"
+
+
+def _milliseconds(seconds: float) -> str:
+    return f"{round(seconds * 1000):015d}"
+
+
+def _moment(line: bytes) -> str | None:
+    """What the place of a record begins with; None where it has no time."""
+    head, mark, _ = line.partition(b'"data":')
+    match = _TIME.search(head) if mark else None
+    try:
+        text = match[1].decode() if match else json.loads(line)["time"]
+        return _milliseconds(datetime.fromisoformat(text).timestamp())
+    except (KeyError, TypeError, ValueError, OverflowError):
+        return None
 
 
 def _data(record: dict[str, Any] | None) -> dict[str, Any] | None:
@@ -115,15 +157,20 @@ def _data(record: dict[str, Any] | None) -> dict[str, Any] | None:
     return data[0] if data else None
 
 
-def _records(path: Path) -> Iterator[dict[str, Any]]:
-    """Whole lines; a part that a kill has left is passed over."""
+def _records(path: Path, start: str, last: str) -> Iterator[dict[str, Any]]:
+    for line in _lines(path):
+        moment = _moment(line)
+        if moment is None or moment + "." <= start or moment > last:
+            continue
+        try:
+            record = json.loads(line)
+        except ValueError:
+            continue
+        if isinstance(record, dict):
+            yield record  # pyright: ignore[reportUnknownVariableType]
+
+
+def _lines(path: Path) -> Iterator[bytes]:
+    """Whole lines; what is being written is passed over."""
     with path.open("rb") as file:
-        for line in file:
-            if not line.endswith(b"\n"):
-                return  # it is being written
-            try:
-                record = json.loads(line)
-            except ValueError:
-                continue
-            if isinstance(record, dict):
-                yield record  # pyright: ignore[reportUnknownVariableType]
+        yield from (line for line in file if line.endswith(b"\n"))
