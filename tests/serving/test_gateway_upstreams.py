@@ -53,6 +53,23 @@ def test_a_connection_that_does_not_read_carries_no_other_request() -> None:
     asyncio.run(main())
 
 
+def test_a_second_answer_in_the_same_read_is_no_part_of_the_first() -> None:
+    async def main() -> None:
+        connection = Connection()
+        connection.connection_made(cast(Any, Wire()))
+        asked = connection.ask(b"")
+        connection.data_received(
+            b"HTTP/1.1 200 X\r\ncontent-length: 2\r\n\r\n{}"
+            b"HTTP/1.1 500 X\r\ncontent-length: 3\r\nx-other: 1\r\n\r\n[1]"
+        )
+        await asked
+        assert (connection.status, connection.body) == (200, b"{}")
+        assert b"x-other" not in connection.headers
+        assert not connection.reusable
+
+    asyncio.run(main())
+
+
 def test_a_new_replica_is_waited_for_whatever_was_lost_before(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:

@@ -135,6 +135,10 @@ class Connection(asyncio.Protocol):
 
     # the parser's side
 
+    def on_message_begin(self) -> None:
+        if self._complete:
+            raise BrokenOff  # a second answer in the same read: the parser ends, and so do we
+
     def on_header(self, name: bytes, value: bytes) -> None:
         self.headers[name.lower()] = value
 
