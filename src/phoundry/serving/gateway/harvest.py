@@ -81,6 +81,12 @@ class Harvest:
             place = (endpoint, deployment, _OPERATIONS.get(dialect, "chat"))
             _merge(self._each.setdefault(place, Histogram(EACH_TOKEN)), dialect, new)
 
+    def forget(self, endpoints: Iterable[str]) -> None:
+        """Drop the sums of endpoints that are not among `endpoints` any more."""
+        there = frozenset(endpoints)
+        self._tokens = {key: count for key, count in self._tokens.items() if key[0] in there}
+        self._each = {place: each for place, each in self._each.items() if place[0] in there}
+
     def text(self, names: frozenset[str] | None) -> Iterator[str]:
         """Prometheus' text of the sums, of all endpoints or those `names`."""
         yield head(TOKENS, "counter", "Tokens that the replicas read and wrote, streams included.")
@@ -94,11 +100,16 @@ class Harvest:
 
 
 async def _ask(upstream: Upstream) -> str:
-    """Raises OSError or BrokenOff where the replica does not answer, TimeoutError among them."""
+    """Raises OSError or BrokenOff where the replica does not answer, TimeoutError among them.
+
+    An error is no answer: taken for a page without samples, all would be counted again after it.
+    """
     connection = await upstream.connect()
     try:
         await connection.ask(upstream.look("/metrics"))
-        return connection.body.decode() if connection.status == 200 else ""
+        if connection.status != 200:
+            raise BrokenOff
+        return connection.body.decode()
     finally:
         upstream.release(connection)
 

@@ -2,7 +2,7 @@
 
 load.json, beside ready.json, replaced whole at most every 250 ms, and only when something changed:
 
-    {"time": 1790000000.1,
+    {"time": 1790000000.1, "pid": 4711,
      "deployments": {"faq/blue": {"running": 3, "waiting": 2, "last_request": 1790000000.0}},
      "wanted": ["faq/green"]}
 
@@ -13,6 +13,7 @@ from __future__ import annotations
 
 import asyncio
 import json
+import os
 import time
 from pathlib import Path
 from typing import Any, Protocol
@@ -33,6 +34,8 @@ class Busy(Protocol):
     def waiting(self) -> int: ...
     @property
     def asleep(self) -> bool: ...
+    @property
+    def removed(self) -> bool: ...
 
 
 class Load:
@@ -45,7 +48,9 @@ class Load:
         self._urgent = asyncio.Event()
 
     def touch(self, deployment: Busy) -> None:
-        """A request came or ended."""
+        """A request came or ended. One that ends after its deployment was removed says nothing."""
+        if deployment.removed:
+            return
         self._last[deployment] = time.time()
         self._changed = True
 
@@ -70,6 +75,7 @@ class Load:
         self._changed = False
         return {
             "time": time.time(),
+            "pid": os.getpid(),
             "deployments": {
                 item.full_name: {
                     "running": item.running,

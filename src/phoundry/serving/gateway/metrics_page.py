@@ -58,6 +58,7 @@ class MetricsPage:
         await self._harvest.gather(chosen)
         if names is None:
             self.metrics.forget(endpoints)
+            self._harvest.forget(endpoints)
         await exchange.start(200, [CONTENT_TYPE, (b"cache-control", b"no-store")])
         for part in (self.metrics.text(names), in_flight(chosen), self._harvest.text(names)):
             for piece in _pieces(part):

@@ -38,6 +38,7 @@ class Deployment:
         # No method of its own: tables are frozen (`reload`), and a cycle is never collected.
         self.replicas = Replicas(partial(_unavailable, endpoint, name), patience)
         self._load = load
+        self._removed = False
 
     def apply(self, route: DeploymentRoute, upstreams: list[Upstream]) -> None:
         self.timeout = route.timeout_ms / 1000
@@ -46,6 +47,7 @@ class Deployment:
 
     def remove(self) -> None:
         """It is in no table any more: who waits for a replica of it waits in vain."""
+        self._removed = True
         self.replicas.remove()
         self._load.forget(self)
 
@@ -68,6 +70,10 @@ class Deployment:
     @property
     def asleep(self) -> bool:
         return self.replicas.asleep
+
+    @property
+    def removed(self) -> bool:
+        return self._removed
 
 
 def _unavailable(endpoint: str, name: str) -> Unavailable:
