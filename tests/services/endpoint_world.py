@@ -31,7 +31,7 @@ from phoundry.specs.endpoint import EndpointSpec
 from phoundry.store.tables import DeploymentRow, ReplicaRow
 from tests.services.fake_workers import MODEL, FakeWorkers
 
-CLOCKS = (reconcile_deployments, reconcile_replicas, rollout, deployments, endpoints)
+CLOCKS = (reconcile_replicas, rollout, deployments, endpoints)
 PLENTY = 10**13  # bytes of memory
 
 Edge = tuple[str, str, str]
