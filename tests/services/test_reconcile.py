@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import errno
+import os
 import shutil
+import time
 from datetime import timedelta
 from pathlib import Path
 from typing import Any
@@ -470,6 +472,18 @@ def test_a_gateway_that_ends_at_once_is_not_started_in_a_storm(
         (reconcile_gateway.run_dir(context) / "spec.json").touch()
         fleet.running.clear()
     assert len(fleet.starts) == 1
+
+
+def test_a_gateway_is_started_though_the_clock_was_set_back(
+    context: Context, fleet: FakeWorkers
+) -> None:
+    reconcile_gateway.tick(context, "127.0.0.1", 7411)
+    spec = reconcile_gateway.run_dir(context) / "spec.json"
+    spec.touch()
+    os.utime(spec, (time.time() + 3600, time.time() + 3600))
+    fleet.running.clear()
+    reconcile_gateway.tick(context, "127.0.0.1", 7411)
+    assert len(fleet.starts) == 2
 
 
 def test_a_gateway_on_another_port_is_replaced_at_once(

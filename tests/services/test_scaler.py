@@ -12,7 +12,7 @@ from phoundry.services.reconcile import load as reports
 from phoundry.services.reconcile.load import Load, Watch
 from phoundry.services.reconcile.scaling import Scaler
 from phoundry.store.tables import DeploymentRow, ReplicaRow
-from tests.services.fake_workers import FakeWorkers
+from tests.services.fake_workers import PID, FakeWorkers
 
 START = 1_000_000.0
 TO_ZERO = {
@@ -177,6 +177,16 @@ def test_what_is_told_holds_while_the_gateway_that_told_it_lives(
     assert reports.read(bench.context, now=START).of("faq/blue") == Load(3, 2, START)
     fleet.kill(folder)
     assert reports.read(bench.context, now=START).of("faq/blue") == nothing
+
+
+def test_what_is_told_holds_though_the_clock_was_set_back(bench: Bench, fleet: FakeWorkers) -> None:
+    folder = bench.context.home.routes.parent
+    write_json(folder / "process.json", {"pid": PID, "create_time": START + 3600})
+    bench.told(3, 2, wanted=True, pid=PID)
+    said = reports.read(bench.context, now=START)
+    assert (said.of("faq/blue").in_flight, said.wanted) == (5, {"faq/blue"})
+    bench.told(3, 2, pid=PID + 1)
+    assert reports.read(bench.context, now=START).of("faq/blue").in_flight == 0, "another gateway"
 
 
 def test_one_that_is_called_has_a_request_even_where_none_is_counted(bench: Bench) -> None:

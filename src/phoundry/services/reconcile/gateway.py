@@ -27,8 +27,8 @@ def tick(context: Context, host: str, port: int) -> None:
         return
     if state.running:
         _end(folder)
-    elif time.time() - _started_at(folder) < RETRY_SECONDS:
-        return  # it ends as soon as it starts; its log says why
+    elif 0 <= time.time() - _started_at(folder) < RETRY_SECONDS:
+        return  # it ends as soon as it starts; its log says why. (Below 0 the clock was set back.)
     spec: dict[str, Any] = {"host": host, "port": port, "routes_path": str(context.home.routes)}
     workers.start(folder, "phoundry.serving.gateway", spec)
 

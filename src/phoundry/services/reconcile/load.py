@@ -1,6 +1,6 @@
 """What the gateway says of the requests at hand: load.json in its run folder.
 
-    {"time": 1790000000.2,
+    {"time": 1790000000.2, "pid": 4711,
      "deployments": {"faq/blue": {"running": 3, "waiting": 2, "last_request": 1790000000.1}},
      "wanted": ["faq/green"]}
 
@@ -67,16 +67,20 @@ def read(context: Context, *, now: float | None = None) -> Report:
     """
     told: dict[str, Any] = read_json(path(context)) or {}
     written = float(told.get("time", 0.0))
-    holds = _lives(context.home.routes.parent, written)
+    holds = _lives(context.home.routes.parent, told.get("pid"), written)
     fresh = holds and (time.time() if now is None else now) - written <= CALL_SECONDS
     loads = {name: _load(values, holds) for name, values in told.get("deployments", {}).items()}
     return Report(loads, frozenset(told.get("wanted", ())) if fresh else frozenset())
 
 
-def _lives(run_dir: Path, written: float) -> bool:
-    """Whether the gateway that wrote something at that time still runs."""
+def _lives(run_dir: Path, pid: int | None, written: float) -> bool:
+    """Whether the gateway that wrote something still runs. One of an older release told no pid:
+    its start is compared with the time, which misleads where the clock was set back."""
+    worker = workers.inspect(run_dir)
+    if pid is not None:
+        return worker.running and worker.pid == pid
     process: dict[str, Any] = read_json(run_dir / "process.json") or {}
-    return written >= float(process.get("create_time", 0.0)) and workers.inspect(run_dir).running
+    return written >= float(process.get("create_time", 0.0)) and worker.running
 
 
 def _load(values: dict[str, Any], holds: bool) -> Load:
