@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import json
+import sqlite3
 from pathlib import Path
 from typing import Any
 
@@ -13,7 +15,7 @@ from phoundry.services import defaults, deployments, endpoints, replicas
 from phoundry.services.context import Context
 from phoundry.specs.deployment import DeploymentSpec, DeploymentUpdate, GenerationDefaults
 from phoundry.specs.endpoint import EndpointSpec
-from phoundry.store.tables import DeploymentRow
+from phoundry.store.tables import DeploymentRow, ReplicaRow
 from tests.services.fake_workers import MODEL, FakeWorkers
 from tests.support.tiny_tokenizer import make_tiny_tokenizer
 
@@ -109,3 +111,23 @@ def test_a_row_older_than_defaults_has_none(context: Context, faq: str, fleet: F
     with context.database.begin() as session:
         assert defaults.of(session.query(DeploymentRow).one().spec)["stop"] == []
     assert change(context, temperature=1).temperature == 1
+
+
+def test_a_replica_is_told_once_the_row_is_kept(
+    context: Context, faq: str, monkeypatch: pytest.MonkeyPatch, fleet: FakeWorkers
+) -> None:
+    """Whoever looks the moment that a replica is told finds the same in the store."""
+    deploy(context)
+    with context.database.begin() as session:
+        replicas.add(session, context, session.query(DeploymentRow).one(), 1)
+    kept: list[Any] = []
+
+    def deliver(row: DeploymentRow, replica: ReplicaRow) -> bool:
+        with sqlite3.connect(context.home.database) as store:
+            (spec,) = store.execute("select spec from deployments").fetchone()
+        kept.append(json.loads(spec)["defaults"]["temperature"])
+        return True
+
+    monkeypatch.setattr(defaults, "deliver", deliver)
+    change(context, temperature=0.25)
+    assert kept == [0.25]

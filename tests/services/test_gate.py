@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from pathlib import Path
 from typing import Any
 
@@ -175,6 +176,20 @@ def test_a_change_of_the_tokenizer_is_asked_anew(faq: Faq) -> None:
     faq.create("green")
     faq.advance()
     assert faq.asked() == 2
+
+
+def test_a_gate_that_waits_reads_the_tokenizer_once(
+    faq: Faq, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    faq.create()
+    faq.until_asked()
+
+    def read(paths: Iterable[Path]) -> str:
+        raise AssertionError(f"read again: {paths}")
+
+    monkeypatch.setattr(parity, "sha256_files", read)
+    faq.tick()
+    assert faq.gate() == "pending"
 
 
 def test_a_worker_that_is_killed_is_started_again_three_times(faq: Faq) -> None:

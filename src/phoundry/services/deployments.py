@@ -119,9 +119,12 @@ def update(context: Context, endpoint: str, name: str, change: DeploymentUpdate)
         changes.apply(session, context, row, change)
         session.flush()
         made = view(session, context, row)
-        # After the row: cut off here, the reconciler's next look delivers them.
-        for replica in replicas.of(session, context, row):
-            defaults.deliver(row, replica)
+    # After the row: cut off here, the reconciler's next look delivers them.
+    with context.begin("deployments/write") as session:
+        kept = find(session, context, DeploymentRow, name, endpoint=endpoint)
+        if kept is not None:
+            for replica in replicas.of(session, context, kept):
+                defaults.deliver(kept, replica)
     context.publish()
     return made
 

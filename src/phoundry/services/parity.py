@@ -11,6 +11,7 @@ import importlib.metadata
 import shutil
 from collections.abc import Iterable
 from dataclasses import dataclass
+from functools import lru_cache
 from pathlib import Path
 from typing import Any
 
@@ -204,7 +205,13 @@ def _memory(home: Home, key: str) -> Path:
 def _digest(paths: Iterable[Path]) -> str:
     """Of the names and bytes of those that are there."""
     there = [path for path in paths if path.is_file()]
-    return f"{[path.name for path in there]} {sha256_files(there)}"
+    return f"{[path.name for path in there]} {_hashed(tuple(there), _stamps(there))}"
+
+
+@lru_cache(maxsize=32)
+def _hashed(paths: tuple[Path, ...], stamps: str) -> str:
+    """Read once while their stamps stay: a gate that waits asks several times a second."""
+    return sha256_files(paths)
 
 
 def _gguf(path: Path) -> str:
