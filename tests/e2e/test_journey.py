@@ -45,7 +45,7 @@ def test_everything_is_there_and_knows_what_it_came_from(site: Site) -> None:
 
 def test_a_second_up_does_nothing_twice(site: Site) -> None:
     before = {noun: site.json(noun, "list") for noun in ("job", "model", "data")}
-    flags = ["--set", "num_train_epochs=2", "--set", "learning_rate=1e-3", "--set", "lora_r=4"]
+    flags = ["--set", "num_train_epochs=15", "--set", "learning_rate=5e-3", "--set", "lora_r=4"]
     flags += ["--set", "apply_lora=true"]
     site.ok("up", str(site.data), "--model", str(site.model), *flags)
     after = {noun: site.json(noun, "list") for noun in ("job", "model", "data")}
