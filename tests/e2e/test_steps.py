@@ -76,7 +76,7 @@ def test_a_killed_job_says_so_and_resumes(hand: Site) -> None:
 def test_traffic_moves_between_deployments(hand: Site) -> None:
     hand.ok("endpoint", "create", "fruit")
     for name in ("blue", "green"):
-        hand.ok("deployment", "create", name, "--endpoint", "fruit", "--model", "colours:1")
+        hand.ok("deployment", "create", f"fruit/{name}", "--model", "colours:1", "--no-gate")
     assert hand.json("endpoint", "show", "fruit")["traffic"] == {"blue": 100}
     hand.ok("endpoint", "update", "fruit", "--traffic", "blue=0,green=100")
     assert {_answered_by(hand) for _ in range(5)} == {"green"}
@@ -94,7 +94,7 @@ def test_traffic_moves_between_deployments(hand: Site) -> None:
 
 def test_a_killed_replica_comes_back(hand: Site) -> None:
     hand.ok("endpoint", "create", "fruit")
-    hand.ok("deployment", "create", "blue", "--endpoint", "fruit", "--model", "colours:1")
+    hand.ok("deployment", "create", "fruit/blue", "--model", "colours:1", "--no-gate")
     before = hand.json("deployment", "show", "fruit/blue")["pid"]
     os.kill(before, signal.SIGKILL)
 
