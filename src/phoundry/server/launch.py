@@ -45,8 +45,8 @@ def running(home: Home) -> ServerInfo | None:
     if not _answers(record["url"]):
         return None
     # One that has just started has written its own meanwhile: its token is another.
-    record = read_json(home.server_file) or record
-    return ServerInfo(record["url"], record["token"], record["gateway_url"], record["pid"])
+    newest: dict[str, Any] = read_json(home.server_file) or record
+    return ServerInfo(newest["url"], newest["token"], newest["gateway_url"], newest["pid"])
 
 
 def ensure_running(
