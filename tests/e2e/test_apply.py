@@ -61,7 +61,9 @@ def write(site: Site, **changes: str) -> Path:
         f"model: ./{site.model.name}\n"
         f"finetune: {{num_train_epochs: {values['epochs']}, learning_rate: 1e-3, lora_r: 4, "
         'apply_lora: "true"}\n'
-        f"deployment: {{defaults: {{system_prompt: {values['prompt']}, max_tokens: 12}}}}\n"
+        "deployment:\n"
+        "  gate: false\n"  # two passes over random weights are no model to compare with
+        f"  defaults: {{system_prompt: {values['prompt']}, max_tokens: 12}}\n"
         "flow: chat\n"
     )
     return path

@@ -13,6 +13,7 @@ from pydantic import SecretStr
 from sqlalchemy import select
 
 from phoundry.errors import Conflict, PhoundryError
+from phoundry.files import read_json, write_json
 from phoundry.journey import journeys as walk
 from phoundry.journey import steps
 from phoundry.server.control_plane import stop_everything, tick
@@ -144,6 +145,11 @@ def test_what_was_removed_since_is_made_again(
     walk.start(context, spec)  # at once: the old replica has not ended yet
     turn(context)
     assert journeys.show(context, NAME).state == "running"
+    # Out of the table first, and told to end once the gateway has that in force.
+    table = read_json(context.home.routes)
+    loaded = {"generation": table["generation"]}
+    write_json(context.home.routes.parent / "loaded.json", loaded)
+    turn(context)
     fleet.stop()
     assert advance(context, fleet).state == "done"
     assert endpoints.show(context, NAME).traffic == {"tuned-1": 100}

@@ -219,5 +219,6 @@ def _deployment(context: Context, spec: JourneySpec, name: str, model: str) -> D
             context_length=wanted.context_length,
             defaults=wanted.defaults if name != BASE else GenerationDefaults(),
             request_settings=wanted.request_settings,
+            gate=wanted.gate,
         )
         return deployments.create(context, made)

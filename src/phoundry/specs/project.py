@@ -85,6 +85,9 @@ class ProjectDeployment(Spec):
     engine: EngineName = "llama.cpp"
     quantization: QuantizationField = None
     request_settings: RequestSettings = Field(default_factory=RequestSettings)
+    gate: bool = Field(
+        default=True, description="No live traffic before it answers as the trained model does"
+    )
     base: bool = Field(default=False, description="Serve the untuned model beside, at 0 %")
 
     @model_validator(mode="after")
