@@ -10,7 +10,8 @@ from typing import Any
 import pytest
 
 from phoundry.flows import FlowError, load_flow
-from phoundry.flows.executor import Executor, Outcome, surroundings
+from phoundry.flows.executor import Executor, surroundings
+from phoundry.flows.runner import Outcome
 from tests.flows.conftest import Connections, MakeFlow, custom
 
 HEAD = "from promptflow.core import tool, log_metric\n"

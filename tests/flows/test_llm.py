@@ -10,7 +10,8 @@ import pytest
 
 from phoundry.flows import FlowError, FlowSession, init_flow, load_flow
 from phoundry.flows.connections import resolved
-from phoundry.flows.executor import Executor, Outcome, surroundings
+from phoundry.flows.executor import Executor, surroundings
+from phoundry.flows.runner import Outcome
 from phoundry.specs.connection import ConnectionValues
 from phoundry.specs.flow import FlowResult
 from tests.flows.conftest import Connections, Endpoint, MakeFlow, custom

@@ -2,16 +2,33 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from typing import Any
 
-from phoundry.flows.reference import Literal, NodeReference, Reference, resolve
-from phoundry.flows.schedule import Line, Step, run_steps
+from phoundry.flows.reference import InputReference, Literal, NodeReference, Reference, resolve
+from phoundry.flows.schedule import Line, NodeStatus, Step, run_steps
 
 
-def aggregate(steps: Sequence[Step], lines: Sequence[Line]) -> Line:
-    """Run the aggregation nodes `steps` over finished `lines`; their outputs and statuses.
+def values_for(steps: Sequence[Step], line: Line) -> dict[str, Any]:
+    """What the aggregation nodes `steps` take from nodes of the finished `line`, by reference."""
+    own = _names(steps)
+    return {
+        str(item): resolve(item, line.inputs, line.outputs)
+        for step in steps
+        for item in step.arguments.values()
+        if isinstance(item, NodeReference) and item.node not in own
+    }
+
+
+def aggregate(
+    steps: Sequence[Step],
+    inputs: Sequence[Mapping[str, Any]],
+    values: Sequence[Mapping[str, Any]],
+    nodes: dict[str, NodeStatus],
+) -> Line:
+    """Run the aggregation nodes `steps` over finished lines; their outputs. `inputs` and `values`
+    (what `values_for` gave) are those of each line; the statuses go to `nodes`.
 
     Flow inputs and ordinary nodes' outputs become lists, one value a line; literals and outputs of
     other aggregation nodes stay as they are.
@@ -19,30 +36,35 @@ def aggregate(steps: Sequence[Step], lines: Sequence[Line]) -> Line:
     Raises:
         FlowError: of the first node that failed.
     """
-    over = Line({name: [line.inputs[name] for line in lines] for name in lines[0].inputs})
-    own = {step.node.name for step in steps}
-    listed = [
-        replace(
-            step,
-            node=replace(
-                step.node,
-                inputs={name: _listed(item, lines, own) for name, item in step.node.inputs.items()},
-            ),
-            arguments={name: _listed(item, lines, own) for name, item in step.arguments.items()},
-        )
-        for step in steps
-    ]
-    try:
-        run_steps(listed, over)
-    finally:
-        lines[-1].nodes.update(over.nodes)
+    names = list(inputs[0]) if inputs else []
+    over = Line({name: [line[name] for line in inputs] for name in names}, nodes=nodes)
+    own = _names(steps)
+
+    def listed(reference: Reference) -> Reference:
+        match reference:
+            case InputReference(name):
+                return Literal([line[name] for line in inputs])
+            case NodeReference(node) if node not in own:
+                return Literal([line[str(reference)] for line in values])
+            case _:
+                return reference
+
+    run_steps(
+        [
+            replace(
+                step,
+                node=replace(
+                    step.node,
+                    inputs={name: listed(item) for name, item in step.node.inputs.items()},
+                ),
+                arguments={name: listed(item) for name, item in step.arguments.items()},
+            )
+            for step in steps
+        ],
+        over,
+    )
     return over
 
 
-def _listed(reference: Reference, lines: Sequence[Line], own: set[str]) -> Reference:
-    if isinstance(reference, Literal):
-        return reference
-    if isinstance(reference, NodeReference) and reference.node in own:
-        return reference
-    values: list[Any] = [resolve(reference, line.inputs, line.outputs) for line in lines]
-    return Literal(values)
+def _names(steps: Sequence[Step]) -> set[str]:
+    return {step.node.name for step in steps}

@@ -7,12 +7,11 @@ from __future__ import annotations
 import json
 import os
 import sys
-from collections.abc import Callable, Generator, Mapping
+from collections.abc import Callable, Generator, Mapping, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass, field
 from typing import Any
 
-from phoundry.flows.aggregation import aggregate
+from phoundry.flows.aggregation import aggregate, values_for
 from phoundry.flows.environment import applied
 from phoundry.flows.errors import FlowError, FlowOutputUnserializable
 from phoundry.flows.model import Flow
@@ -20,29 +19,10 @@ from phoundry.flows.prepare import Connections, prepare
 from phoundry.flows.provided import import_names
 from phoundry.flows.provided.core import metrics
 from phoundry.flows.reference import InputReference, Literal, NodeReference, walk
+from phoundry.flows.runner import Outcome, open_runner
 from phoundry.flows.schedule import Line, NodeStatus, Step, run_steps
 from phoundry.flows.streams import Piece, gathered
 from phoundry.flows.values import coerce_inputs
-
-
-@dataclass(slots=True)
-class Outcome:
-    """What a run gave; `error` is None when it completed."""
-
-    output: dict[str, Any] | None
-    nodes: dict[str, NodeStatus]
-    metrics: dict[str, float] = field(default_factory=dict[str, float])
-    error: FlowError | None = None
-
-    def to_dict(self) -> dict[str, Any]:
-        """The fields of `specs.flow.FlowResult`."""
-        return {
-            "status": "Failed" if self.error else "Completed",
-            "output": self.output,
-            "nodes": self.nodes,
-            "metrics": self.metrics,
-            "error": self.error.to_dict() if self.error else None,
-        }
 
 
 class Executor:
@@ -59,6 +39,47 @@ class Executor:
         self.steps: list[Step] = [step for step in steps if not step.node.aggregation]
         self.aggregating: list[Step] = [step for step in steps if step.node.aggregation]
 
+    @property
+    def aggregates(self) -> bool:
+        return bool(self.aggregating)
+
+    def line(
+        self,
+        inputs: Mapping[str, Any],
+        *,
+        number: int = 0,
+        on_piece: Callable[[str], None] | None = None,
+        stream_output: str | None = None,
+    ) -> Outcome:
+        line = Line({})
+        found: dict[str, float] = {}
+        token = metrics.set(found)
+        try:
+            with gathered(self._piece(stream_output, on_piece)):
+                line.inputs = coerce_inputs(self.flow.inputs, inputs, number)
+                run_steps(self.steps, line)
+                output = self._outputs(line)
+                taken = values_for(self.aggregating, line)
+        except FlowError as error:
+            return Outcome(None, line.nodes, found, error, line.inputs)
+        finally:
+            metrics.reset(token)
+        return Outcome(output, line.nodes, found, None, line.inputs, taken)
+
+    def aggregate(
+        self, inputs: Sequence[Mapping[str, Any]], aggregation_inputs: Sequence[Mapping[str, Any]]
+    ) -> Outcome:
+        nodes: dict[str, NodeStatus] = {}
+        found: dict[str, float] = {}
+        token = metrics.set(found)
+        try:
+            aggregate(self.aggregating, inputs, aggregation_inputs, nodes)
+        except FlowError as error:
+            return Outcome(None, nodes, found, error)
+        finally:
+            metrics.reset(token)
+        return Outcome({}, nodes, found)
+
     def run(
         self,
         inputs: Mapping[str, Any],
@@ -66,23 +87,14 @@ class Executor:
         on_piece: Callable[[str], None] | None = None,
         stream_output: str | None = None,
     ) -> Outcome:
-        """One run, and the aggregation over it. `on_piece` gets the text of the flow output
-        `stream_output` as it comes, when the node behind it streams."""
-        line = Line({})
-        found: dict[str, float] = {}
-        token = metrics.set(found)
-        try:
-            with gathered(self._piece(stream_output, on_piece)):
-                line.inputs = coerce_inputs(self.flow.inputs, inputs)
-                run_steps(self.steps, line)
-                output = self._outputs(line)
-                if self.aggregating:
-                    aggregate(self.aggregating, [line])
-        except FlowError as error:
-            return Outcome(None, line.nodes, found, error)
-        finally:
-            metrics.reset(token)
-        return Outcome(output, line.nodes, found)
+        outcome = self.line(inputs, on_piece=on_piece, stream_output=stream_output)
+        if self.aggregates and outcome.error is None:
+            over = self.aggregate([outcome.inputs], [outcome.aggregation_inputs])
+            outcome.nodes.update(over.nodes)
+            outcome.metrics.update(over.metrics)
+            outcome.error = over.error
+            outcome.output = None if over.error else outcome.output
+        return outcome
 
     def _piece(self, output: str | None, on_piece: Callable[[str], None] | None) -> Piece | None:
         """Where the pieces of the node behind `output` go; None when they are not wanted."""
@@ -160,7 +172,7 @@ def run_in_process(
         FlowError: the flow does not load or fails.
     """
     with surroundings(flow, connections):
-        outcome = Executor(flow, connections).run(inputs)
+        outcome = open_runner(flow, connections).run(inputs)
     if outcome.error is not None:
         raise outcome.error
     return outcome.output or {}

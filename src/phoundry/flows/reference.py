@@ -35,6 +35,9 @@ class InputReference:
 
     name: str
 
+    def __str__(self) -> str:
+        return f"${{inputs.{self.name}}}"
+
 
 @dataclass(frozen=True, slots=True)
 class NodeReference:
@@ -43,6 +46,10 @@ class NodeReference:
     node: str
     section: str = "output"
     path: str = ""
+
+    def __str__(self) -> str:
+        parts = (self.node, self.section, self.path)
+        return f"${{{'.'.join(part for part in parts if part)}}}"
 
 
 Reference = Literal | InputReference | NodeReference

@@ -1,0 +1,104 @@
+"""What happened in a run: a span for the flow, for every node, every call of a model and every
+function marked with `@trace`.
+
+A run is recorded when it is inside `recording()`; else a span costs one look at a variable. Spans
+are plain data here; what keeps, shows and exports them reads `Span.to_dict()`.
+"""
+
+from __future__ import annotations
+
+import itertools
+import time
+from collections.abc import Generator
+from contextlib import contextmanager
+from contextvars import ContextVar, Token
+from dataclasses import dataclass, field
+from typing import Any, Literal
+
+Kind = Literal["flow", "node", "model", "function"]
+
+
+@dataclass(slots=True)
+class Span:
+    """`start` and `end` are nanoseconds since 1970. `attributes` are values of JSON, or anything
+    at all that `to_dict` then writes as its repr. `error` is `(type, message)`."""
+
+    id: int
+    parent: int | None
+    kind: Kind
+    name: str
+    start: int
+    end: int = 0
+    attributes: dict[str, Any] = field(default_factory=dict[str, Any])
+    error: tuple[str, str] | None = None
+
+    def to_dict(self) -> dict[str, Any]:
+        return {
+            "id": self.id,
+            "parent": self.parent,
+            "kind": self.kind,
+            "name": self.name,
+            "start": self.start,
+            "end": self.end,
+            "attributes": self.attributes,
+            "error": self.error,
+        }
+
+
+@dataclass(slots=True)
+class Recording:
+    """The spans of one run, in the order in which they ended; nodes' threads append to it."""
+
+    spans: list[Span] = field(default_factory=list[Span])
+    numbers: Any = field(default_factory=lambda: itertools.count(1))
+
+
+_here: ContextVar[tuple[Recording, int | None] | None] = ContextVar("span", default=None)
+
+
+@contextmanager
+def recording() -> Generator[Recording]:
+    """Record the spans of the block."""
+    found = Recording()
+    token = _here.set((found, None))
+    try:
+        yield found
+    finally:
+        _here.reset(token)
+
+
+class span:  # noqa: N801 - reads as a word: `with span("node", name) as it`
+    """A span around the block; gives the `Span` to add attributes to, or None when nothing is
+    recorded. An exception that leaves the block is its error."""
+
+    __slots__ = ("_attributes", "_kind", "_name", "_span", "_to", "_token")
+
+    def __init__(self, kind: Kind, name: str, **attributes: Any) -> None:
+        self._kind: Kind = kind
+        self._name, self._attributes = name, attributes
+        self._span: Span | None = None
+        self._to: Recording | None = None
+        self._token: Token[Any] | None = None
+
+    def __enter__(self) -> Span | None:
+        here = _here.get()
+        if here is None:
+            return None
+        self._to, parent = here
+        number = next(self._to.numbers)
+        self._span = Span(
+            number, parent, self._kind, self._name, time.time_ns(), attributes=self._attributes
+        )
+        self._token = _here.set((self._to, number))
+        return self._span
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: object
+    ) -> None:
+        if self._span is None or self._to is None or self._token is None:
+            return
+        _here.reset(self._token)
+        self._span.end = time.time_ns()
+        if error is not None:
+            self._span.error = (type(error).__name__, str(error))
+        self._to.spans.append(self._span)
