@@ -7,24 +7,33 @@ cold `flow test`, and pydantic alone would double its start.
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, TypeGuard
 
 from phoundry.errors import NotFound
-from phoundry.flows.errors import FlowDefinitionError, YamlError
+from phoundry.flows.errors import FlowDefinitionError, FlowValidationError, YamlError
 
 Place = tuple[str | int, ...]
 FILE_NAMES = ("flow.dag.yaml", "flow.dag.yml")
+FLEX_NAMES = ("flow.flex.yaml", "flow.flex.yml")
+PROMPTY = ".prompty"
+# A flow has some hundred lines. What is beyond these is a mistake, or means to use up the machine:
+# aliases of aliases are few lines that stand for millions of values.
+LARGEST = 1_000_000  # bytes
+MOST_VALUES = 100_000  # with every alias written out
+DEEPEST = 60  # lists and mappings inside each other
 
 
 @dataclass(frozen=True, slots=True)
 class Document:
-    """`data` without ruamel's wrappers; `lines` by location, such as `("nodes", 0, "name")`."""
+    """`data` without ruamel's wrappers; `lines` and `columns`, from 1, by location, such as
+    `("nodes", 0, "name")`. An alias has the place of what it stands for."""
 
     file: Path
     data: dict[str, Any]
     lines: Mapping[Place, int]
+    columns: Mapping[Place, int] = field(default_factory=dict[Place, int])
 
     def line(self, *location: str | int) -> int:
         """1-based line of the innermost part of `location` that the file has; 0: unknown."""
@@ -53,6 +62,7 @@ def find_file(path: Path) -> Path:
 
     Raises:
         NotFound: there is none; the remedy says which names are looked for.
+        FlowValidationError: a folder with both a DAG and a flex flow.
     """
     if path.is_file():
         return path.resolve()
@@ -61,25 +71,39 @@ def find_file(path: Path) -> Path:
             f"There is no flow at {path}.",
             remedy=f"Give the flow's folder or file, or make one: phoundry flow init {path}",
         )
-    for name in FILE_NAMES:
-        if (path / name).is_file():
-            return (path / name).resolve()
-    raise NotFound(
-        f"{path} holds no flow: neither {' nor '.join(FILE_NAMES)} is in it.",
-        remedy=f"Make one in an empty folder: phoundry flow init {path}/flow",
-    )
+    found = [name for name in (*FILE_NAMES, *FLEX_NAMES) if (path / name).is_file()]
+    if len({name.rpartition(".")[0] for name in found}) > 1:
+        raise FlowValidationError(
+            f"Both {found[0]} and {found[-1]} exist in {path}.",
+            remedy=f"Name the file that you mean, such as {path / found[0]}, or remove one.",
+        )
+    found += sorted(item.name for item in path.glob(f"*{PROMPTY}")) if not found else []
+    if not found:
+        raise NotFound(
+            f"{path} holds no flow: neither {', '.join(FILE_NAMES)}, {', '.join(FLEX_NAMES)} nor a "
+            f"*{PROMPTY} file is in it.",
+            remedy=f"Make one in an empty folder: phoundry flow init {path}/flow",
+        )
+    if found[0].endswith(PROMPTY) and len(found) > 1:
+        raise NotFound(
+            f"{path} holds several prompties: {', '.join(found)}.",
+            remedy=f"Name the one that you mean, such as {path / found[0]}.",
+        )
+    return (path / found[0]).resolve()
 
 
 def read_document(file: Path) -> Document:
     """The one mapping in `file`. Duplicate keys are an error, as they are for Prompt flow.
 
     Raises:
-        YamlError: not UTF-8 or not YAML, with the line.
+        YamlError: not UTF-8, not YAML (with the line), or beyond what a flow may hold.
         FlowDefinitionError: something else than a mapping.
     """
     from ruamel.yaml import YAML
     from ruamel.yaml.error import MarkedYAMLError, YAMLError
 
+    if (size := file.stat().st_size) > LARGEST:
+        raise _too_much(file, f"{size:,} bytes", f"{LARGEST:,}")
     try:
         loaded: Any = YAML(typ="rt").load(file.read_text(encoding="utf-8"))
     except UnicodeDecodeError as error:
@@ -87,6 +111,8 @@ def read_document(file: Path) -> Document:
             f"Error while parsing yaml file: {file} \n\n not UTF-8 at byte {error.start}",
             where=file.name,
         ) from None
+    except RecursionError:
+        raise _too_much(file, "values inside each other without end", str(DEEPEST)) from None
     except (YAMLError, ValueError) as error:  # ruamel lets ValueError out of bad scalars
         mark: Any = error.problem_mark if isinstance(error, MarkedYAMLError) else None  # type: ignore[reportUnknownMemberType]
         place = f"{file.name}:{mark.line + 1}" if mark else file.name
@@ -98,19 +124,48 @@ def read_document(file: Path) -> Document:
             remedy="A flow has the keys `inputs`, `outputs` and `nodes`.",
             where=file.name,
         )
-    lines: dict[Place, int] = {}
-    return Document(file, _plain(loaded, (), lines), lines)
+    reader = _Reader(file)
+    data: Any = reader.plain(loaded, ())
+    return Document(file, data, reader.lines, reader.columns)
 
 
-def _plain(value: Any, at: Place, lines: dict[Place, int]) -> Any:
-    marks: dict[Any, Any] = getattr(getattr(value, "lc", None), "data", None) or {}
-    if is_mapping(value):
-        lines.update({(*at, key): marks[key][0] + 1 for key in value if key in marks})
-        return {_scalar(key): _plain(item, (*at, key), lines) for key, item in value.items()}
-    if is_list(value):
-        lines.update({(*at, n): marks[n][0] + 1 for n in range(len(value)) if n in marks})
-        return [_plain(item, (*at, n), lines) for n, item in enumerate(value)]
-    return _scalar(value)
+class _Reader:
+    """Turns ruamel's nodes into plain data, and keeps where every key and item stands."""
+
+    def __init__(self, file: Path) -> None:
+        self.file = file
+        self.lines: dict[Place, int] = {}
+        self.columns: dict[Place, int] = {}
+        self.values = 0
+
+    def plain(self, value: Any, at: Place) -> Any:
+        self.values += 1
+        if self.values > MOST_VALUES:
+            raise _too_much(self.file, "more values than a flow can have", f"{MOST_VALUES:,}")
+        if len(at) > DEEPEST:
+            raise _too_much(self.file, "values inside each other without end", str(DEEPEST))
+        marks: dict[Any, Any] = getattr(getattr(value, "lc", None), "data", None) or {}
+        if is_mapping(value):
+            for key in value:
+                self._mark((*at, key), marks.get(key))
+            return {_scalar(key): self.plain(item, (*at, key)) for key, item in value.items()}
+        if is_list(value):
+            for number in range(len(value)):
+                self._mark((*at, number), marks.get(number))
+            return [self.plain(item, (*at, number)) for number, item in enumerate(value)]
+        return _scalar(value)
+
+    def _mark(self, at: Place, mark: Any) -> None:
+        if mark is not None:
+            self.lines[at], self.columns[at] = mark[0] + 1, mark[1] + 1
+
+
+def _too_much(file: Path, found: str, limit: str) -> YamlError:
+    return YamlError(
+        f"{file.name} holds {found}; the limit is {limit}.",
+        remedy="Keep data in files of its own, and let a tool of the flow read them.",
+        where=file.name,
+    )
 
 
 def _scalar(value: Any) -> Any:

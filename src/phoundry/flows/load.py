@@ -6,6 +6,7 @@ its order: nodes' words and tools, then topology, then outputs.
 
 from __future__ import annotations
 
+import importlib
 from collections.abc import Callable, Mapping
 from dataclasses import replace
 from pathlib import Path
@@ -13,6 +14,7 @@ from typing import Any, TypeVar
 
 from phoundry.errors import nearest
 from phoundry.flows.document import (
+    PROMPTY,
     Document,
     Place,
     find_file,
@@ -24,7 +26,6 @@ from phoundry.flows.errors import (
     FlowDefinitionError,
     FlowError,
     MissingKey,
-    NotSupported,
     UnknownWord,
     raise_together,
 )
@@ -47,7 +48,17 @@ def load_flow(path: Path | str, *, variant: str | None = None) -> Flow:
         NotFound: no flow there.
         FlowError: every fault found, the first one raised and the rest in `others`.
     """
-    document = read_document(find_file(Path(path)))
+    file = find_file(Path(path))
+    if file.suffix == PROMPTY:
+        return importlib.import_module("phoundry.flows.prompty").load(file)
+    document = read_document(file)
+    if "entry" in document.data:
+        return importlib.import_module("phoundry.flows.flex").load(document)
+    return load_dag(document, variant)
+
+
+def load_dag(document: Document, variant: str | None = None) -> Flow:
+    """The DAG in `document`, as `load_flow` gives it."""
     apply_variants(document, variant)
     flow = _build(document)
     signatures, errors = inspect_tools(flow)
@@ -60,8 +71,6 @@ def _build(document: Document) -> Flow:
     inputs = _each(document, "inputs", _input, errors)
     outputs = _each(document, "outputs", _output, errors)
     nodes = _nodes(document, errors)
-    if not document.data.get("nodes") and "entry" in document.data:
-        errors.append(NotSupported("This is a flex flow; only DAG flows run here so far."))
     raise_together(errors)
     data = document.data
     return Flow(

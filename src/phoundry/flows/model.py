@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Literal
 
 from phoundry.flows.reference import NodeReference, Reference
 from phoundry.flows.signature import Signature
@@ -13,6 +13,7 @@ from phoundry.flows.signature import Signature
 if TYPE_CHECKING:
     from phoundry.flows.connections import ConnectionResolver
 
+Kind = Literal["dag", "flex", "prompty"]
 NODE_TYPES = ("llm", "python", "prompt", "custom_llm", "csharp", "typescript")
 
 
@@ -83,6 +84,9 @@ class Flow:
     additional_includes: tuple[str, ...] = ()
     # By node; a node whose file shows no `@tool` without running it has none.
     signatures: Mapping[str, Signature] = field(default_factory=dict[str, Signature])
+    kind: Kind = "dag"
+    # What a flex flow's or a prompty's own loader read; nobody else looks into it.
+    definition: Any = None
 
     def __call__(self, **inputs: Any) -> dict[str, Any]:
         """Run with `inputs` in this process; the outputs.
