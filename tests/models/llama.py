@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
@@ -9,7 +10,7 @@ from typing import Any
 class Llama:
     """A GGUF file loaded by xllamacpp. Prompts are token ids."""
 
-    def __init__(self, path: Path, context: int = 256) -> None:
+    def __init__(self, path: Path, context: int = 256, adapters: Sequence[Path] = ()) -> None:
         import xllamacpp
 
         params = xllamacpp.CommonParams()
@@ -18,6 +19,7 @@ class Llama:
         params.cpuparams.n_threads = params.cpuparams_batch.n_threads = 1
         params.warmup = False
         params.no_perf = True
+        params.lora_adapters = [xllamacpp.CommonAdapterLoraInfo(str(each)) for each in adapters]
         self._server = xllamacpp.Server(params)
 
     def complete(self, prompt: list[int] | str, count: int, probabilities: int = 1) -> Any:

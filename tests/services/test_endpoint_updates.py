@@ -23,7 +23,7 @@ def endpoint(context: Context) -> str:
     for name in ("blue", "next"):
         spec = DeploymentSpec(name=name, endpoint_name=made.name, model=MODEL, gate=False)
         deployments.create(context, spec)
-    endpoints.update_traffic(context, made.name, {"blue": 100})
+    endpoints.update(context, made.name, EndpointUpdate(traffic={"blue": 100}))
     return made.name
 
 

@@ -50,9 +50,9 @@ def test_the_first_deployment_gets_everything_later_ones_nothing(
 def test_traffic_moves_and_reaches_the_table(context: Context, endpoint: str) -> None:
     deploy(context, "blue")
     deploy(context, "green")
-    endpoints.update_traffic(context, endpoint, {"blue": 90, "green": 10})
+    endpoints.update(context, endpoint, EndpointUpdate(traffic={"blue": 90, "green": 10}))
     assert table(context)[endpoint]["traffic"] == {"blue": 90, "green": 10}
-    endpoints.update_traffic(context, endpoint, {"blue": 0, "green": 0})
+    endpoints.update(context, endpoint, EndpointUpdate(traffic={"blue": 0, "green": 0}))
     assert table(context)[endpoint]["traffic"] == {}
 
 
@@ -65,14 +65,14 @@ def test_shares_that_do_not_add_up(traffic: dict[str, int]) -> None:
 def test_traffic_for_what_is_not_deployed(context: Context, endpoint: str) -> None:
     deploy(context, "blue")
     with pytest.raises(InvalidInput, match=r"'gren' is not deployed[\s\S]*It has: blue"):
-        endpoints.update_traffic(context, endpoint, {"gren": 100})
+        endpoints.update(context, endpoint, EndpointUpdate(traffic={"gren": 100}))
 
 
 def test_live_traffic_keeps_a_deployment(context: Context, endpoint: str) -> None:
     deploy(context, "blue")
     with pytest.raises(Conflict, match="100 % of the live traffic"):
         deployments.delete(context, endpoint, "blue")
-    endpoints.update_traffic(context, endpoint, {})
+    endpoints.update(context, endpoint, EndpointUpdate(traffic={}))
     deployments.delete(context, endpoint, "blue")
     reconcile.tick(context)
     assert deployments.listing(context, endpoint) == []
@@ -172,12 +172,12 @@ class Endpoints(RuleBasedStateMachine):
         present = self.model.get(endpoint)
         if present is None:
             with pytest.raises(NotFound):
-                endpoints.update_traffic(self.context, endpoint, traffic)
+                endpoints.update(self.context, endpoint, EndpointUpdate(traffic=traffic))
         elif not set(traffic) <= set(present):
             with pytest.raises(InvalidInput):
-                endpoints.update_traffic(self.context, endpoint, traffic)
+                endpoints.update(self.context, endpoint, EndpointUpdate(traffic=traffic))
         else:
-            endpoints.update_traffic(self.context, endpoint, traffic)
+            endpoints.update(self.context, endpoint, EndpointUpdate(traffic=traffic))
             self.model[endpoint] = {item: traffic.get(item, 0) for item in present}
 
     @rule(endpoint=made, name=NAMES)

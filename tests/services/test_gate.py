@@ -16,7 +16,7 @@ from phoundry.services.reconcile import gate
 from phoundry.services.reconcile import tasks as reconcile_tasks
 from phoundry.serving.gateway.routes import EndpointRoute, load_routes
 from phoundry.specs.deployment import DeploymentSpec, DeploymentUpdate
-from phoundry.specs.endpoint import EndpointSpec
+from phoundry.specs.endpoint import EndpointSpec, EndpointUpdate
 from phoundry.store.tables import DeploymentRow
 from tests.services.fake_workers import MODEL, FakeWorkers
 
@@ -101,7 +101,7 @@ def test_one_that_fails_stays_without_traffic_and_says_why(faq: Faq) -> None:
     told = next(event.message for event in shown.events if event.kind == "gate_failed")
     assert "token 3 of the answer: the engine says 'Paul'; the reference says 'Bill'" in told
     with pytest.raises(Conflict, match="does not answer as the model that was trained") as refusal:
-        endpoints.update_traffic(faq.context, "faq", {"blue": 100})
+        endpoints.update(faq.context, "faq", EndpointUpdate(traffic={"blue": 100}))
     assert "--no-gate" in str(refusal.value)
     assert not status.under_way(faq.context)
     assert faq.asked() == 1, "what failed is not asked again by itself"
@@ -112,10 +112,10 @@ def test_traffic_waits_for_the_gate(faq: Faq) -> None:
     faq.create("green")
     faq.until_asked()
     with pytest.raises(Conflict, match="'faq/green' has not passed the deploy gate yet"):
-        endpoints.update_traffic(faq.context, "faq", {"blue": 90, "green": 10})
+        endpoints.update(faq.context, "faq", EndpointUpdate(traffic={"blue": 90, "green": 10}))
     assert faq.traffic() == {"blue": 100}
     faq.advance(1)
-    endpoints.update_traffic(faq.context, "faq", {"blue": 90, "green": 10})
+    endpoints.update(faq.context, "faq", EndpointUpdate(traffic={"blue": 90, "green": 10}))
     faq.tick()
     assert faq.route().traffic == {"blue": 90, "green": 10}
 
@@ -232,7 +232,7 @@ def test_the_older_revision_serves_until_the_newer_has_passed(faq: Faq) -> None:
         before,
     )
     # Its share may change meanwhile: what serves has passed.
-    endpoints.update_traffic(faq.context, "faq", {"blue": 100})
+    endpoints.update(faq.context, "faq", EndpointUpdate(traffic={"blue": 100}))
     faq.advance(6)
     assert faq.gate() == "passed"
     assert faq.route().deployments["blue"].replicas != before
@@ -299,7 +299,7 @@ def test_the_first_deployment_gets_its_traffic_with_a_revision_let_through(faq: 
 def test_traffic_that_was_taken_away_stays_away(faq: Faq) -> None:
     faq.create()
     faq.advance()
-    endpoints.update_traffic(faq.context, "faq", {})
+    endpoints.update(faq.context, "faq", EndpointUpdate(traffic={}))
     deployments.update(faq.context, "faq", "blue", DeploymentUpdate(quantization="Q4_0"))
     faq.advance(9)
     assert (faq.gate(), faq.traffic()) == ("passed", {})

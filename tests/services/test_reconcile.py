@@ -23,7 +23,7 @@ from phoundry.services.reconcile import replicas as reconcile_replicas
 from phoundry.services.reconcile import tasks as reconcile_tasks
 from phoundry.serving.gateway.routes import load_routes
 from phoundry.specs.deployment import Deployment, DeploymentSpec
-from phoundry.specs.endpoint import EndpointSpec
+from phoundry.specs.endpoint import EndpointSpec, EndpointUpdate
 from phoundry.specs.job import FineTuningJobSpec, Job
 from phoundry.specs.model import Model, ModelSpec
 from phoundry.spool import Spool
@@ -352,7 +352,7 @@ def test_a_failed_conversion_is_tried_again_for_the_next_deployment(
     fleet.kill(fleet.one("convert"))
     tick(context, 2)
     assert state(context) == ("Failed", "failed")
-    endpoints.update_traffic(context, endpoint, {})
+    endpoints.update(context, endpoint, EndpointUpdate(traffic={}))
     deployments.delete(context, endpoint, "blue")
     tick(context)
     deploy(context)
@@ -423,7 +423,7 @@ def test_no_traffic_goes_to_what_is_being_deleted(
     advance(context, fleet)
     deployments.delete(context, endpoint, "green")
     with pytest.raises(InvalidInput, match="no deployment green"):
-        endpoints.update_traffic(context, endpoint, {"green": 100})
+        endpoints.update(context, endpoint, EndpointUpdate(traffic={"green": 100}))
     change(context, endpoints.EndpointRow, endpoint, traffic={"green": 100})  # as it could be once
     routing.publish(context)
     # One name that is not there, and the gateway would refuse the table of all endpoints.
@@ -435,7 +435,7 @@ def test_the_first_that_stays_gets_the_traffic(
 ) -> None:
     deploy(context, "blue")
     advance(context, fleet)
-    endpoints.update_traffic(context, endpoint, {})
+    endpoints.update(context, endpoint, EndpointUpdate(traffic={}))
     deployments.delete(context, endpoint, "blue")
     with pytest.raises(Conflict, match="still being deleted"):
         deploy(context, "blue")

@@ -20,7 +20,7 @@ from phoundry.services.reconcile import replicas as moving
 from phoundry.services.reconcile import tasks as reconcile_tasks
 from phoundry.serving.gateway.routes import DeploymentRoute, load_routes
 from phoundry.specs.deployment import Deployment, DeploymentSpec, DeploymentUpdate
-from phoundry.specs.endpoint import EndpointSpec
+from phoundry.specs.endpoint import EndpointSpec, EndpointUpdate
 from phoundry.store.tables import DeploymentRow, EndpointRow, ReplicaRow
 from tests.services.fake_workers import MODEL, FakeWorkers
 
@@ -621,7 +621,7 @@ def test_a_mirror_is_not_deleted(blue: Blue, fleet: FakeWorkers) -> None:
 
 def test_all_its_processes_end_with_it(blue: Blue, fleet: FakeWorkers) -> None:
     blue.create(3)
-    endpoints.update_traffic(blue.context, "faq", {})
+    endpoints.update(blue.context, "faq", EndpointUpdate(traffic={}))
     folders = fleet.replicas()
     deployments.delete(blue.context, "faq", "blue")
     assert fleet.terminated == folders
@@ -636,7 +636,7 @@ def test_all_its_processes_end_with_it(blue: Blue, fleet: FakeWorkers) -> None:
 
 def test_a_deletion_leaves_requests_in_flight_their_time(blue: Blue, fleet: FakeWorkers) -> None:
     blue.create(1, request_settings={"request_timeout_ms": 60_000})
-    endpoints.update_traffic(blue.context, "faq", {})
+    endpoints.update(blue.context, "faq", EndpointUpdate(traffic={}))
     (folder,) = fleet.replicas()
     gateway = blue.context.home.routes.parent
     workers.start(gateway, "phoundry.serving.gateway", {})

@@ -100,9 +100,7 @@ class Deployments:
 
 
 def _settled(deployment: Deployment) -> bool:
-    if deployment.provisioning_state == "Succeeded":
-        return deployment.gate != "pending"
-    return deployment.provisioning_state == "Failed"
+    return deployment.settled or deployment.provisioning_state == "Failed"
 
 
 def _path(endpoint: str, name: str | None = None) -> str:

@@ -153,13 +153,10 @@ def _signal(run_dir: Path, action: Callable[[psutil.Process], None]) -> bool:
 def _living(run_dir: Path) -> int | None:
     """The pid of the worker, or None where none lives.
 
-    Who holds the lock wrote its pid into it. Start times are compared only where there is no such
-    proof: the kernel's move with the clock, so after a step they differ from those of before.
+    Who holds the lock wrote its pid into it.
     """
-    held = lock_held(run_dir / "lock")
     record = _record(run_dir)
-    pid: int | None = record.get("pid")
-    return pid if held or lives(pid, record.get("create_time")) else None
+    return record.get("pid") if recorded_lives(run_dir / "lock", record) else None
 
 
 def _create_time(pid: int) -> float | None:
@@ -196,6 +193,15 @@ def _reap(pid: int) -> None:
         os.waitpid(pid, os.WNOHANG)
     except ChildProcessError:
         return
+
+
+def recorded_lives(lock: Path, record: Mapping[str, Any]) -> bool:
+    """Whether the process of `record` (`pid`, `create_time`) lives; it holds `lock` meanwhile.
+
+    The lock is proof where start times are none: the kernel's move with the clock, so after a step
+    they differ from those of before.
+    """
+    return lock_held(lock) or lives(record.get("pid"), record.get("create_time"))
 
 
 def lock_held(path: Path) -> bool:

@@ -137,7 +137,7 @@ def _deployment(context: Context, spec: dict[str, Any], again: bool) -> Outcome:
         raise _failure(found.error, f"Deployment '{endpoint}/{name}' failed.")
     if found.gate == "failed":
         raise parity.show(context, endpoint, name).failure()
-    done = found.provisioning_state == "Succeeded" and found.gate != "pending"
+    done = found.settled
     waits = found.preparation.words() if found.preparation else found.provisioning_state
     message = f"{found.traffic} % of the traffic" if done else waits
     return Outcome(kind="deployment", name=f"{endpoint}/{name}", done=done, message=message)

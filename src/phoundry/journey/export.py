@@ -10,6 +10,7 @@ from phoundry.errors import NotFound
 from phoundry.journey.planning import there
 from phoundry.services import connections, data, deployments, endpoints, jobs, journeys, models
 from phoundry.services.context import Context
+from phoundry.services.traffic import shares
 from phoundry.specs.batch import BatchJobSpec
 from phoundry.specs.connection import ConnectionSpec
 from phoundry.specs.data import DataAsset
@@ -130,7 +131,7 @@ def _endpoint(context: Context, name: str) -> Iterator[Mapping]:
         return
     spec = EndpointSpec(
         name=found.name,
-        traffic={key: share for key, share in found.traffic.items() if share},
+        traffic=shares(found.traffic),
         mirror_traffic=found.mirror_traffic,
         rate_limit=found.rate_limit,
         allowed_origins=found.allowed_origins,

@@ -23,6 +23,7 @@ from phoundry.services import (
     models,
 )
 from phoundry.services.context import Context
+from phoundry.services.traffic import shares
 from phoundry.specs.batch import BatchJobSpec
 from phoundry.specs.connection import ConnectionSpec
 from phoundry.specs.deployment import Deployment, DeploymentSpec
@@ -188,7 +189,7 @@ def _limit(one: Endpoint | EndpointSpec, field: str) -> Any:
     value = one.model_dump(mode="json", include={field})[field]
     if field not in ("traffic", "mirror_traffic"):
         return value
-    return {name: share for name, share in value.items() if share}
+    return shares(value)
 
 
 def plan_deployment(context: Context, declared: Declared, planned: Planned) -> None:

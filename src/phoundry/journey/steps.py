@@ -25,7 +25,7 @@ from phoundry.specs.deployment import (
     DeploymentUpdate,
     GenerationDefaults,
 )
-from phoundry.specs.endpoint import EndpointSpec
+from phoundry.specs.endpoint import EndpointSpec, EndpointUpdate
 from phoundry.specs.job import FineTuningJobSpec
 from phoundry.specs.journey import JourneySpec, StepName
 from phoundry.specs.model import Model, ModelSpec
@@ -97,7 +97,8 @@ def make_endpoint(context: Context, spec: JourneySpec) -> Progress:
     if endpoint.provisioning_state == "Deleting":
         return Progress(False, message="waiting until the one before is gone")
     if (endpoint.description, endpoint.tags) != (wanted.description, wanted.tags):
-        endpoints.describe(context, spec.endpoint, wanted.description, dict(wanted.tags))
+        change = EndpointUpdate(description=wanted.description, tags=dict(wanted.tags))
+        endpoints.update(context, spec.endpoint, change)
     return Progress(True, endpoint.name, endpoint.scoring_uri)
 
 
@@ -113,8 +114,7 @@ def deploy(context: Context, spec: JourneySpec) -> Progress:
     served = ", ".join(f"{item.name} {item.traffic} %" for item in found)
     # Its sentences, not its bytes: a message is written to the journey's row.
     served = next((item.preparation.message for item in found if item.preparation), served)
-    ready = all(item.provisioning_state == "Succeeded" and item.gate != "pending" for item in found)
-    return Progress(ready, f"{spec.endpoint}/{found[0].name}", served)
+    return Progress(all(item.settled for item in found), f"{spec.endpoint}/{found[0].name}", served)
 
 
 def connect(context: Context, spec: JourneySpec) -> Progress:

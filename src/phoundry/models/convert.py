@@ -11,18 +11,16 @@ at its place after `convert_check` has found that llama.cpp computes the model w
 from __future__ import annotations
 
 import os
-import tempfile
-from collections.abc import Callable, Generator
-from contextlib import contextmanager
+from collections.abc import Callable
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from phoundry.errors import MissingDependency
-from phoundry.files import remove_orphans, sha256_file, sync_file, sync_folder
+from phoundry.files import sha256_file
 from phoundry.models.architectures import architecture
 from phoundry.models.checkpoints import read_config
 from phoundry.models.gguf_metadata import add_shape
-from phoundry.models.gguf_record import keep, reusable, source_of
+from phoundry.models.gguf_record import keep, new_file, reusable, source_of
 from phoundry.models.gguf_tensors import Tensor, plan
 from phoundry.models.gguf_vocab import add_tokenizer, check_tokenizer
 from phoundry.models.quantize import FILE_TYPES, kind_for, quantize
@@ -63,7 +61,7 @@ def convert(
     config = read_config(checkpoint_dir)
     kind = architecture(config["model_type"])
     tensors = plan(Weights(checkpoint_dir), kind, config)
-    with _atomic_file(gguf_path) as temporary:
+    with new_file(gguf_path) as temporary:
         writer = GGUFWriter(temporary, kind.gguf)
         try:
             writer.add_name(_safe_name(name or checkpoint_dir.name, checkpoint_dir))
@@ -131,24 +129,6 @@ def _write(writer: GGUFWriter, tensors: list[Tensor], quantization: str) -> None
     writer.write_ti_data_to_file()
     for tensor in tensors:
         writer.write_tensor_data(quantize(tensor.name, tensor.make(), kinds[tensor.name]))
-
-
-@contextmanager
-def _atomic_file(path: Path) -> Generator[Path]:
-    """A temporary file beside `path` that takes its place when the block ends well."""
-    path.parent.mkdir(parents=True, exist_ok=True)
-    remove_orphans(path)  # what a killed conversion left: gigabytes
-    handle, name = tempfile.mkstemp(dir=path.parent, prefix=f".{path.name}.{os.getpid()}.")
-    os.close(handle)
-    temporary = Path(name)
-    try:
-        yield temporary
-        sync_file(temporary)
-        temporary.chmod(0o644)
-        temporary.replace(path)
-        sync_folder(path.parent)
-    finally:
-        temporary.unlink(missing_ok=True)
 
 
 def task(spec: dict[str, Any], run_dir: Path, spool: Spool) -> dict[str, Any]:

@@ -6,10 +6,22 @@ and what the check has measured. A file without it, or with other bytes than it 
 
 from __future__ import annotations
 
+import os
+import tempfile
+from collections.abc import Generator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any, cast
 
-from phoundry.files import read_json, sha256_file, sha256_files, write_json
+from phoundry.files import (
+    read_json,
+    remove_orphans,
+    sha256_file,
+    sha256_files,
+    sync_file,
+    sync_folder,
+    write_json,
+)
 from phoundry.models.checkpoints import unchanged, wanted_files
 from phoundry.models.tensors import sha256_weights
 
@@ -60,3 +72,21 @@ def reusable(gguf: Path, source: str, quantization: str) -> dict[str, Any] | Non
     if (found.get("source"), found.get("quantization")) != (source, quantization):
         return None
     return found if found.get("sha256") == sha256_file(gguf) else None
+
+
+@contextmanager
+def new_file(path: Path) -> Generator[Path]:
+    """A temporary file beside `path` that takes its place when the block ends well."""
+    path.parent.mkdir(parents=True, exist_ok=True)
+    remove_orphans(path)  # what a killed conversion left: gigabytes
+    handle, name = tempfile.mkstemp(dir=path.parent, prefix=f".{path.name}.{os.getpid()}.")
+    os.close(handle)
+    temporary = Path(name)
+    try:
+        yield temporary
+        sync_file(temporary)
+        temporary.chmod(0o644)
+        temporary.replace(path)
+        sync_folder(path.parent)
+    finally:
+        temporary.unlink(missing_ok=True)

@@ -30,7 +30,7 @@ def merge(base: Path, adapter: Path, folder: Path) -> str:
     deltas, weights = read_adapter(adapter), Weights(base)
     check_whole(adapter, read_settings(adapter), deltas, weights)
     for name, delta in deltas.items():
-        _check(name, delta, weights, base)
+        check_fits(name, delta, weights, base)
     plan: list[Planned] = []
     for name in sorted(weights.names):
         info = weights.info(name)
@@ -49,7 +49,13 @@ def _merged(weights: Weights, name: str, delta: Delta) -> memoryview:
     return from_float32(values, weights.info(name).dtype)
 
 
-def _check(name: str, delta: Delta, weights: Weights, base: Path) -> None:
+def check_fits(name: str, delta: Delta, weights: Weights, base: Path) -> None:
+    """Hold one layer of an adapter against the base's matrix of that name.
+
+    Raises:
+        InvalidInput: the base has none, or one of another shape.
+        ModelError: the adapter holds values that are not finite.
+    """
     import numpy as np
 
     shape = (delta.up.shape[0], delta.down.shape[1])

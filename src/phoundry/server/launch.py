@@ -13,7 +13,7 @@ from dataclasses import dataclass
 from typing import Any
 from urllib.parse import urlsplit
 
-from phoundry.compute.workers import lives, lock_held
+from phoundry.compute.workers import lock_held, recorded_lives
 from phoundry.errors import Conflict, Unavailable, from_dict
 from phoundry.files import read_json
 from phoundry.settings import Home, child_environ
@@ -37,10 +37,7 @@ class ServerInfo:
 def running(home: Home) -> ServerInfo | None:
     """The control plane that runs on this home and answers, or None."""
     record: dict[str, Any] | None = read_json(home.server_file)
-    # The lock is proof where start times are none: they move with a clock that is set.
-    if record is None or not (
-        lock_held(home.server_lock) or lives(record.get("pid"), record.get("create_time"))
-    ):
+    if record is None or not recorded_lives(home.server_lock, record):
         return None
     if not _answers(record["url"]):
         return None

@@ -9,7 +9,8 @@ from sqlalchemy.orm import Session
 
 from phoundry.errors import Fault, InvalidInput
 from phoundry.services import bases, defaults, parity, revisions
-from phoundry.services.context import Context, record
+from phoundry.services.context import Context
+from phoundry.services.deployment_rows import note
 from phoundry.specs.deployment import DeploymentSpec, DeploymentUpdate
 from phoundry.specs.quantization import served_as
 from phoundry.store.tables import DeploymentRow
@@ -107,10 +108,9 @@ def _tell(
     given: dict[str, Any],
     change: DeploymentUpdate,
 ) -> None:
-    resource = f"deployment/{row.endpoint}/{row.name}"
     if change.defaults is not None:
         names = ", ".join(sorted(change.defaults.model_fields_set))
-        record(session, context, resource, "updated", f"Defaults changed: {names}.")
+        note(session, context, row, "updated", f"Defaults changed: {names}.")
     if given:
         names = ", ".join(sorted(given))
-        record(session, context, resource, "updated", f"Changed: {names}.")
+        note(session, context, row, "updated", f"Changed: {names}.")

@@ -9,7 +9,8 @@ from sqlalchemy.orm import Session
 
 from phoundry.errors import Conflict, NotFound
 from phoundry.services import bases, changes, defaults, parity, replicas, revisions, routing
-from phoundry.services.context import Context, history, now, record
+from phoundry.services.context import Context, history, now
+from phoundry.services.deployment_rows import note, resource, row_of
 from phoundry.services.endpoints import REMEDY as ENDPOINT_REMEDY
 from phoundry.services.logs import read_log
 from phoundry.services.rows import find, get
@@ -51,8 +52,7 @@ def create(context: Context, spec: DeploymentSpec) -> Deployment:
             notices=spec.notices(),
         )
         session.add(row)
-        resource = f"deployment/{spec.endpoint_name}/{spec.name}"
-        record(session, context, resource, "created", f"Serves {spec.model}.")
+        note(session, context, row, "created", f"Serves {spec.model}.")
         session.flush()
         if not spec.gate:
             parity.skip(session, context, row)
@@ -73,7 +73,7 @@ def show(context: Context, endpoint: str, name: str) -> Deployment:
     with context.begin("deployments/read") as session:
         row = _get(session, context, endpoint, name)
         deployment = view(session, context, row)
-        deployment.events = history(session, context, f"deployment/{endpoint}/{name}")
+        deployment.events = history(session, context, resource(endpoint, name))
         return deployment
 
 
@@ -158,7 +158,7 @@ def retry(context: Context, endpoint: str, name: str) -> Deployment:
                 replica.state, replica.failures, replica.error = "waiting", 0, None
             if row.state == "Failed":
                 row.state, row.error = "Creating", None
-            record(session, context, f"deployment/{endpoint}/{name}", "retried", "Tried again.")
+            note(session, context, row, "retried", "Tried again.")
         parity.again(context, row)
         return view(session, context, row)
 
@@ -174,7 +174,7 @@ def delete(context: Context, endpoint: str, name: str) -> None:
         _check_idle(_endpoint(session, context, endpoint), name)
         row.state = "Deleting"
         row.stopping_since = row.stopping_since or now()
-        record(session, context, f"deployment/{endpoint}/{name}", "deleting", "Deletion asked for.")
+        note(session, context, row, "deleting", "Deletion asked for.")
     context.publish()
     # After the gateway knows: what it sends to one that ends would be lost.
     with context.begin("deployments/delete") as session:
@@ -245,15 +245,7 @@ def _endpoint(session: Session, context: Context, name: str) -> EndpointRow:
 
 def _get(session: Session, context: Context, endpoint: str, name: str) -> DeploymentRow:
     _endpoint(session, context, endpoint)
-    return get(
-        session,
-        context,
-        DeploymentRow,
-        name,
-        noun=f"deployment of '{endpoint}'",
-        remedy=f"`phoundry deployment list --endpoint {endpoint}` shows what there is.",
-        endpoint=endpoint,
-    )
+    return row_of(session, context, endpoint, name)
 
 
 def _taken(row: DeploymentRow) -> Conflict:

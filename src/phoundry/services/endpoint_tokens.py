@@ -5,7 +5,6 @@ A token is told once, to whom it is made for; the store keeps its hash and its l
 
 from __future__ import annotations
 
-import hashlib
 from datetime import timedelta
 
 from sqlalchemy import delete, func, select
@@ -14,6 +13,7 @@ from sqlalchemy.orm import Session
 from phoundry.errors import Conflict
 from phoundry.services.context import Context, now, record
 from phoundry.services.rows import get
+from phoundry.serving.gateway.auth import hash_key
 from phoundry.specs.endpoint import EndpointToken, TokenRequest
 from phoundry.store.tables import EndpointRow, EndpointTokenRow
 from phoundry.store.vault import new_secret
@@ -48,7 +48,7 @@ def issue(context: Context, name: str, request: TokenRequest | None = None) -> E
         _room(session, context, name)
         begins = now().replace(microsecond=0)
         ends = begins + timedelta(seconds=seconds)
-        digest = hashlib.sha256(token.encode()).hexdigest()
+        digest = hash_key(token)
         session.add(
             EndpointTokenRow(
                 workspace=context.workspace, endpoint=name, sha256=digest, expires_at=ends

@@ -17,7 +17,6 @@ from phoundry.specs.endpoint import (
     EndpointSpec,
     EndpointUpdate,
     KeyType,
-    Traffic,
 )
 from phoundry.store.tables import DeploymentRow, EndpointRow
 from phoundry.store.vault import new_secret
@@ -113,16 +112,6 @@ def update(context: Context, name: str, change: EndpointUpdate) -> Endpoint:
         endpoint = view(session, context, row)
     context.publish()
     return endpoint
-
-
-def update_traffic(context: Context, name: str, traffic: Traffic) -> Endpoint:
-    """`update` of the live shares alone."""
-    return update(context, name, EndpointUpdate(traffic=traffic))
-
-
-def describe(context: Context, name: str, description: str, tags: dict[str, str]) -> Endpoint:
-    """Replace an endpoint's description and tags; what it serves is not touched."""
-    return update(context, name, EndpointUpdate(description=description, tags=tags))
 
 
 def _share_out(

@@ -14,7 +14,7 @@ from phoundry.errors import Conflict
 from phoundry.models import catalog
 from phoundry.services import bases, job_records
 from phoundry.services.context import Context, history, now, record
-from phoundry.services.job_kinds import KINDS, kind_of
+from phoundry.services.job_kinds import KINDS, kind_of, output
 from phoundry.services.logs import read_log
 from phoundry.services.rows import find, get
 from phoundry.specs.batch import BatchJobSpec
@@ -215,7 +215,7 @@ def view(row: JobRow) -> Job:
             "validation_data": spec.get("validation_data"),
             "input": spec.get("input", ""),
             "endpoint": spec.get("endpoint"),
-            "output": str(output) if (output := kind_of(row).output(row)) else None,
+            "output": str(made) if (made := output(row)) else None,
             "display_name": spec.get("display_name", ""),
             "tags": spec.get("tags", {}),
         }

@@ -25,7 +25,8 @@ from phoundry.files import read_json, sha256_files, write_json
 from phoundry.models import gguf_record
 from phoundry.services import bases, revisions, tasks
 from phoundry.services.context import Context, record
-from phoundry.services.rows import find, get
+from phoundry.services.deployment_rows import note, row_of
+from phoundry.services.rows import find
 from phoundry.serving.parity.tolerances import VERSION
 from phoundry.settings import Home
 from phoundry.specs.base import Preparation
@@ -106,16 +107,7 @@ def remember(home: Home, key: str, report: ParityReport) -> None:
 def show(context: Context, endpoint: str, name: str) -> Parity:
     """The gate of a deployment. Raises NotFound."""
     with context.begin("deployments/read") as session:
-        remedy = f"`phoundry deployment list --endpoint {endpoint}` shows what there is."
-        row = get(
-            session,
-            context,
-            DeploymentRow,
-            name,
-            noun=f"deployment of '{endpoint}'",
-            remedy=remedy,
-            endpoint=endpoint,
-        )
+        row = row_of(session, context, endpoint, name)
         found = row.parity or {}
         return Parity.model_validate(
             {**found, "deployment": f"{endpoint}/{name}", "gate": row.gate}
@@ -174,8 +166,7 @@ def skip(session: Session, context: Context, row: DeploymentRow) -> None:
     """Let a deployment through without a proof, and write that down."""
     row.gate, row.parity = "skipped", None
     workers.terminate(run_dir(context, row))  # nobody waits for what it finds
-    resource = f"deployment/{row.endpoint}/{row.name}"
-    record(session, context, resource, "gate_skipped", "It may get traffic without a proof.")
+    note(session, context, row, "gate_skipped", "It may get traffic without a proof.")
     open_first(session, context, row)
 
 

@@ -14,6 +14,7 @@ from sqlalchemy.orm import Session
 
 from phoundry.compute import workers
 from phoundry.services.context import Context, record
+from phoundry.services.deployment_rows import resource
 from phoundry.specs.deployment import ReplicaView
 from phoundry.store.tables import DeploymentRow, ReplicaRow
 from phoundry.store.vault import new_secret
@@ -81,8 +82,8 @@ def label(replica: ReplicaRow) -> str:
 
 def note(session: Session, context: Context, replica: ReplicaRow, kind: str, text: str) -> None:
     """An event in the history of the replica's deployment."""
-    resource = f"deployment/{replica.endpoint}/{replica.deployment}"
-    record(session, context, resource, kind, text, replica=replica.number)
+    about = resource(replica.endpoint, replica.deployment)
+    record(session, context, about, kind, text, replica=replica.number)
 
 
 def view(replica: ReplicaRow) -> ReplicaView:

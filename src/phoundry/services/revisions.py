@@ -12,7 +12,8 @@ from typing import Any
 from sqlalchemy.orm import Session
 
 from phoundry.errors import Conflict
-from phoundry.services.context import Context, record
+from phoundry.services.context import Context
+from phoundry.services.deployment_rows import note
 from phoundry.services.serving_memory import slots
 from phoundry.specs.deployment import DeploymentSpec
 from phoundry.store.tables import DeploymentRow
@@ -85,13 +86,13 @@ def begin(
             row.former = {"revision": row.revision, "spec": row.spec, "gate": row.gate}
         row.state = "Updating"
     row.revision, row.spec, row.gate, row.error = number, spec, gate, None
-    _note(session, context, row, "revision", f"Revision {number} is being prepared.")
+    note(session, context, row, "revision", f"Revision {number} is being prepared.")
 
 
 def take_into_force(session: Session, context: Context, row: DeploymentRow) -> None:
     """Requests go to the newest revision from now on."""
     row.live = row.revision
-    _note(session, context, row, "in_force", f"Revision {row.revision} answers requests.")
+    note(session, context, row, "in_force", f"Revision {row.revision} answers requests.")
 
 
 def take_back(
@@ -110,7 +111,7 @@ def take_back(
             f"{error['message']}"
         )
         row.error = {**error, "message": text}
-    _note(session, context, row, "taken_back", text)
+    note(session, context, row, "taken_back", text)
 
 
 def roll_back(session: Session, context: Context, row: DeploymentRow) -> None:
@@ -131,7 +132,3 @@ def roll_back(session: Session, context: Context, row: DeploymentRow) -> None:
             f"'{row.endpoint}/{row.name}' has no revision before {row.revision} to go back to.",
             remedy=f"`phoundry deployment show {row.endpoint}/{row.name}` shows what serves.",
         )
-
-
-def _note(session: Session, context: Context, row: DeploymentRow, kind: str, text: str) -> None:
-    record(session, context, f"deployment/{row.endpoint}/{row.name}", kind, text)

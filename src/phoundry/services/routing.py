@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import hashlib
 import threading
 import time
 from collections.abc import Iterator
@@ -18,6 +17,7 @@ from phoundry.errors import Unavailable
 from phoundry.files import read_json
 from phoundry.services import endpoint_tokens, replicas, revisions
 from phoundry.services.context import Context
+from phoundry.serving.gateway.auth import hash_key
 from phoundry.serving.gateway.routes import (
     ORIGIN,
     DeploymentRoute,
@@ -84,7 +84,7 @@ def _key_hashes(context: Context, row: EndpointRow) -> list[str]:
     if row.auth_mode != "key":
         return []
     keys: dict[str, str] = context.vault.decrypt(row.keys)
-    return sorted(hashlib.sha256(key.encode()).hexdigest() for key in keys.values())
+    return sorted(map(hash_key, keys.values()))
 
 
 def _deployment(session: Session, context: Context, row: DeploymentRow) -> DeploymentRoute:

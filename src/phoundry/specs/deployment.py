@@ -159,3 +159,8 @@ class Deployment(View):
     tags: dict[str, str] = Field(default_factory=dict[str, str])
     created_at: datetime
     events: list[Event] = Field(default_factory=list[Event])
+
+    @property
+    def settled(self) -> bool:
+        """Whether it serves, and its gate has said what it has to say (passed, failed, skipped)."""
+        return self.provisioning_state == "Succeeded" and self.gate != "pending"

@@ -47,10 +47,7 @@ def control_plane(place: Place) -> Iterator[Check]:
 def _running(home: Home) -> dict[str, Any] | None:
     """What server.json says, if the process that wrote it lives."""
     record: dict[str, Any] = read_json(home.server_file) or {}
-    if not record:
-        return None
-    held = workers.lock_held(home.server_lock)  # start times move when the clock is set
-    return record if held or workers.lives(record.get("pid"), record.get("create_time")) else None
+    return record if record and workers.recorded_lives(home.server_lock, record) else None
 
 
 def ports(place: Place) -> Iterator[Check]:

@@ -6,12 +6,12 @@ A new type of job is a module here with a class of `base.JobKind`, a line in `KI
 
 from __future__ import annotations
 
-from phoundry.services.job_kinds.base import Admitted, JobKind
+from phoundry.services.job_kinds.base import Admitted, JobKind, output
 from phoundry.services.job_kinds.batch import Batch
 from phoundry.services.job_kinds.finetuning import FineTuning
 from phoundry.store.tables import JobRow
 
-__all__ = ["KINDS", "Admitted", "JobKind", "kind_of"]
+__all__ = ["KINDS", "Admitted", "JobKind", "kind_of", "output"]
 
 KINDS: dict[str, JobKind] = {"finetuning": FineTuning(), "batch": Batch()}
 

@@ -74,6 +74,8 @@ class JobKind(Protocol):
         """What to tell about a job that ends cancelled: what there is of it, or why nothing."""
         ...
 
-    def output(self, row: JobRow) -> Path | None:
-        """The folder of what it has made, if there is any."""
-        ...
+
+def output(row: JobRow) -> Path | None:
+    """The folder of what a job has made, if there is any."""
+    folder = Path(row.run_dir) / "output"
+    return folder if folder.is_dir() else None

@@ -126,10 +126,6 @@ class Batch:
             f"`phoundry job download {row.name}`."
         ]
 
-    def output(self, row: JobRow) -> Path | None:
-        folder = Path(row.run_dir) / "output"
-        return folder if folder.is_dir() else None
-
 
 def _served(context: Context, reference: str) -> Deployment:
     """The deployment that `ENDPOINT/DEPLOYMENT` names, or the one with most of the traffic."""
@@ -214,6 +210,6 @@ def _same_bytes(source: Path, target: Path) -> None:
 
 
 def _notices(spec: BatchJobSpec) -> list[str]:
-    return [f"compute '{spec.compute}' is recorded; the job runs on this machine."] * bool(
-        spec.compute
-    )
+    if not spec.compute:
+        return []
+    return [f"compute '{spec.compute}' is recorded; the job runs on this machine."]

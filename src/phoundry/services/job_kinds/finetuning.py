@@ -73,7 +73,3 @@ class FineTuning:
             f"Cancelled at step {step} of {end}; its output is the state of step {kept}: "
             f"`phoundry model register NAME --job {row.name}`."
         ]
-
-    def output(self, row: JobRow) -> Path | None:
-        folder = Path(row.run_dir) / "output"
-        return folder if folder.is_dir() else None

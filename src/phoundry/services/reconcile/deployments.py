@@ -11,7 +11,8 @@ from sqlalchemy.orm import Session
 from phoundry.compute import workers
 from phoundry.errors import PhoundryError
 from phoundry.services import parity, replicas, revisions
-from phoundry.services.context import Context, record
+from phoundry.services.context import Context
+from phoundry.services.deployment_rows import note
 from phoundry.services.reconcile import replicas as moving
 from phoundry.services.reconcile import rollout
 from phoundry.services.reconcile.isolation import Move, each
@@ -79,14 +80,14 @@ def _settle(session: Session, context: Context, row: DeploymentRow) -> None:
         _fail(session, context, row, failed[0].error or {})
     elif row.state == "Creating" and answers:
         row.state, row.error = "Succeeded", None
-        _note(session, context, row, "succeeded", "It answers.")
+        note(session, context, row, "succeeded", "It answers.")
     elif row.state == "Updating" and len(current) == len(every) >= row.wanted:
         if all(one.state in _SETTLED for one in current):
             row.state = "Succeeded"
             count = len(current) - len(failed)
             words = "1 replica" if count == 1 else f"{count} replicas"
             text = f"Revision {row.live} serves, with {words}."
-            _note(session, context, row, "updated", text)
+            note(session, context, row, "updated", text)
     elif row.state == "Failed" and answers:
         row.state, row.error = "Succeeded", None
 
@@ -99,7 +100,7 @@ def _remove(session: Session, context: Context, row: DeploymentRow) -> None:
     if not replicas.of(session, context, row):
         parity.forget(context, row)
         session.delete(row)
-        _note(session, context, row, "deleted", "Deleted.")
+        note(session, context, row, "deleted", "Deleted.")
 
 
 def _forget(session: Session, context: Context, row: EndpointRow) -> None:
@@ -125,8 +126,4 @@ def _fail(session: Session, context: Context, row: DeploymentRow, error: dict[st
     if row.state == "Failed":
         return
     row.state, row.error = "Failed", error
-    _note(session, context, row, "failed", str(error.get("message", "")))
-
-
-def _note(session: Session, context: Context, row: DeploymentRow, kind: str, text: str) -> None:
-    record(session, context, f"deployment/{row.endpoint}/{row.name}", kind, text)
+    note(session, context, row, "failed", str(error.get("message", "")))

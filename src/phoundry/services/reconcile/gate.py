@@ -15,7 +15,8 @@ from phoundry.compute import workers
 from phoundry.errors import PhoundryError, Unavailable, WorkerFailed
 from phoundry.files import read_json
 from phoundry.services import parity, replicas
-from phoundry.services.context import Context, record
+from phoundry.services.context import Context
+from phoundry.services.deployment_rows import note
 from phoundry.services.parity import Subject
 from phoundry.services.reconcile.isolation import each
 from phoundry.specs.parity import ParityReport
@@ -96,7 +97,7 @@ def _take(session: Session, context: Context, row: DeploymentRow, report: Parity
         _fail(session, context, row, f"{report.summary()}. First: {first.lines()[0]}", found)
         return
     row.gate, row.parity = "passed", {**found, "revision": row.revision}
-    _note(session, context, row, "gate", f"Passed the deploy gate: {report.summary()}.")
+    note(session, context, row, "gate", f"Passed the deploy gate: {report.summary()}.")
     parity.open_first(session, context, row)
 
 
@@ -104,12 +105,8 @@ def _fail(
     session: Session, context: Context, row: DeploymentRow, text: str, found: dict[str, Any]
 ) -> None:
     row.gate, row.parity = "failed", {**found, "revision": row.revision}
-    _note(session, context, row, "gate_failed", f"Did not pass the deploy gate: {text}")
+    note(session, context, row, "gate_failed", f"Did not pass the deploy gate: {text}")
 
 
 def _stumble(session: Session, context: Context, row: DeploymentRow, error: PhoundryError) -> None:
     _fail(session, context, row, error.message, {"error": error.to_dict()})
-
-
-def _note(session: Session, context: Context, row: DeploymentRow, kind: str, text: str) -> None:
-    record(session, context, f"deployment/{row.endpoint}/{row.name}", kind, text)

@@ -21,7 +21,6 @@ from phoundry.services import defaults, replicas, revisions, routing
 from phoundry.services.context import Context, now
 from phoundry.services.reconcile import launch, rollout
 from phoundry.services.reconcile.isolation import each
-from phoundry.services.replicas import of as of  # for whoever moves replicas on
 from phoundry.store.tables import DeploymentRow, ReplicaRow
 
 MAX_FAILURES = 5  # in a row

@@ -17,7 +17,8 @@ from sqlalchemy.orm import Session
 
 from phoundry.errors import PhoundryError
 from phoundry.services import serving_memory
-from phoundry.services.context import Context, record
+from phoundry.services.context import Context
+from phoundry.services.deployment_rows import note
 from phoundry.services.reconcile import load as reports
 from phoundry.services.reconcile.isolation import each
 from phoundry.services.reconcile.load import Load
@@ -156,10 +157,9 @@ class Scaler:
 
 def _apply(session: Session, context: Context, row: DeploymentRow, change: _Change) -> None:
     before, row.wanted = row.wanted, change.wanted
-    resource = f"deployment/{row.endpoint}/{row.name}"
     text = f"From {before} to {change.wanted} {'replica' if change.wanted == 1 else 'replicas'}: "
     facts: dict[str, Any] = {"before": before, "after": change.wanted}
-    record(session, context, resource, "scaled", f"{text}{change.reason}.", **facts)
+    note(session, context, row, "scaled", f"{text}{change.reason}.", **facts)
 
 
 def _keep(session: Session, context: Context, row: DeploymentRow, error: PhoundryError) -> None:
