@@ -213,6 +213,30 @@ class ToolExecutionError(FlowUserError):
     code = "ToolExecutionError"
 
 
+class NodeTimeout(ToolExecutionError):
+    """A node took longer than its own `timeout`."""
+
+    code = "NodeTimeoutError"
+
+
+class ConditionError(FlowUserError):
+    """A condition whose values can't be compared, found during the run."""
+
+    code = "ConditionError"
+
+
+class FlowDepthExceeded(FlowUserError):
+    """Flows that call each other, or themselves, without an end."""
+
+    code = "FlowDepthExceeded"
+
+
+class EnvironmentVariableMissing(FlowValidationError):
+    """`${env:NAME}` where NAME is not set."""
+
+    code = "EnvironmentVariableMissing"
+
+
 class OpenAIError(FlowUserError):
     """A model's endpoint could not be reached, refused, or answered something else."""
 

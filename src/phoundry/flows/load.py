@@ -29,12 +29,17 @@ from phoundry.flows.errors import (
     UnknownWord,
     raise_together,
 )
+from phoundry.flows.extensions.conditions import is_plain
+from phoundry.flows.extensions.environment import fill_environment
+from phoundry.flows.extensions.link import link
+from phoundry.flows.extensions.parse import parse_extensions, parse_input
 from phoundry.flows.inspection import inspect_tools
 from phoundry.flows.model import NODE_TYPES, Activate, Flow, FlowInput, FlowOutput, Node, Source
 from phoundry.flows.reference import parse
 from phoundry.flows.topology import check_topology
 from phoundry.flows.values import check_type
 from phoundry.flows.variants import apply_variants
+from phoundry.settings import child_environ
 
 Part = TypeVar("Part")
 
@@ -52,6 +57,9 @@ def load_flow(path: Path | str, *, variant: str | None = None) -> Flow:
     if file.suffix == PROMPTY:
         return importlib.import_module("phoundry.flows.prompty").load(file)
     document = read_document(file)
+    missing: list[FlowError] = []
+    fill_environment(document, child_environ(), missing)
+    raise_together(missing)
     if "entry" in document.data:
         return importlib.import_module("phoundry.flows.flex").load(document)
     return load_dag(document, variant)
@@ -142,13 +150,13 @@ def _nodes(document: Document, errors: list[FlowError]) -> tuple[Node, ...]:
             errors.append(_no_mapping(document, "nodes", index))
             continue
         try:
-            nodes.append(_node(document, ("nodes", index), item))
+            nodes.append(_node(document, ("nodes", index), item, errors))
         except FlowError as error:
             errors.append(error)
-    return tuple(nodes)
+    return link(document, nodes, errors)
 
 
-def _node(document: Document, at: Place, data: Mapping[str, Any]) -> Node:
+def _node(document: Document, at: Place, data: dict[str, Any], errors: list[FlowError]) -> Node:
     if not data.get("name"):
         raise FlowDefinitionError("A node has no `name`.", where=document.where(*at))
     kind = data.get("type")
@@ -162,16 +170,18 @@ def _node(document: Document, at: Place, data: Mapping[str, Any]) -> Node:
     inputs: Any = data.get("inputs") or {}
     if not is_mapping(inputs):
         raise _no_mapping(document, *at, "inputs")
+    extensions = parse_extensions(document, at, data, errors)
     return Node(
         name=str(data["name"]),
         type=kind,
         source=_source(document, at, data.get("source")),
-        inputs={str(name): parse(value) for name, value in inputs.items()},
+        inputs={str(name): parse_input(value, extensions) for name, value in inputs.items()},
         activate=_activate(document, at, data),
         aggregation=bool(data.get("aggregation") or data.get("reduce")),
         connection=data.get("connection"),
         api=data.get("api"),
         line=document.line(*at),
+        extensions=extensions,
     )
 
 
@@ -187,7 +197,7 @@ def _source(document: Document, at: Place, data: Any) -> Source | None:
 
 def _activate(document: Document, at: Place, data: Mapping[str, Any]) -> Activate | None:
     condition: Any = data.get("activate")
-    if condition is None and "activate" not in data:
+    if (condition is None and "activate" not in data) or not is_plain(condition):
         return None
     if not is_mapping(condition) or not {"when", "is"} <= set(condition):
         raise FlowDefinitionError(

@@ -7,6 +7,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
 
+from phoundry.flows.extensions.model import NONE, Extensions
 from phoundry.flows.reference import NodeReference, Reference
 from phoundry.flows.signature import Signature
 
@@ -14,7 +15,7 @@ if TYPE_CHECKING:
     from phoundry.flows.connections import ConnectionResolver
 
 Kind = Literal["dag", "flex", "prompty"]
-NODE_TYPES = ("llm", "python", "prompt", "custom_llm", "csharp", "typescript")
+NODE_TYPES = ("llm", "python", "prompt", "custom_llm", "csharp", "typescript", "flow")
 
 
 @dataclass(frozen=True, slots=True)
@@ -63,12 +64,15 @@ class Node:
     connection: str | None = None
     api: str | None = None
     line: int = 0
+    extensions: Extensions = NONE
 
     @property
     def dependencies(self) -> set[str]:
         """Names of the nodes that must be done before this one is looked at."""
         references = [*self.inputs.values(), *([self.activate.when] if self.activate else [])]
-        return {item.node for item in references if isinstance(item, NodeReference)}
+        references += self.extensions.references()
+        found = {item.node for item in references if isinstance(item, NodeReference)}
+        return found | self.extensions.after
 
 
 @dataclass(frozen=True, slots=True)

@@ -52,7 +52,18 @@ class NodeReference:
         return f"${{{'.'.join(part for part in parts if part)}}}"
 
 
-Reference = Literal | InputReference | NodeReference
+@dataclass(frozen=True, slots=True)
+class ItemReference:
+    """`${item.path}` in a node with `foreach`: of the item that the node runs for."""
+
+    name: str
+    path: str = ""
+
+    def __str__(self) -> str:
+        return f"${{{'.'.join(part for part in (self.name, self.path) if part)}}}"
+
+
+Reference = Literal | InputReference | NodeReference | ItemReference
 
 
 def parse(value: Any) -> Reference:
