@@ -99,18 +99,25 @@ def read_document(file: Path) -> Document:
         YamlError: not UTF-8, not YAML (with the line), or beyond what a flow may hold.
         FlowDefinitionError: something else than a mapping.
     """
-    from ruamel.yaml import YAML
-    from ruamel.yaml.error import MarkedYAMLError, YAMLError
-
     if (size := file.stat().st_size) > LARGEST:
         raise _too_much(file, f"{size:,} bytes", f"{LARGEST:,}")
     try:
-        loaded: Any = YAML(typ="rt").load(file.read_text(encoding="utf-8"))
+        text = file.read_text(encoding="utf-8")
     except UnicodeDecodeError as error:
         raise YamlError(
             f"Error while parsing yaml file: {file} \n\n not UTF-8 at byte {error.start}",
             where=file.name,
         ) from None
+    return parse_document(file, text)
+
+
+def parse_document(file: Path, text: str) -> Document:
+    """As `read_document`, of the YAML `text` that stands in `file`."""
+    from ruamel.yaml import YAML
+    from ruamel.yaml.error import MarkedYAMLError, YAMLError
+
+    try:
+        loaded: Any = YAML(typ="rt").load(text)
     except RecursionError:
         raise _too_much(file, "values inside each other without end", str(DEEPEST)) from None
     except (YAMLError, ValueError) as error:  # ruamel lets ValueError out of bad scalars
