@@ -1,13 +1,20 @@
 """The child of a session: reads requests, runs the flow, answers. One JSON object a line.
 
-Requests:  {"op": "open", "path", "variant", "chosen", "values", "overrides", "memory_limit"}
+Requests:  {"op": "open", "path", "variant", "chosen", "values", "overrides", "init",
+            "memory_limit", "trace"}
            {"op": "run", "inputs", "stream": output or null}
-Answers:   {"event": "ready"} · {"event": "failed", "error"} · {"event": "piece", "text"}
-           · {"event": "result", "result"}
+           {"op": "lines", "lines": [[number, inputs], …]}
+           {"op": "aggregate", "numbers", "inputs", "values"}
+Answers:   {"event": "ready", "aggregates"} · {"event": "failed", "error"}
+           · {"event": "piece", "text"} · {"event": "result", "result", "spans",
+             "printed"}
+           · {"event": "lines", "results": [[number, result, inputs, aggregation inputs, names of
+             those that are kept here, printed, spans, started, seconds], …]}
 
-The pipes are moved away from descriptors 0 and 1 before any of the user's code is imported: what
-it prints goes to the log, what it reads is empty. Secrets come in with `open` and are kept in
-memory only. When the parent is gone, so is this process.
+Its one argument, if any, is `DESCRIPTOR,COUNT` of the slots (see `slots`): how many lines it runs
+at a time. The pipes are moved away from descriptors 0 and 1 before any of the user's code is
+imported: what it prints goes to the log, what it reads is empty. Secrets come in with `open` and
+are kept in memory only. When the parent is gone, so is this process.
 """
 
 from __future__ import annotations
@@ -17,39 +24,41 @@ import os
 import queue
 import sys
 import threading
+from collections.abc import Callable
 from contextlib import ExitStack
-from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
 from phoundry.flows.errors import FlowError, FlowUserError, UnexpectedError
-from phoundry.flows.executor import Executor, surroundings
+from phoundry.flows.executor import surroundings
 from phoundry.flows.load import load_flow
 from phoundry.flows.prepare import Connections
+from phoundry.flows.runner import Outcome, Runner, open_runner
+from phoundry.flows.session import printing
+from phoundry.flows.session.lines import Lines, guarded
+from phoundry.flows.session.slots import Slots
 
 Request = dict[str, Any]
 
 
-@dataclass(slots=True)
 class Child:
-    answers: Any  # a binary file
-    lock: threading.Lock = field(default_factory=threading.Lock)
-    executor: Executor | None = None
-    around: ExitStack = field(default_factory=ExitStack)
+    """Answers into the binary file `answers`; `slots` for lines that run in the session."""
+
+    def __init__(self, answers: Any, slots: Slots | None) -> None:
+        self._answers, self._slots = answers, slots
+        self._lock = threading.Lock()
+        self._runner: Runner | None = None
+        self._lines: Lines | None = None
+        self._around = ExitStack()
+        self._traced = False
 
     def answer(self, event: str, **data: Any) -> None:
-        line = json.dumps({"event": event, **data}, ensure_ascii=False).encode() + b"\n"
-        with self.lock:  # pieces come from nodes' threads
-            self.answers.write(line)
-            self.answers.flush()
+        self._write(json.dumps({"event": event, **data}))
 
     def handle(self, request: Request) -> None:
         """Answer one request; a fault of the flow is an answer, not the end of the process."""
         try:
-            if request["op"] == "open":
-                self.open(request)
-            else:
-                self.run(request)
+            getattr(self, f"do_{request['op']}")(request)
         except FlowError as error:
             self.answer("failed", error=error.to_dict())
         except MemoryError:
@@ -62,24 +71,63 @@ class Child:
             fault = UnexpectedError(f"{type(error).__name__}: {error}")
             self.answer("failed", error=fault.to_dict())
 
-    def open(self, request: Request) -> None:
+    def do_open(self, request: Request) -> None:
         limit_memory(request.get("memory_limit"))
-        self.around.close()
+        self._around.close()
         connections = Connections(request["chosen"], request["values"], request["overrides"])
         flow = load_flow(Path(request["path"]), variant=request["variant"])
-        self.around.enter_context(surroundings(flow, connections))
-        self.executor = Executor(flow, connections)
-        self.answer("ready")
+        self._around.enter_context(surroundings(flow, connections))
+        self._runner = open_runner(flow, connections, request.get("init"))
+        self._traced = bool(request.get("trace"))
+        if self._slots is not None:
+            self._lines = Lines(self._runner, self._slots, self._send_lines)
+            self._lines.traced = self._traced
+        self.answer("ready", aggregates=self._runner.aggregates)
 
-    def run(self, request: Request) -> None:
-        if self.executor is None:
-            raise FlowUserError("No flow is open in this session.")
-        outcome = self.executor.run(
-            request["inputs"],
-            on_piece=lambda text: self.answer("piece", text=text),
-            stream_output=request["stream"],
+    def do_run(self, request: Request) -> None:
+        runner = self._opened()
+        self._result(
+            lambda: runner.run(
+                request["inputs"],
+                on_piece=lambda text: self.answer("piece", text=text),
+                stream_output=request["stream"],
+            )
         )
-        self.answer("result", result=outcome.to_dict())
+
+    def do_lines(self, request: Request) -> None:
+        if self._lines is None:
+            raise FlowUserError("No lines run in this session.")
+        self._lines.take(request["lines"])
+
+    def do_aggregate(self, request: Request) -> None:
+        kept = self._lines.kept if self._lines is not None else {}
+        inputs: list[Any] = request["inputs"]
+        values: list[Any] = request["values"]
+        for place, number in enumerate(request["numbers"]):
+            if number in kept:
+                inputs[place] |= kept[number]["inputs"]
+                values[place] |= kept[number]["values"]
+        runner = self._opened()
+        self._result(lambda: runner.aggregate(inputs, values))
+
+    def _opened(self) -> Runner:
+        if self._runner is None:
+            raise FlowUserError("No flow is open in this session.")
+        return self._runner
+
+    def _result(self, run: Callable[[], Outcome]) -> None:
+        with printing.printed() as pieces:
+            outcome, spans = guarded(run, self._traced)
+        printed = printing.text_of(pieces)
+        self.answer("result", result=outcome.to_dict(), spans=spans, printed=printed)
+
+    def _send_lines(self, results: str) -> None:
+        self._write(f'{{"event":"lines","results":[{results}]}}')
+
+    def _write(self, text: str) -> None:
+        with self._lock:  # pieces and lines come from threads
+            self._answers.write(text.encode() + b"\n")
+            self._answers.flush()
 
 
 def limit_memory(limit: int | None) -> None:
@@ -97,11 +145,22 @@ def main() -> None:
     os.close(nothing)
     os.dup2(2, 1)
     sys.stdout.reconfigure(line_buffering=True)  # type: ignore[union-attr]
+    printing.listen()
     waiting: queue.SimpleQueue[Request] = queue.SimpleQueue()
     threading.Thread(target=_read, args=(requests, waiting), daemon=True).start()
-    child = Child(os.fdopen(answers, "wb"))
+    child = Child(os.fdopen(answers, "wb"), _slots(sys.argv[1:]))
     while True:
         child.handle(waiting.get())
+
+
+def _slots(arguments: list[str]) -> Slots | None:
+    if not arguments:
+        return None
+    descriptor, count = map(int, arguments[0].split(","))
+    slots = Slots(descriptor, count)
+    os.close(descriptor)
+    sys.argv[1:] = []  # the flow's code has no arguments
+    return slots
 
 
 def _read(descriptor: int, waiting: queue.SimpleQueue[Request]) -> None:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 import time
 from collections.abc import Iterator, Mapping
 from pathlib import Path
@@ -14,11 +13,10 @@ from phoundry.flows.connections import ConnectionResolver, resolved
 from phoundry.flows.errors import FlowError, SessionCrash, SessionTimeout
 from phoundry.flows.load import load_flow
 from phoundry.flows.model import Flow
+from phoundry.flows.session.opening import opening, secrets_of
 from phoundry.flows.session.process import ChildProcess
 from phoundry.flows.session.redact import redact
 from phoundry.specs.flow import FlowResult, FlowSettings
-
-HIDDEN_FROM = 4  # shorter secrets would blacken ordinary words
 
 
 class FlowSession:
@@ -26,8 +24,9 @@ class FlowSession:
 
     `settings` are choices remembered for the flow; `timeout` is the wall time of one run in
     seconds; `memory_limit` bounds the child's address space in bytes (None: what this machine has,
-    so that a runaway tool ends with its own error and not with somebody else's). After a run,
-    `connections` holds what was chosen, for the caller to remember.
+    so that a runaway tool ends with its own error and not with somebody else's). `init` are the
+    arguments of a flex flow's class. After a run, `connections` holds what was chosen, for the
+    caller to remember.
 
     Raises (when made):
         NotFound: no flow there.
@@ -42,12 +41,14 @@ class FlowSession:
         settings: FlowSettings | None = None,
         timeout: float = 600,
         memory_limit: int | None = None,
+        init: Mapping[str, Any] | None = None,
     ) -> None:
         self.flow = path if isinstance(path, Flow) else load_flow(path)
         self.settings = settings or FlowSettings(path=str(self.flow.root))
         self.timeout = timeout
-        self.memory_limit = memory_limit or _memory_of_machine()
+        self.memory_limit = memory_limit
         self.connections: dict[str, str] = {}
+        self._init = init
         self._resolver = connections
         self._child: ChildProcess | None = None
         self._opened: dict[str, Any] | None = None
@@ -130,11 +131,11 @@ class FlowSession:
         *,
         stream: str | None,
     ) -> Iterator[str | FlowResult]:
-        opening = self._opening(overrides, variant)
+        first = self._opening(overrides, variant)
         deadline = time.monotonic() + self.timeout
         request = {"op": "run", "inputs": dict(inputs), "stream": stream}
         try:
-            child = self._ready(opening, deadline)
+            child = self._ready(first, deadline)
             child.say(request)
             while True:
                 answer = child.hear(deadline, self.timeout)
@@ -157,26 +158,19 @@ class FlowSession:
         flow = self.flow if variant is None else load_flow(self.flow.file, variant=variant)
         found = resolved(flow, self._resolver, self.settings.connections, overrides)
         self.connections = dict(found.chosen)
-        texts = {text for item in found.values.values() for text in item["secrets"].values()}
-        self._secrets = [text for text in texts if len(text) >= HIDDEN_FROM]
-        return {
-            "op": "open",
-            "path": str(flow.file),
-            "variant": variant,
-            "chosen": self.connections,
-            "values": dict(found.values),
-            "overrides": dict(found.overrides),
-            "memory_limit": self.memory_limit,
-        }
+        self._secrets = secrets_of(found)
+        return opening(
+            flow, found, variant=variant, init=self._init, memory_limit=self.memory_limit
+        )
 
-    def _ready(self, opening: dict[str, Any], deadline: float) -> ChildProcess:
+    def _ready(self, first: dict[str, Any], deadline: float) -> ChildProcess:
         if self._child is None or not self._child.alive:
             self.close()
             self._child = ChildProcess(self.flow.root)
         child = self._child
-        if opening != self._opened:
-            self._opened = opening
-            child.say(opening)
+        if first != self._opened:
+            self._opened = first
+            child.say(first)
             answer = child.hear(deadline, self.timeout)
             if answer["event"] != "ready":
                 self._opened = None
@@ -193,11 +187,6 @@ class FlowSession:
 
     def _failed(self, error: dict[str, Any]) -> FlowResult:
         return FlowResult(status="Failed", error=redact(error, self._secrets))
-
-
-def _memory_of_machine() -> int:
-    """Bytes."""
-    return os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES")
 
 
 class _Refused(Exception):

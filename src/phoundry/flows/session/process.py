@@ -11,6 +11,7 @@ import sys
 import tempfile
 import threading
 import time
+from collections.abc import Callable
 from contextlib import suppress
 from pathlib import Path
 from typing import Any, cast
@@ -23,27 +24,44 @@ CARRIES: dict[str, tuple[str, type]] = {
     "failed": ("error", dict),
     "piece": ("text", str),
     "result": ("result", dict),
+    "lines": ("results", list),
 }
+FAREWELL = 5.0  # seconds
 SHOWN_LOG = 2_000  # characters of its output in the message about a child that died
 
 
 class ChildProcess:
-    """A running `python -m phoundry.flows.session` in `folder`."""
+    """A running `python -m phoundry.flows.session` in `folder`.
 
-    def __init__(self, folder: Path) -> None:
+    `python` is the interpreter, ours unless given. `slots` (a descriptor and how many) are what it
+    runs several lines with. Its answers go to `heard` from a thread of their own, None at the end;
+    `hear` reads them where none is given.
+    """
+
+    def __init__(
+        self,
+        folder: Path,
+        *,
+        python: str | None = None,
+        slots: tuple[int, int] | None = None,
+        heard: Callable[[dict[str, Any] | None], None] | None = None,
+    ) -> None:
         # A file without a name: what tools print may hold secrets, and is gone with the session.
         self._log = tempfile.TemporaryFile()  # noqa: SIM115 - closed in close()
         self._process = subprocess.Popen(
             # -P: the flow's folder is not on the path before our own modules are imported.
-            [sys.executable, "-P", "-m", "phoundry.flows.session"],
+            [python or sys.executable, "-P", "-m", "phoundry.flows.session"]
+            + ([f"{slots[0]},{slots[1]}"] if slots else []),
             cwd=folder,
             env=child_environ() | {"PYTHONUNBUFFERED": "1", "PYTHONUTF8": "1"},
             stdin=subprocess.PIPE,
             stdout=subprocess.PIPE,
             stderr=self._log,
             start_new_session=True,  # Ctrl-C is the parent's to handle
+            pass_fds=(slots[0],) if slots else (),
         )
         self._answers: queue.SimpleQueue[dict[str, Any] | None] = queue.SimpleQueue()
+        self._heard = heard or self._answers.put
         threading.Thread(target=self._listen, daemon=True).start()
 
     @property
@@ -56,13 +74,13 @@ class ChildProcess:
         Raises:
             SessionCrash: the process is gone.
         """
-        line = json.dumps(request, ensure_ascii=False).encode() + b"\n"
+        line = json.dumps(request).encode() + b"\n"
         try:
             assert self._process.stdin is not None  # noqa: S101 - PIPE above
             self._process.stdin.write(line)
             self._process.stdin.flush()
-        except (BrokenPipeError, ValueError):
-            raise self._crash() from None
+        except (BrokenPipeError, ValueError):  # ended, or closed by us
+            raise self.crash() from None
 
     def hear(self, deadline: float, limit: float) -> dict[str, Any]:
         """The next answer, waiting until `deadline` on the monotonic clock; the process is ended
@@ -81,7 +99,7 @@ class ChildProcess:
                 remedy="Allow it more time, or look for what the tool waits for.",
             ) from None
         if answer is None:
-            raise self._crash()
+            raise self.crash()
         return answer
 
     def log(self) -> str:
@@ -92,13 +110,17 @@ class ChildProcess:
     def close(self) -> None:
         """End the process and what it started. May be called twice."""
         if self._process.poll() is None:
-            with suppress(ProcessLookupError):  # it ended in between
-                os.killpg(self._process.pid, signal.SIGKILL)
+            self.kill()
             self._process.wait()
         for pipe in (self._process.stdin, self._log):
             if pipe is not None:
                 with suppress(BrokenPipeError):  # the reader is gone, which is what we want
                     pipe.close()
+
+    def kill(self) -> None:
+        """End the process and what it started, at once; its end is heard of as any other."""
+        with suppress(ProcessLookupError):  # it ended in between
+            os.killpg(self._process.pid, signal.SIGKILL)
 
     def _listen(self) -> None:
         assert self._process.stdout is not None  # noqa: S101 - PIPE above
@@ -106,14 +128,18 @@ class ChildProcess:
             for line in answers:
                 answer = _read(line)
                 if answer is None:  # a tool wrote into our pipe: what follows can't be trusted
-                    with suppress(ProcessLookupError):
-                        os.killpg(self._process.pid, signal.SIGKILL)
+                    self.kill()
                     break
-                self._answers.put(answer)
-        self._answers.put(None)
+                self._heard(answer)
+        self._heard(None)
 
-    def _crash(self) -> SessionCrash:
-        code = self._process.wait()
+    def crash(self) -> SessionCrash:
+        """Why the process is gone, which hangs up before it ends; one that doesn't is ended."""
+        try:
+            code = self._process.wait(timeout=FAREWELL)
+        except subprocess.TimeoutExpired:
+            self.kill()
+            code = self._process.wait()
         how = f"signal {signal.Signals(-code).name}" if code < 0 else f"exit code {code}"
         tail = self.log()[-SHOWN_LOG:].strip()
         self.close()
