@@ -1,0 +1,112 @@
+"""After the last line: the files that people and scripts read, in the order of the lines.
+
+Each is written beside its place and renamed, one line in memory at a time.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import shutil
+from collections.abc import Mapping
+from typing import Any, cast
+
+from phoundry.files import PRIVATE, atomic_file, write_json
+from phoundry.flows.batch.folder import Record, RunFolder
+from phoundry.flows.batch.journal import Index, ended_lines
+from phoundry.flows.batch.mapping import LINE_NUMBER
+
+
+def finish(folder: RunFolder, record: Record, index: Index) -> None:
+    """Write `outputs.jsonl`, `flow_outputs/`, `metrics.json`, `error.json` and `logs.txt`."""
+    dumps = json.JSONEncoder(ensure_ascii=False).encode
+    first: dict[str, Any] | None = None
+    with (
+        atomic_file(folder.outputs, mode=PRIVATE) as outputs,
+        atomic_file(folder.log, mode=PRIVATE) as log,
+        atomic_file(folder.line_errors, mode=PRIVATE) as errors,
+    ):
+        for line in ended_lines(index, folder.journal):
+            number = line[LINE_NUMBER]
+            if line["status"] == "Completed":
+                text = dumps({LINE_NUMBER: number, **_fields(line["output"])})
+                outputs.write(text.encode("utf-8", "surrogatepass") + b"\n")
+            else:
+                error: dict[str, Any] = line.get("error") or {}
+                text = dumps({LINE_NUMBER: number, "error": error})
+                errors.write(text.encode("utf-8", "surrogatepass") + b"\n")
+                first = first or error
+            if text := line.get("log"):
+                log.write(_log(f"line {number}", text))
+        if folder.aggregation_log.exists():
+            log.write(_log("aggregation", folder.aggregation_log.read_text(encoding="utf-8")))
+    _same_file(folder)
+    write_json(folder.metrics, record.metrics, mode=PRIVATE)
+    _errors(folder, record, first)
+
+
+def _fields(output: Any) -> Mapping[str, Any]:
+    """A flex flow may return anything; what is no mapping becomes the field `output`."""
+    return cast("dict[str, Any]", output) if isinstance(output, dict) else {"output": output}
+
+
+def _log(where: str, text: str) -> bytes:
+    lines = (f"[{where}] {line}\n" for line in text.splitlines())
+    return "".join(lines).encode("utf-8", "surrogatepass")
+
+
+def _same_file(folder: RunFolder) -> None:
+    """`flow_outputs/output.jsonl`: the same bytes under the other name that scripts read."""
+    folder.flow_outputs.parent.mkdir(exist_ok=True)
+    folder.flow_outputs.unlink(missing_ok=True)
+    try:
+        os.link(folder.outputs, folder.flow_outputs)
+    except OSError:  # a file system without links
+        shutil.copyfile(folder.outputs, folder.flow_outputs)
+
+
+def _errors(folder: RunFolder, record: Record, first: dict[str, Any] | None) -> None:
+    """`error.json` as Prompt flow has it: a summary, and every failure in `additionalInfo`.
+
+    A run without a failure has no such file.
+    """
+    aggregation, run = record.aggregation_error, record.error
+    top = run or first or aggregation
+    if top is None:
+        folder.errors.unlink(missing_ok=True)
+        folder.line_errors.unlink(missing_ok=True)
+        return
+    counts = record.lines
+    head = {
+        "message": f"Failed to run {counts.failed}/{counts.total} lines. First error message is: "
+        f"{top.get('message', '')}",
+        "messageFormat": "Failed to run {failed_lines}/{total_lines} lines. "
+        "First error message is: {message}",
+        "messageParameters": {
+            "failed_lines": str(counts.failed),
+            "total_lines": str(counts.total),
+            "message": top.get("message", ""),
+        },
+        "code": (top.get("codes") or ["UserError"])[0],
+    }
+    with atomic_file(folder.errors, mode=PRIVATE) as file:
+        file.write(json.dumps(head, ensure_ascii=False)[:-1].encode("utf-8", "surrogatepass"))
+        file.write(b', "additionalInfo": [{"type": "BulkRunException", "info": {"errors": [')
+        between = b""
+        with folder.line_errors.open("rb") as lines:
+            for line in lines:
+                file.write(between + line.rstrip(b"\n"))
+                between = b",\n"
+        for node, error in _of_aggregation(record).items():
+            body = json.dumps({"error": error, "aggregation_node_name": node}, ensure_ascii=False)
+            file.write(between + body.encode("utf-8", "surrogatepass"))
+            between = b",\n"
+        file.write(b"]}}]}\n")
+    folder.line_errors.unlink(missing_ok=True)
+
+
+def _of_aggregation(record: Record) -> dict[str, Any]:
+    if record.aggregation_error is None:
+        return {}
+    failed = [node for node, status in record.aggregation_nodes.items() if status == "Failed"]
+    return {(failed or ["aggregation"])[0]: record.aggregation_error}

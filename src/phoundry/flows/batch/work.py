@@ -1,0 +1,136 @@
+"""A run from its first step to its last: prepare, lines, aggregation, files, record."""
+
+from __future__ import annotations
+
+import os
+import shutil
+import time
+from collections.abc import Callable, Generator, Mapping
+from contextlib import AbstractContextManager, contextmanager
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from pathlib import Path
+
+from phoundry.errors import PhoundryError
+from phoundry.flows.batch.engine import Engine, Pool, Spans, Tell
+from phoundry.flows.batch.finish import finish
+from phoundry.flows.batch.folder import Record, RunFolder
+from phoundry.flows.batch.journal import Index, load_index
+from phoundry.flows.batch.mapping import ColumnMapping
+from phoundry.flows.batch.prepare import prepare
+from phoundry.flows.batch.snapshot import flow_sha256, keep_snapshot
+from phoundry.flows.model import Flow
+
+WAITING_LINES = 4  # lines of one process at a time where nodes wait for a model
+MOST_PROCESSES = 8
+
+OpenPool = Callable[[], AbstractContextManager[Pool]]
+
+
+@dataclass(slots=True)
+class Work:
+    """A go of the run `record` in `folder`, whose lock the caller holds.
+
+    `open_pool` starts what runs lines; nothing is started before the inputs are known to be good.
+    """
+
+    folder: RunFolder
+    record: Record
+    flow: Flow
+    open_pool: OpenPool
+    on_progress: Tell | None = None
+    on_line: Spans | None = None
+
+    def begin(self, sources: Mapping[str, Path]) -> Record:
+        """A new run over `sources` (`data`, `run.inputs`, `run.outputs`).
+
+        A fault that is found before the first line has run leaves no run behind.
+
+        Raises:
+            PhoundryError: the data, the mapping or the flow is at fault.
+        """
+        record = self.record
+        record.flow_sha256 = flow_sha256(self.flow)
+        try:
+            self._write("Preparing")
+            mapping = ColumnMapping(record.column_mapping, self.flow.inputs)
+            prepared = prepare(self.folder, sources, mapping)
+            record.lines.total = len(prepared.index)
+            keep_snapshot(self.flow, self.folder.snapshot)
+            engine = self._engine(prepared.index)
+            if prepared.missing:
+                engine.fail_unmapped(prepared.missing)
+            return self._go(engine, retry_failed=False)
+        except PhoundryError:
+            if not record.lines.completed:
+                shutil.rmtree(self.folder.path, ignore_errors=True)
+            raise
+
+    def go_on(self, index: Index, *, retry_failed: bool) -> Record:
+        """Run what is left of a run that was begun; with `retry_failed` also what failed.
+
+        Raises:
+            FlowError: the flow does not open.
+        """
+        self.folder.drop_results()
+        self.record.flow_sha256 = flow_sha256(self.flow)
+        self.record.error = self.record.aggregation_error = None
+        return self._go(self._engine(index), retry_failed=retry_failed)
+
+    def _go(self, engine: Engine, *, retry_failed: bool) -> Record:
+        with self._timed(engine.index), self.open_pool() as pool:
+            engine.lines(pool, retry_failed=retry_failed)
+            engine.aggregate(pool)
+        return self.record
+
+    @contextmanager
+    def _timed(self, index: Index) -> Generator[None]:
+        """The record and the files as they are after the block, however it ends."""
+        begun = time.monotonic()
+        self.record.started = self.record.started or _now()
+        self._write("Running")
+        status = "Canceled"
+        try:
+            yield
+            status = "Completed"
+        except PhoundryError as error:
+            status, self.record.error = "Failed", error.to_dict()
+            raise
+        finally:
+            self.record.seconds += time.monotonic() - begun
+            self.record.ended = _now()
+            finish(self.folder, self.record, index)
+            self._write(status)
+
+    def _engine(self, index: Index) -> Engine:
+        nodes = any(node.aggregation for node in self.flow.nodes)
+        return Engine(self.folder, self.record, index, nodes, self.on_progress, self.on_line)
+
+    def _write(self, status: str) -> None:
+        self.record.status = status  # pyright: ignore[reportAttributeAccessIssue] - one of `Status`
+        self.folder.write(self.record)
+
+
+def index_of(folder: RunFolder) -> Index:
+    """How far the run in `folder` is."""
+    return load_index(folder.inputs, folder.journal)
+
+
+def spread(flow: Flow, workers: int | None) -> tuple[int, int]:
+    """Processes, and lines at a time in each, for `workers` lines at once.
+
+    Left open: a line a core; where nodes wait for models, some more in each process.
+    """
+    cores = min(MOST_PROCESSES, os.cpu_count() or 1)
+    if workers is None:
+        return cores, WAITING_LINES if _waits(flow) else 1
+    processes = min(workers, cores)
+    return processes, -(-workers // processes)
+
+
+def _waits(flow: Flow) -> bool:
+    return flow.kind == "prompty" or any(node.type in ("llm", "custom_llm") for node in flow.nodes)
+
+
+def _now() -> str:
+    return datetime.now(UTC).isoformat()
