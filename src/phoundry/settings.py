@@ -20,7 +20,7 @@ _YES = ("1", "on", "yes", "true")  # as `huggingface_hub` has it
 LONGEST_FOLDER = 200  # characters; file systems take 255, and a name may have as many
 
 # Who holds the token may do everything: it is for commands, and no child process needs it.
-_WITHHELD = frozenset({"PHOUNDRY_TOKEN"})
+_WITHHELD = frozenset({"PHOUNDRY_TOKEN", "PHOUNDRY_FLOW_KEY"})
 
 
 def child_environ(environ: Mapping[str, str] | None = None) -> dict[str, str]:
@@ -47,6 +47,9 @@ VARIABLES = (
     ),
     Variable("PHOUNDRY_URL", "a control plane elsewhere", "the one of this home"),
     Variable("PHOUNDRY_TOKEN", "its token", "the one of this home", secret=True),
+    Variable(
+        "PHOUNDRY_FLOW_KEY", "key that requests to a served flow must carry", "none", secret=True
+    ),
     Variable("PHOUNDRY_HOST", "address to listen on", "127.0.0.1"),
     Variable("PHOUNDRY_PORT", "port of the control plane", "7410, or the next free one"),
     Variable("PHOUNDRY_GATEWAY_PORT", "port of the endpoints", "7411, or the next free one"),
@@ -90,6 +93,11 @@ class Settings:
     @property
     def token(self) -> str | None:
         return self.environ.get("PHOUNDRY_TOKEN") or None
+
+    @property
+    def flow_key(self) -> str | None:
+        """What a request to `phoundry flow serve` must carry, if the user says so."""
+        return self.environ.get("PHOUNDRY_FLOW_KEY") or None
 
     @property
     def host(self) -> str:

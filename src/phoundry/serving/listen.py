@@ -26,6 +26,17 @@ def bind(host: str, port: int) -> socket.socket:
             f"Listening on '{host}' would open this machine to its network without TLS.",
             remedy="Use 127.0.0.1, and a reverse proxy with TLS in front of it.",
         )
+    return listening(host, port)
+
+
+def listening(host: str, port: int) -> socket.socket:
+    """A listening socket on any address of this machine; who asks for more than loopback must see
+    to it that requests need a key.
+
+    Raises:
+        UsageError: the address is not of this machine.
+        InsufficientResources: the port is taken.
+    """
     family = socket.AF_INET6 if ":" in host else socket.AF_INET
     listener = socket.socket(family, socket.SOCK_STREAM)
     listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
@@ -34,6 +45,10 @@ def bind(host: str, port: int) -> socket.socket:
         listener.listen(2048)
     except OSError as error:
         listener.close()
+        if isinstance(error, socket.gaierror) or error.errno == errno.EADDRNOTAVAIL:
+            raise UsageError(
+                f"'{host}' is no address of this machine.", remedy="Use 127.0.0.1."
+            ) from None
         if error.errno not in (errno.EADDRINUSE, errno.EACCES):
             raise
         reason = "in use" if error.errno == errno.EADDRINUSE else "reserved by the system"
