@@ -89,6 +89,7 @@ class EngineSpec:
 
     `weights`, `sha256`: the names of a checkpoint's weight files, and the SHA-256 that their bytes,
     one file after the other, had when they were recorded; None where that is not known.
+    `adapters`: LoRA adapters as GGUF, for the engine that serves several models on one base.
     """
 
     context_length: int
@@ -101,6 +102,7 @@ class EngineSpec:
     weights: tuple[str, ...] = ()
     sha256: str | None = None
     options: Mapping[str, Any] = field(default_factory=dict[str, Any])
+    adapters: tuple[Path, ...] = ()
 
 
 class Engine(Protocol):

@@ -1,22 +1,21 @@
-"""llama.cpp through xllamacpp: its server, inside this process.
+"""llama.cpp through xllamacpp: its server, inside this process or another.
 
-xllamacpp's `Server` runs llama.cpp's scheduler (continuous batching over `slots`) on C++ threads
-and listens on a loopback port of its own. We speak HTTP to that port rather than use its callbacks:
-a callback holds one Python thread for each request and takes the GIL for each token, and it cannot
-cancel while a prompt is being read; a closed connection can. The port is guarded by a random key.
+xllamacpp's `Server` (`llamacpp_server`) listens on a loopback port of its own. We speak HTTP to
+that port rather than use its callbacks: a callback holds one Python thread for each request and
+takes the GIL for each token, and it cannot cancel while a prompt is being read; a closed connection
+can.
 """
 
 from __future__ import annotations
 
 import hashlib
 import json
-import os
 import secrets
 from collections import OrderedDict
-from collections.abc import AsyncGenerator, Mapping
+from collections.abc import AsyncGenerator, Mapping, Sequence
 from typing import Any
 
-from phoundry.errors import InvalidInput, MissingDependency, ModelError
+from phoundry.errors import ModelError
 from phoundry.serving.engines.base import (
     Delta,
     EngineSpec,
@@ -25,44 +24,36 @@ from phoundry.serving.engines.base import (
     SamplingParams,
     TokenLogprob,
 )
+from phoundry.serving.engines.llamacpp_server import open_server
 from phoundry.serving.engines.llamacpp_wire import Listener
 from phoundry.serving.errors import bad_parameter
 
-# llama.cpp's levels: 0 output, 1 errors, 2 warnings, 3 information.
-_ERRORS_ONLY = 1
 _SCHEMAS = 256  # remembered
 _CERTAIN = 1e9  # added to a logit: this token and no other
 _LAST = ["stop", "stop_type", "tokens_predicted", "completion_probabilities"]
 _WHOLE = [*_LAST, "content", "tokens"]
 
 
-class LlamaCppEngine:
-    """A GGUF file in llama.cpp. Memory: the file + slots * context_length * bytes of KV a token."""
+class LlamaCppClient:
+    """A llama.cpp that listens somewhere, as an engine.
+
+    `lora`: the scale of every adapter that it has loaded, for each request. All are named, also
+    those of scale 0: where none is, llama.cpp takes what it remembers of a prompt for its own,
+    though another adapter has read it.
+    """
 
     features: frozenset[Feature] = frozenset({"logprobs", "json_schema", "embeddings"})
 
-    def __init__(self, spec: EngineSpec) -> None:
-        if spec.gguf_path is None:
-            raise InvalidInput("The engine llama.cpp needs gguf_path.")
-        if not spec.gguf_path.is_file():
-            raise ModelError(f"There is no model file {spec.gguf_path}.")
+    def __init__(
+        self, listener: Listener, spec: EngineSpec, lora: Sequence[Mapping[str, float]] = ()
+    ) -> None:
         self.context_length = spec.context_length
         self.slots = spec.slots
         self._end = spec.end_token_ids
+        self._listener = listener
+        self._lora = list(lora)
         self._strange_ends: bool | None = None
-        self._kept: OrderedDict[bytes, bool] = (
-            OrderedDict()
-        )  # by schema: whether answers keep to them
-        key = secrets.token_urlsafe(32)
-        library = _library()
-        try:
-            self._server: Any = library.Server(_parameters(library, spec, key))
-        except RuntimeError as error:
-            raise ModelError(
-                f"llama.cpp cannot load {spec.gguf_path.name}: {error}",
-                remedy="The log of this replica has llama.cpp's reason.",
-            ) from None
-        self._listener = Listener(self._server.listening_address, key)
+        self._kept: OrderedDict[bytes, bool] = OrderedDict()  # by schema: do answers keep to it
 
     async def generate(
         self, prompt_ids: list[int], params: SamplingParams
@@ -73,7 +64,7 @@ class LlamaCppEngine:
         # Not streamed, llama.cpp tells every id; but then it looks for a caller that has left only
         # when nobody gets a token for a second.
         exact = params.exact_ids and not strange
-        request = _request(prompt_ids, params, stream=not exact)
+        request = self._request(prompt_ids, params, stream=not exact)
         # Where a stop string may end the answer early, it is read as it comes.
         lazy = params.whole and not strange and not params.stop
         answer = await self._listener.post("/completion", request, lazy=lazy)
@@ -104,7 +95,7 @@ class LlamaCppEngine:
         await self._listener.get("/metrics")  # answered between two batches by the thread of both
 
     async def close(self) -> None:
-        self._server = None  # its destructor stops the threads and frees the model
+        """Nothing is this client's own."""
 
     async def _has_strange_ends(self) -> bool:
         """Whether the tokenizer has an end token that the GGUF does not know as one.
@@ -113,12 +104,10 @@ class LlamaCppEngine:
         the only likely token after nothing much.
         """
         if self._strange_ends is None:
-            known = [await self._is_known_end(token) for token in self._end]
+            once = SamplingParams(max_tokens=1)
+            known = [await self._ends_at(token, once) for token in self._end]
             self._strange_ends = not all(known)
         return self._strange_ends
-
-    async def _is_known_end(self, token: int) -> bool:
-        return await self._ends_at(token, SamplingParams(max_tokens=1))
 
     async def _check_schema(self, schema: Mapping[str, Any], name: str) -> None:
         """Raise InvalidInput where llama.cpp would pass over the schema: it then says so in its log
@@ -138,13 +127,19 @@ class LlamaCppEngine:
 
     async def _ends_at(self, token: int, params: SamplingParams) -> bool:
         """Whether an answer ends at once if `token` is the only likely one."""
-        request = _request([token], params, stream=False)
+        request = self._request([token], params, stream=False)
         request["logit_bias"] = [[token, _CERTAIN]]
         answer = await self._listener.post("/completion", request)
         try:
             return json.loads(await answer.whole())["stop_type"] == "eos"
         finally:
             answer.close()
+
+    def _request(
+        self, prompt_ids: list[int], params: SamplingParams, *, stream: bool
+    ) -> dict[str, Any]:
+        request = _request(prompt_ids, params, stream=stream)
+        return {**request, "lora": self._lora} if self._lora else request
 
     def _answer(self, event: dict[str, Any], top: int | None) -> Delta:
         """The whole answer, from the only event that there is."""
@@ -197,45 +192,16 @@ class LlamaCppEngine:
         return tuple(_likelihood(token, top) for token in told if token["id"] not in self._end)
 
 
-def _library() -> Any:
-    """xllamacpp, a compiled module without types.
+class LlamaCppEngine(LlamaCppClient):
+    """A GGUF file in llama.cpp. Memory: the file + slots * context_length * bytes of KV a token."""
 
-    Its threads meet many times a token, and by default they spin while they wait. On a machine that
-    is busy (a second replica, a training job) each then burns the time that the other needs: two
-    threads on two busy cores were measured at 3 tokens/s spinning and 56 waiting passively. OpenMP
-    reads this once, when the library is loaded.
-    """
-    os.environ.setdefault("OMP_WAIT_POLICY", "passive")
-    try:
-        import xllamacpp
-    except ModuleNotFoundError:
-        raise MissingDependency.extra("xllamacpp", "serve", "The engine llama.cpp") from None  # noqa: S610
-    return xllamacpp
+    def __init__(self, spec: EngineSpec) -> None:
+        key = secrets.token_urlsafe(32)
+        self._server: Any = open_server(spec, key)
+        super().__init__(Listener(self._server.listening_address, key), spec)
 
-
-def _parameters(library: Any, spec: EngineSpec, key: str) -> Any:
-    p: Any = library.CommonParams()
-    p.model.path = str(spec.gguf_path)
-    p.n_parallel = spec.slots
-    p.n_ctx = spec.context_length * spec.slots  # llama.cpp divides it among the slots
-    p.cpuparams.n_threads = spec.threads
-    p.cpuparams_batch.n_threads = spec.threads
-    # A thread holds each open stream; requests beyond the slots wait in llama.cpp's queue.
-    p.n_threads_http = 2 * spec.slots + 4
-    p.hostnames = ["127.0.0.1"]
-    p.port = 0
-    p.api_keys = [key]
-    p.ui = False
-    # Embeddings beside answers: of the last token, as it has seen all others.
-    p.embedding = True
-    p.pooling_type = library.llama_pooling_type.LLAMA_POOLING_TYPE_LAST
-    p.endpoint_slots = False
-    p.endpoint_metrics = True  # a page that the engine's own thread must answer
-    p.cache_ram_mib = 0  # its default keeps up to 8 GiB of old prompts
-    p.fit_params = False  # the context is what was asked for, or loading fails
-    p.warmup = False  # the replica's first generation is the warm-up
-    p.verbosity = _ERRORS_ONLY
-    return p
+    async def close(self) -> None:
+        self._server = None  # its destructor stops the threads and frees the model
 
 
 def _request(prompt_ids: list[int], params: SamplingParams, *, stream: bool) -> dict[str, Any]:
