@@ -409,9 +409,25 @@ def test_what_cannot_change_is_refused_with_the_way(
 ) -> None:
     monkeypatch.setenv("APPLES_KEY", "secret")
     site.apply(site.write(AZURE))
-    other = AZURE.replace("model: azureml:apples:1", f"model: {MODEL}")
-    with pytest.raises(InvalidInput, match="another name"):
-        site.plan(site.write(other))
+    with pytest.raises(InvalidInput, match="another endpoint"):
+        site.plan(site.write(AZURE.replace("auth_mode: key", "auth_mode: aml_token")))
+
+
+def test_another_model_is_rolled_out_in_the_same_deployment(
+    site: Site, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("APPLES_KEY", "secret")
+    site.apply(site.write(AZURE))
+    other = site.write(AZURE.replace("model: azureml:apples:1", f"model: {MODEL}"))
+    (item,) = [one for one in site.plan(other).items if one.kind == "deployment"]
+    assert item.action == "change"
+    assert [(change.field, change.old) for change in item.changes] == [("model", "apples:1")]
+    assert "drains" in item.reason
+    site.apply(other)
+    found = site.client.deployments.show("fruit", "blue")
+    assert (found.revision, found.provisioning_state) == (2, "Succeeded")
+    assert found.model != "apples:1"
+    assert site.plan(other).empty
 
 
 def test_a_project_may_take_data_that_another_document_makes(site: Site) -> None:

@@ -9,14 +9,14 @@ from collections.abc import Callable
 from typing import Any
 
 from phoundry.errors import PhoundryError, UsageError, from_dict
+from phoundry.journey import redeploy
 from phoundry.journey.planning import there
 from phoundry.services import connections, deployments, endpoints, jobs, models, parity
 from phoundry.services.context import Context, authorize
 from phoundry.services.traffic import shares, words
 from phoundry.specs.batch import BatchJobSpec
 from phoundry.specs.connection import ConnectionSpec
-from phoundry.specs.deployment import Deployment, DeploymentSpec, DeploymentUpdate
-from phoundry.specs.deployment import GenerationDefaults as Defaults
+from phoundry.specs.deployment import DeploymentSpec
 from phoundry.specs.documents import ModelDocument
 from phoundry.specs.endpoint import EndpointSpec, EndpointUpdate
 from phoundry.specs.job import FineTuningJobSpec
@@ -126,12 +126,7 @@ def _deployment(context: Context, spec: dict[str, Any], again: bool) -> Outcome:
         found = deployments.create(context, wanted)
     elif again and (found.provisioning_state == "Failed" or found.gate == "failed"):
         found = deployments.retry(context, endpoint, name)
-    if _differs(found, wanted):
-        change = DeploymentUpdate(
-            defaults=Defaults.model_validate(wanted.defaults.model_dump()),
-            description=wanted.description,
-            tags=wanted.tags,
-        )
+    if change := redeploy.update(found, wanted):
         found = deployments.update(context, endpoint, name, change)
     if found.provisioning_state == "Failed":
         raise _failure(found.error, f"Deployment '{endpoint}/{name}' failed.")
@@ -141,14 +136,6 @@ def _deployment(context: Context, spec: dict[str, Any], again: bool) -> Outcome:
     waits = found.preparation.words() if found.preparation else found.provisioning_state
     message = f"{found.traffic} % of the traffic" if done else waits
     return Outcome(kind="deployment", name=f"{endpoint}/{name}", done=done, message=message)
-
-
-def _differs(found: Deployment, wanted: DeploymentSpec) -> bool:
-    return (found.defaults, found.description, found.tags) != (
-        wanted.defaults,
-        wanted.description,
-        wanted.tags,
-    )
 
 
 def _connection(context: Context, spec: dict[str, Any], again: bool) -> Outcome:

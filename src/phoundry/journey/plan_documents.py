@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 from phoundry.errors import Fault
+from phoundry.journey import redeploy
 from phoundry.journey.planning import (
     Planned,
     Reading,
@@ -26,13 +27,12 @@ from phoundry.services.context import Context
 from phoundry.services.traffic import shares
 from phoundry.specs.batch import BatchJobSpec
 from phoundry.specs.connection import ConnectionSpec
-from phoundry.specs.deployment import Deployment, DeploymentSpec
+from phoundry.specs.deployment import DeploymentSpec
 from phoundry.specs.documents import DataDocument, ModelDocument
 from phoundry.specs.endpoint import Endpoint, EndpointSpec
 from phoundry.specs.job import FineTuningJobSpec, Job
 from phoundry.specs.names import split_version
 from phoundry.specs.plan import Action, Change, Declared, Forecast
-from phoundry.specs.quantization import served_as
 
 
 def plan_data(context: Context, declared: Declared, planned: Planned) -> None:
@@ -202,36 +202,11 @@ def plan_deployment(context: Context, declared: Declared, planned: Planned) -> N
             endpoints.show(context, wanted.endpoint_name)
         planned.add("deployment", name, "create", waits_for=waits, reason=f"serves {wanted.model}")
         return
-    for field, old, new in _fixed(found, wanted):
-        reason = (
-            f"deployment {name} has the {field} '{old}', the document '{new}'; it stays as it is"
-        )
-        remedy = "give the new one another name, and move the traffic"
-        planned.faults.append(Fault(f"{name} {field}", f"{reason}: {remedy}"))
-    changes = changes_between(_variable(found), _variable(wanted))
+    changes = redeploy.changes(found, wanted)
     states: dict[str, Action] = {"Failed": "resume", "Creating": "follow"}
     action = states.get(found.provisioning_state, "change" if changes else "nothing")
-    planned.add("deployment", name, action, changes=changes)
-
-
-def _variable(one: Deployment | DeploymentSpec) -> dict[str, Any]:
-    """What changes while a deployment serves."""
-    defaults = one.defaults.model_dump(mode="json")
-    return {**defaults, "description": one.description, "tags": one.tags}
-
-
-def _fixed(found: Deployment, wanted: DeploymentSpec) -> list[tuple[str, Any, Any]]:
-    """What differs and cannot change while a deployment serves."""
-    name, version = split_version(wanted.model)
-    pairs: list[tuple[str, Any, Any]] = [
-        ("engine", found.engine, wanted.engine),
-        ("quantization", found.quantization, served_as(wanted.engine, wanted.quantization)),
-        ("context_length", found.context_length, wanted.context_length),
-    ]
-    served = split_version(found.model)
-    if served[0] != name or (version is not None and served[1] != version):
-        pairs.append(("model", found.model, wanted.model))
-    return [pair for pair in pairs if pair[1] != pair[2]]
+    reason = "beside what serves, which then drains" if redeploy.rolls_out(changes) else ""
+    planned.add("deployment", name, action, changes=changes, reason=reason)
 
 
 def plan_connection(context: Context, declared: Declared, planned: Planned) -> None:
