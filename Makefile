@@ -4,7 +4,7 @@ VENV := .venv
 BIN := $(VENV)/bin
 PIP := $(BIN)/python -m pip --disable-pip-version-check --quiet install -c constraints.txt
 
-.PHONY: help demo test test-fast check format install docs clean bench-journey bench-data bench-train bench-plan bench-startup bench-serve bench-parity bench-gateway
+.PHONY: help demo test test-fast check format install docs clean bench-journey bench-data bench-train bench-plan bench-startup bench-serve bench-parity bench-gateway bench-flows
 
 help:  ## Show the targets
 	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed 's/:.*##/\t/' | expand -t 14
@@ -25,15 +25,16 @@ install: $(VENV)/.run  ## Make .venv and install Phoundry with everything it nee
 demo: $(VENV)/.run  ## The whole journey on a real model and real data, in about six minutes
 	@$(BIN)/phoundry demo
 
-# Two pytest processes and the workers they start share the cores: one thread each, and no spinning.
+# Four pytest processes (those that wait for a worker leave the cores to others) and the workers they
+# start share the machine: one thread each, and no spinning.
 test test-fast: export OMP_NUM_THREADS := 1
 test test-fast: export OMP_WAIT_POLICY := passive
 
 test: $(VENV)/.dev  ## Install what the tests need and run them all
-	@$(BIN)/python -m pytest -n 2 --dist loadgroup
+	@$(BIN)/python -m pytest -n 4 --dist loadgroup
 
 test-fast: $(VENV)/.dev  ## The tests that take no real model
-	@$(BIN)/python -m pytest -n 2 --dist loadgroup -m "not slow and not real_model"
+	@$(BIN)/python -m pytest -n 4 --dist loadgroup -m "not slow and not real_model"
 
 check: $(VENV)/.dev  ## Format, lint, types, layers and tests
 	@$(BIN)/ruff format --check .
@@ -73,6 +74,9 @@ bench-parity: $(VENV)/.run  ## Measure how far each quantisation is from the che
 
 bench-gateway: $(VENV)/.run  ## Time the gateway with a replica that does nothing
 	@$(BIN)/python -m benchmarks.gateway $(BENCH)
+
+bench-flows: $(VENV)/.run  ## Time flows beside promptflow: one call, a chain, a batch, a server
+	@$(BIN)/python -m benchmarks.flows $(BENCH)
 
 clean:  ## Remove the environment and caches (never your PHOUNDRY_HOME)
 	rm -rf $(VENV) build dist .pytest_cache .ruff_cache .hypothesis .import_linter_cache
