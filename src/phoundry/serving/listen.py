@@ -78,10 +78,12 @@ async def serve(
     started: Callable[[], Awaitable[None]],
     stopping: Callable[[], None],
     grace_seconds: int,
+    told: asyncio.Event | None = None,
 ) -> None:
     """Serve `app` until SIGTERM or SIGINT, then let requests in flight end within the grace.
 
     `started` is awaited once connections are accepted; its failure ends the server and is raised.
+    `told` ends it instead of the signals, where one process has several servers.
     """
     import uvicorn
 
@@ -106,9 +108,7 @@ async def serve(
             stopping()
         server.should_exit = True
 
-    loop = asyncio.get_running_loop()
-    for number in (signal.SIGTERM, signal.SIGINT):
-        loop.add_signal_handler(number, stop)
+    waiting = _stop_when(told, stop)
     # `_serve` and not `serve`: the public one takes the signals over and raises them again at the
     # end, so that a stop that was asked for would look like a failure.
     serving = asyncio.create_task(server._serve([listener]))  # pyright: ignore[reportPrivateUsage]
@@ -124,6 +124,23 @@ async def serve(
     finally:
         await serving
         expiring.cancel()
+        if waiting is not None:
+            waiting.cancel()
+
+
+def _stop_when(told: asyncio.Event | None, stop: Callable[[], None]) -> asyncio.Task[None] | None:
+    """Call `stop` at the event, or at a signal where there is none."""
+    if told is None:
+        loop = asyncio.get_running_loop()
+        for number in (signal.SIGTERM, signal.SIGINT):
+            loop.add_signal_handler(number, stop)
+        return None
+
+    async def wait() -> None:
+        await told.wait()
+        stop()
+
+    return asyncio.create_task(wait())
 
 
 async def _expire(connections: Iterable[Any]) -> None:

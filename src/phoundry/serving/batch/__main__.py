@@ -30,10 +30,10 @@ from phoundry.serving.batch.answers import Answers, Counts
 from phoundry.serving.batch.asking import Asker
 from phoundry.serving.batch.requests import Bad, Request, read
 from phoundry.serving.batch.scoring import Scoring
-from phoundry.serving.engines.base import EngineSpec
 from phoundry.serving.engines.registry import open_engine
 from phoundry.serving.listen import run
 from phoundry.serving.replica.app import ReplicaApp
+from phoundry.serving.replica.assembly import engine_spec
 from phoundry.serving.replica.defaults import check
 from phoundry.serving.replica.generation import Generator
 from phoundry.serving.replica.model import ServedModel
@@ -74,23 +74,11 @@ def batch(spec: dict[str, Any], run_dir: Path, spool: Spool) -> dict[str, Any]:
 
 
 def _application(spec: dict[str, Any]) -> tuple[ReplicaApp, Generator, str]:
-    tokenizer_dir = Path(spec["tokenizer_dir"])
-    tokenizer = ChatTokenizer.load(tokenizer_dir)
-    files = {key: Path(spec[key]) for key in ("gguf_path", "checkpoint_dir") if spec.get(key)}
-    engine_spec = EngineSpec(
-        context_length=int(spec["context_length"]),
-        slots=int(spec["slots"]),
-        threads=int(spec["threads"]),
-        end_token_ids=frozenset(tokenizer.end_token_ids),
-        weights=tuple(spec.get("weights") or ()),
-        sha256=spec.get("sha256"),
-        tokenizer_dir=tokenizer_dir,
-        options=spec.get("options") or {},
-        **files,
-    )
+    tokenizer = ChatTokenizer.load(Path(spec["tokenizer_dir"]))
+    loaded = engine_spec(spec, frozenset(tokenizer.end_token_ids))
     defaults = GenerationDefaults.model_validate(spec.get("defaults") or {})
-    check(defaults, tokenizer, engine_spec.context_length)
-    generator = Generator(open_engine(spec["engine"], engine_spec), tokenizer)
+    check(defaults, tokenizer, loaded.context_length)
+    generator = Generator(open_engine(spec["engine"], loaded), tokenizer)
     token = secrets.token_urlsafe(32)
     model = ServedModel(generator, spec["model_name"], lambda: defaults)
     app = ReplicaApp(model, token=token)

@@ -116,7 +116,7 @@ class ReplicaApp:
         """Have one request answered, and note with which status."""
         try:
             body = parse_object(await read_body(scope, receive))
-            async with while_connected(receive):
+            async with while_connected(receive, scope):
                 await handler(self._model, body, send, passage)
             passage.status = 200
         except Cancelled:
