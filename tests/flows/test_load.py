@@ -95,7 +95,7 @@ nodes:
         ("ValueError", "flow.dag.yaml:2"),
         ("KeyError", "flow.dag.yaml:3"),
         ("ValueError", "flow.dag.yaml:5"),
-        ("FlowDefinitionError", "flow.dag.yaml:6"),
+        ("AttributeError", "flow.dag.yaml:6"),
         ("FlowDefinitionError", "flow.dag.yaml:7"),
         ("FlowDefinitionError", "flow.dag.yaml:10"),
     ]
@@ -106,11 +106,12 @@ nodes:
     [
         (b"inputs: {}\ninputs: {}\n", "YAMLError", 2),
         (b"nodes:\n- {a: [}\n", "YAMLError", 2),
-        (b"- a list\n", "FlowDefinitionError", None),
-        (b"", "FlowDefinitionError", None),
-        (b"inputs: \xff\n", "YAMLError", None),
-        (b"nodes: 3\n", "FlowDefinitionError", 1),
-        (b"inputs: [a]\n", "FlowDefinitionError", 1),
+        (b"- a list\n", "AttributeError", None),
+        (b"inputs: \xff\n", "UnicodeDecodeError", None),
+        (b"nodes: 3\n", "AttributeError", 1),
+        (b"inputs: [a]\n", "AttributeError", 1),
+        (b"inputs: {a: text}\n", "TypeError", 1),
+        (b"message_format: html\n", "InvalidMessageFormatType", 1),
     ],
 )
 def test_a_file_that_is_no_flow(tmp_path: Path, content: bytes, code: str, line: int) -> None:

@@ -9,7 +9,13 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from phoundry.flows.errors import InputNotFound, InputParseError, InputTypeError, UnknownWord
+from phoundry.flows.errors import (
+    InputNotFound,
+    InputParseError,
+    InputTypeError,
+    LoadMultimediaDataError,
+    UnknownWord,
+)
 from phoundry.flows.model import FlowInput
 from phoundry.flows.values import VALUE_TYPES, check_type, coerce_inputs, parse
 
@@ -41,7 +47,7 @@ def test_an_object_takes_any_text(text: str) -> None:
 def test_coercion_fails_only_as_a_flow_does(kind: str, value: Any) -> None:
     try:
         coerce(kind, value)
-    except (InputTypeError, InputParseError) as error:
+    except (InputTypeError, InputParseError, LoadMultimediaDataError) as error:
         assert "'v'" in str(error)
 
 

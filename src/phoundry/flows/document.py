@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import Any, TypeGuard
 
 from phoundry.errors import NotFound
-from phoundry.flows.errors import FlowDefinitionError, FlowValidationError, YamlError
+from phoundry.flows.errors import FlowValidationError, NoMapping, NotUtf8, YamlError
 
 Place = tuple[str | int, ...]
 FILE_NAMES = ("flow.dag.yaml", "flow.dag.yml")
@@ -97,14 +97,14 @@ def read_document(file: Path) -> Document:
 
     Raises:
         YamlError: not UTF-8, not YAML (with the line), or beyond what a flow may hold.
-        FlowDefinitionError: something else than a mapping.
+        NoMapping: something else than a mapping.
     """
     if (size := file.stat().st_size) > LARGEST:
         raise _too_much(file, f"{size:,} bytes", f"{LARGEST:,}")
     try:
         text = file.read_text(encoding="utf-8")
     except UnicodeDecodeError as error:
-        raise YamlError(
+        raise NotUtf8(
             f"Error while parsing yaml file: {file} \n\n not UTF-8 at byte {error.start}",
             where=file.name,
         ) from None
@@ -125,8 +125,10 @@ def parse_document(file: Path, text: str) -> Document:
         place = f"{file.name}:{mark.line + 1}" if mark else file.name
         message = f"Error while parsing yaml file: {file} \n\n {error}"
         raise YamlError(message, where=place) from None
+    if loaded is None:  # empty, or comments only: a flow of nothing
+        loaded = {}
     if not isinstance(loaded, dict):
-        raise FlowDefinitionError(
+        raise NoMapping(
             f"{file.name} holds no mapping.",
             remedy="A flow has the keys `inputs`, `outputs` and `nodes`.",
             where=file.name,

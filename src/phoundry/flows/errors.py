@@ -111,6 +111,24 @@ class FlowDefinitionError(FlowUserError):
     code = "FlowDefinitionError"
 
 
+class NoMapping(FlowDefinitionError):
+    """A section or node that is no `key: value` lines; Prompt flow lets Python's error through."""
+
+    code = "AttributeError"
+
+
+class NoDefinition(FlowDefinitionError):
+    """An input, output or condition that is no `key: value` lines; as above."""
+
+    code = "TypeError"
+
+
+class NoVariant(FlowDefinitionError):
+    """`variants` or a variant's `node` is not there."""
+
+    code = "KeyError"
+
+
 class InvalidFlowRequest(FlowValidationError):
     code = "InvalidFlowRequest"
 
@@ -167,6 +185,40 @@ class GetConnectionError(FlowValidationError):
     code = "GetConnectionError"
 
 
+class PackageToolNotFound(FlowValidationError):
+    """No installed package offers the tool; Prompt flow's class ends in Error."""
+
+    code = "PackageToolNotFoundError"
+
+
+class InputTypeMismatch(FlowValidationError):
+    """An argument of a tool class's `__init__` that is no literal."""
+
+    code = "InputTypeMismatch"
+
+
+class InvalidCustomLLMTool(FlowUserError):
+    """A custom llm tool that takes no prompt template."""
+
+    code = "InvalidCustomLLMTool"
+
+
+class LoadMultimediaDataError(FlowUserError):
+    """An input that is to be an image and can't be made one."""
+
+    code = "LoadMultimediaDataError"
+
+
+class InvalidImageInput(FlowValidationError):
+    """What is written is no image: neither a file's path, nor base64, nor an address."""
+
+    code = "InvalidImageInput"
+
+
+class InvalidMessageFormat(FlowUserError):
+    code = "InvalidMessageFormatType"
+
+
 class ToolValidationError(FlowUserError):
     code = "ToolValidationError"
 
@@ -185,6 +237,12 @@ class NoToolDefined(PythonParsingError):
 
 class MultipleToolsDefined(PythonParsingError):
     code = "MultipleToolsDefined"
+
+
+class ToolExitAtLoad(PythonLoadError):
+    """A tool's file that ends the process when it is imported."""
+
+    code = "SystemExit"
 
 
 class JinjaTemplateError(ToolValidationError):
@@ -237,6 +295,12 @@ class EnvironmentVariableMissing(FlowValidationError):
     code = "EnvironmentVariableMissing"
 
 
+class ToolExit(ToolExecutionError):
+    """`sys.exit()` in a tool: the node fails, the process lives."""
+
+    code = "SystemExit"
+
+
 class OpenAIError(FlowUserError):
     """A model's endpoint could not be reached, refused, or answered something else."""
 
@@ -261,6 +325,10 @@ class SessionCrash(FlowUserError):
 
 class YamlError(FlowSystemError):
     code = "YAMLError"
+
+
+class NotUtf8(YamlError):
+    code = "UnicodeDecodeError"
 
 
 class UnknownWord(FlowSystemError):
@@ -289,6 +357,12 @@ class TemplateSyntaxError(FlowSystemError):
     """A template that does not parse, found when the flow is loaded."""
 
     code = "TemplateSyntaxError"
+
+
+class TemplateAssertionError(TemplateSyntaxError):
+    """A filter or test that Jinja does not know."""
+
+    code = "TemplateAssertionError"
 
 
 class UnexpectedError(FlowSystemError):

@@ -15,7 +15,8 @@ if TYPE_CHECKING:
     from phoundry.flows.connections import ConnectionResolver
 
 Kind = Literal["dag", "flex", "prompty"]
-NODE_TYPES = ("llm", "python", "prompt", "custom_llm", "csharp", "typescript", "flow")
+NODE_TYPES = ("llm", "python", "prompt", "custom_llm", "csharp", "action", "flow")
+MESSAGE_FORMATS = ("basic", "openai-vision")
 
 
 @dataclass(frozen=True, slots=True)
@@ -26,6 +27,7 @@ class FlowInput:
     is_chat_input: bool = False
     is_chat_history: bool = False
     line: int = 0
+    message_format: str = "basic"  # how an image in it is written; one of `MESSAGE_FORMATS`
 
 
 @dataclass(frozen=True, slots=True)
@@ -40,7 +42,8 @@ class FlowOutput:
 
 @dataclass(frozen=True, slots=True)
 class Source:
-    """`code` with a path inside the flow's folder, or `package` with a tool's id."""
+    """`code` with a path inside the flow's folder, `package` with a tool's id, or
+    `package_with_prompt` with both."""
 
     type: str
     path: str | None = None
@@ -88,6 +91,8 @@ class Flow:
     additional_includes: tuple[str, ...] = ()
     # By node; a node whose file shows no `@tool` without running it has none.
     signatures: Mapping[str, Signature] = field(default_factory=dict[str, Signature])
+    # How images are written in inputs and outputs; one of `MESSAGE_FORMATS`.
+    message_format: str = "basic"
     kind: Kind = "dag"
     # What a flex flow's or a prompty's own loader read; nobody else looks into it.
     definition: Any = None

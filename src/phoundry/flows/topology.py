@@ -128,7 +128,7 @@ def _in_circles(flow: Flow) -> list[str]:
 def _output(flow: Flow, name: str, output: FlowOutput) -> list[FlowError]:
     where = flow.where(output.line)
     match output.reference:
-        case Literal(value) if value in (None, ""):
+        case Literal(value) if value == "":
             message = (
                 f"The output '{name}' for flow is incorrect. The reference is not specified for "
                 f"the output '{name}' in the flow. To rectify this, ensure that you accurately "

@@ -14,7 +14,14 @@ from typing import Any
 
 from phoundry.errors import nearest
 from phoundry.flows.document import is_list
-from phoundry.flows.errors import InputNotFound, InputParseError, InputTypeError, UnknownWord
+from phoundry.flows.errors import (
+    InputNotFound,
+    InputParseError,
+    InputTypeError,
+    InvalidImageInput,
+    LoadMultimediaDataError,
+    UnknownWord,
+)
 from phoundry.flows.model import FlowInput
 
 VALUE_TYPES = (
@@ -30,6 +37,8 @@ VALUE_TYPES = (
     "image",
     "assistant_definition",
 )
+# Inputs that may hold images: the first as a whole, the others at any depth.
+WITH_IMAGES = ("image", "list", "object")
 
 
 def check_type(word: str, *, where: str | None = None) -> str:
@@ -63,6 +72,7 @@ def coerce_inputs(
     Raises:
         InputNotFound: an input without default is absent.
         InputTypeError, InputParseError: a value is not of its declared type.
+        LoadMultimediaDataError: what should be an image is none, or can't be read.
     """
     place = "" if line is None else f" in line {line} of input data"
     absent = place or " in input data"
@@ -78,7 +88,25 @@ def coerce_inputs(
                 )
             inputs[name] = spec.default
         inputs[name] = _coerce(name, spec.type, inputs[name], place)
+        if spec.type in WITH_IMAGES:
+            inputs[name] = _with_images(name, spec, inputs[name])
     return inputs
+
+
+def _with_images(name: str, spec: FlowInput, value: Any) -> Any:
+    if spec.type != "image" and not isinstance(value, dict | list):
+        return value
+    from phoundry.flows.multimedia import load_images, make_image
+
+    make = make_image if spec.type == "image" else load_images
+    try:
+        return make(value, spec.message_format)
+    except (InvalidImageInput, OSError, ValueError) as error:
+        kind = type(error).__name__
+        text = error.message if isinstance(error, InvalidImageInput) else str(error)
+        raise LoadMultimediaDataError(
+            f"Failed to load image for input '{name}': ({kind}) {text}"
+        ) from None
 
 
 def _coerce(name: str, kind: str, value: Any, place: str) -> Any:

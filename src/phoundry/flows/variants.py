@@ -7,7 +7,7 @@ from typing import Any
 
 from phoundry.errors import nearest
 from phoundry.flows.document import Document, is_list, is_mapping
-from phoundry.flows.errors import FlowDefinitionError
+from phoundry.flows.errors import FlowDefinitionError, NoVariant
 
 
 def apply_variants(document: Document, choice: str | None) -> None:
@@ -15,9 +15,11 @@ def apply_variants(document: Document, choice: str | None) -> None:
 
     Raises:
         FlowDefinitionError: no such node or variant; the nearest names are in the remedy.
+        NoVariant: a table of variants that lacks `variants` or a variant's `node`.
     """
     node_name, variant = _split(choice)
-    table: dict[str, Any] = document.data.get("node_variants") or {}
+    written: Any = document.data.get("node_variants")
+    table = written if is_mapping(written) else {}
     if node_name is not None and node_name not in table:
         raise _unknown("node with variants", node_name, table, document)
     nodes: Any = document.data.get("nodes") or []
@@ -28,12 +30,34 @@ def apply_variants(document: Document, choice: str | None) -> None:
         entry = table.get(name)
         if not is_mapping(entry):
             raise _unknown("variants of node", name, table, document, index)
-        known: dict[str, Any] = entry.get("variants") or {}
         wanted = str(variant if name == node_name else entry.get("default_variant_id"))
-        if not is_mapping(known.get(wanted)):
-            raise _unknown(f"variant of node '{name}'", wanted, known, document, index)
         node.clear()
-        node.update({"name": name, **(known[wanted].get("node") or {})})
+        node.update({**_chosen(document, index, name, entry, wanted), "name": name})
+
+
+def _chosen(
+    document: Document, index: int, name: str, entry: Mapping[str, Any], wanted: str
+) -> dict[str, Any]:
+    """The node that the variant `wanted` of the node `name` describes."""
+    known: Any = entry.get("variants")
+    if not is_mapping(known):
+        raise _incomplete(document, name, "variants")
+    by_text: dict[str, Any] = {str(key): value for key, value in known.items()}  # `0:` is a number
+    if wanted not in by_text:
+        raise _unknown(f"variant of node '{name}'", wanted, by_text, document, index)
+    described = by_text[wanted]
+    described = described.get("node") if is_mapping(described) else None
+    if not is_mapping(described):
+        raise _incomplete(document, name, "variants", wanted, "node")
+    return described
+
+
+def _incomplete(document: Document, name: str, *at: str) -> NoVariant:
+    return NoVariant(
+        f"`{'.'.join(('node_variants', name, *at))}` is not there.",
+        remedy="It needs variants.ID.node with the keys of a node.",
+        where=document.where("node_variants", name, *at),
+    )
 
 
 def _varies(node: dict[str, Any], chosen: str | None) -> bool:
