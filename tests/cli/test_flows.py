@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from phoundry.cli.flows import read_inputs
+from phoundry.cli.flow_inputs import read_inputs
 from phoundry.errors import InvalidInput, NotFound
 from tests.cli.conftest import Shell
 from tests.client.flow_folders import asking_flow, echo_flow

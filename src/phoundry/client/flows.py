@@ -2,19 +2,23 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Iterable, Mapping
+from functools import cache
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from phoundry.client.connections import Connections
+from phoundry.client.traces import keeper
 from phoundry.client.transport import Transport
 from phoundry.client.waiting import on_stop
+from phoundry.errors import UsageError
 from phoundry.specs.flow import FlowResult, FlowSettings
 
 if TYPE_CHECKING:
     from phoundry.client.flow_chat import FlowChat
     from phoundry.client.redirect import Target
     from phoundry.flows import Flow, FlowSession
+    from phoundry.flows.check import Known, Report
 
 
 class Flows:
@@ -50,6 +54,8 @@ class Flows:
         *,
         overrides: Mapping[str, str] | None = None,
         variant: str | None = None,
+        init: Mapping[str, Any] | None = None,
+        environment: Mapping[str, str] | None = None,
         timeout: float = 600,
     ) -> FlowResult:
         """Run the flow in `path` once. A flow that fails is a result with status Failed.
@@ -57,25 +63,88 @@ class Flows:
         Args:
             overrides: `node.input` to connection name, remembered; `node.model` to a model.
             variant: `${node.variant}`.
+            init: the arguments of a flex flow's class.
+            environment: variables over the flow's own; `${connection.key}` is that key's value.
             timeout: seconds.
 
         Raises:
             NotFound, FlowError: no flow there, or a faulty one.
             PhoundryError: a connection is missing, or several fit.
         """
-        from phoundry.flows import load_flow
-
-        flow = load_flow(path, variant=variant)
-        with self._session(flow, timeout) as session, on_stop(session.close):
+        opened = self.session(
+            path, variant=variant, init=init, environment=environment, timeout=timeout
+        )
+        with opened as session, on_stop(session.close):
             result = session.run(inputs, overrides=overrides, variant=variant)
             self.keep_connections(session)
         return result
 
-    def session(self, path: Path | str, *, timeout: float = 600) -> FlowSession:
+    def session(
+        self,
+        path: Path | str,
+        *,
+        variant: str | None = None,
+        init: Mapping[str, Any] | None = None,
+        environment: Mapping[str, str] | None = None,
+        timeout: float = 600,
+    ) -> FlowSession:
         """A process that runs the flow in `path`, over this home's connections; close it."""
         from phoundry.flows import load_flow
 
-        return self._session(load_flow(path), timeout)
+        flow = load_flow(path, variant=variant)
+        return self._session(flow, timeout, init=init, environment=environment)
+
+    def validate(self, path: Path | str, *, connections: bool = True) -> Report:
+        """Every fault of the flow in `path` with its place. Nothing of the flow runs.
+
+        `connections`: whether those that it needs are looked for in this home, too.
+
+        Raises:
+            NotFound: there is no flow.
+        """
+        from phoundry.flows.check import check_flow
+
+        return check_flow(path, self._known(connections)(Path(path)))
+
+    def check(self, folders: Iterable[Path | str], *, connections: bool = True) -> list[Report]:
+        """A report for every flow below `folders`, as `validate` gives it."""
+        from phoundry.flows.check import check_tree
+
+        return list(check_tree([Path(folder) for folder in folders], self._known(connections)))
+
+    def set(self, path: Path | str, changes: Mapping[str, Any]) -> Path:
+        """Set values in the file of the flow in `path`: `{"nodes.ask.inputs.temperature": 0.2}`.
+
+        Comments, order, quotes and unknown keys stay. Gives the file.
+
+        Raises:
+            NotFound: no flow there, or a place leads through something that is not there.
+            Conflict: a value can't be set without changing others.
+        """
+        from phoundry.flows.document import PROMPTY, find_file
+        from phoundry.flows.editing import edit_file
+
+        file = find_file(Path(path))
+        if file.suffix == PROMPTY:
+            raise UsageError(
+                f"{file.name} is a prompty.", remedy="Change its front matter in an editor."
+            )
+        edit_file(file, list(changes.items()))
+        return file
+
+    def _known(self, wanted: bool) -> Callable[[Path], Known]:
+        """What the validator may ask about connections; the store is opened when it does."""
+        from phoundry.flows.check import Known
+
+        if not wanted:
+            return lambda _: Known()
+        available = cache(self._connections.list)
+
+        def known(path: Path) -> Known:
+            folder = path if path.is_dir() else path.parent
+            return Known(available, lambda: self.settings(folder).connections)
+
+        return known
 
     def chat(
         self,
@@ -109,7 +178,12 @@ class Flows:
         if redirect:
             check_redirect(flow, redirect)
         redirected = Redirected(self._connections, redirect) if redirect else None
-        session = FlowSession(flow, connections=redirected or self._connections, settings=chosen)
+        session = FlowSession(
+            flow,
+            connections=redirected or self._connections,
+            settings=chosen,
+            keep=keeper(self._transport.home, flow),
+        )
         return FlowChat(self, session, roles, dict(overrides or {}), redirected)
 
     def scores(self, path: Path | str) -> bool:
@@ -125,18 +199,19 @@ class Flows:
             settings = session.settings.model_copy(update={"connections": session.connections})
             session.settings = self.remember(settings)
 
-    def _session(self, flow: Flow, timeout: float) -> FlowSession:
+    def _session(self, flow: Flow, timeout: float, **more: Any) -> FlowSession:
         from phoundry.flows import FlowSession
         from phoundry.flows.connections import wanted_connections
 
+        more["keep"] = keeper(self._transport.home, flow)
         if wanted_connections(flow):
             settings = self.settings(flow.root)
             return FlowSession(
-                flow, connections=self._connections, settings=settings, timeout=timeout
+                flow, connections=self._connections, settings=settings, timeout=timeout, **more
             )
         # A flow that takes no connection needs no look into the store: it starts at once.
         bare = Unlisted(self._connections)
-        return FlowSession(flow, connections=bare, timeout=timeout)
+        return FlowSession(flow, connections=bare, timeout=timeout, **more)
 
 
 class Unlisted:

@@ -8,11 +8,12 @@ from phoundry.client.aio.flow_chat import AsyncFlowChat, AsyncFlowSession
 from phoundry.client.aio.runner import Runner
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
+    from collections.abc import Iterable, Mapping
     from pathlib import Path
     from typing import Any
 
     from phoundry.client.redirect import Target
+    from phoundry.flows.check import Report
     from phoundry.specs.flow import FlowResult, FlowSettings
 
 
@@ -44,6 +45,8 @@ class AsyncFlows:
         *,
         overrides: Mapping[str, str] | None = None,
         variant: str | None = None,
+        init: Mapping[str, Any] | None = None,
+        environment: Mapping[str, str] | None = None,
         timeout: float = 600,
     ) -> FlowResult:
         """Run the flow in `path` once. A flow that fails is a result with status Failed.
@@ -51,6 +54,8 @@ class AsyncFlows:
         Args:
             overrides: `node.input` to connection name, remembered; `node.model` to a model.
             variant: `${node.variant}`.
+            init: the arguments of a flex flow's class.
+            environment: variables over the flow's own; `${connection.key}` is that key's value.
             timeout: seconds.
 
         Raises:
@@ -59,14 +64,63 @@ class AsyncFlows:
         """
         return await self._runner.call(
             lambda client: client.flows.run(
-                path, inputs, overrides=overrides, variant=variant, timeout=timeout
+                path,
+                inputs,
+                overrides=overrides,
+                variant=variant,
+                init=init,
+                environment=environment,
+                timeout=timeout,
             )
         )
 
-    async def session(self, path: Path | str, *, timeout: float = 600) -> AsyncFlowSession:
+    async def session(
+        self,
+        path: Path | str,
+        *,
+        variant: str | None = None,
+        init: Mapping[str, Any] | None = None,
+        environment: Mapping[str, str] | None = None,
+        timeout: float = 600,
+    ) -> AsyncFlowSession:
         """A process that runs the flow in `path`, over this home's connections; close it."""
-        found = await self._runner.lend(lambda client: client.flows.session(path, timeout=timeout))
+        found = await self._runner.lend(
+            lambda client: client.flows.session(
+                path, variant=variant, init=init, environment=environment, timeout=timeout
+            )
+        )
         return AsyncFlowSession(*found)
+
+    async def validate(self, path: Path | str, *, connections: bool = True) -> Report:
+        """Every fault of the flow in `path` with its place. Nothing of the flow runs.
+
+        `connections`: whether those that it needs are looked for in this home, too.
+
+        Raises:
+            NotFound: there is no flow.
+        """
+        return await self._runner.call(
+            lambda client: client.flows.validate(path, connections=connections)
+        )
+
+    async def check(
+        self, folders: Iterable[Path | str], *, connections: bool = True
+    ) -> list[Report]:
+        """A report for every flow below `folders`, as `validate` gives it."""
+        return await self._runner.call(
+            lambda client: client.flows.check(folders, connections=connections)
+        )
+
+    async def set(self, path: Path | str, changes: Mapping[str, Any]) -> Path:
+        """Set values in the file of the flow in `path`: `{"nodes.ask.inputs.temperature": 0.2}`.
+
+        Comments, order, quotes and unknown keys stay. Gives the file.
+
+        Raises:
+            NotFound: no flow there, or a place leads through something that is not there.
+            Conflict: a value can't be set without changing others.
+        """
+        return await self._runner.call(lambda client: client.flows.set(path, changes))
 
     async def chat(
         self,

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import os
 import re
-from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass, field, replace
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any
 
 from phoundry.errors import nearest
@@ -23,15 +23,20 @@ VARIABLE = re.compile(r"\$\{env:([^}:\s]+)\}")
 CREATE = "Make it with `phoundry connection create NAME`, or choose one: --connections {}=NAME"
 
 
+def _nothing() -> Mapping[str, str]:
+    return {}
+
+
 @dataclass(frozen=True, slots=True)
 class Known:
-    """The connections of this home, and those remembered for the flow (`node.input` to name).
+    """Where to look for the connections of this home, and for those remembered for the flow
+    (`node.input` to name). Asked only when the flow takes a connection.
 
-    `available` None: nobody looked, so nothing is said about connections.
+    `available` None: nobody looks, so nothing is said about connections.
     """
 
-    available: Sequence[Connection] | None = None
-    remembered: Mapping[str, str] = field(default_factory=dict[str, str])
+    available: Callable[[], Sequence[Connection]] | None = None
+    remembered: Callable[[], Mapping[str, str]] = _nothing
 
 
 def check_needs(
@@ -39,8 +44,7 @@ def check_needs(
 ) -> None:
     _includes(draft, notes)
     check_variables(notes)
-    if known.available is not None:
-        _connections(draft, notes, signatures, known)
+    _connections(draft, notes, signatures, known)
 
 
 def _includes(draft: Draft, notes: Notes) -> None:
@@ -91,18 +95,25 @@ def _connections(
 ) -> None:
     from phoundry.flows.connections import wanted_connections
 
-    by_name = {item.name: item for item in known.available or ()}
-    for item in wanted_connections(replace(draft.flow, signatures=signatures)):
-        name = item.written or known.remembered.get(item.place)
+    wanted = wanted_connections(replace(draft.flow, signatures=signatures))
+    variables = {
+        name: match[1]
+        for name, value in draft.flow.environment_variables.items()
+        if isinstance(value, str) and (match := CONNECTION_KEY.match(value)) and match[1] != "env"
+    }
+    if known.available is None or not (wanted or variables):
+        return
+    by_name = {item.name: item for item in known.available()}
+    remembered = known.remembered()
+    for item in wanted:
+        name = item.written or remembered.get(item.place)
         if name is not None:
             _named(draft, notes, item, name, by_name)
         elif not item.optional:
             _unset(draft, notes, item, list(by_name.values()))
-    variables = draft.flow.environment_variables
-    for name, value in variables.items():
-        match = CONNECTION_KEY.match(value) if isinstance(value, str) else None
-        if match and match[1] not in by_name:
-            _missing(notes, ("environment_variables", name), match[1], by_name, None, name)
+    for variable, name in variables.items():
+        if name not in by_name:
+            _missing(notes, ("environment_variables", variable), name, by_name, None, variable)
 
 
 def _named(

@@ -67,7 +67,7 @@ def _front(notes: Notes, known: Known) -> None:
     configuration = model.get("configuration")
     named = configuration.get("connection") if is_mapping(configuration) else None
     if isinstance(named, str) and known.available is not None and "${" not in named:
-        names = [item.name for item in known.available]
+        names = [item.name for item in known.available()]
         if named not in names:
             near = nearest(named, names)
             hint = f"Did you mean {near[0]}? " if near else ""

@@ -26,6 +26,7 @@ import sys
 import threading
 from collections.abc import Callable
 from contextlib import ExitStack
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -76,6 +77,8 @@ class Child:
         self._around.close()
         connections = Connections(request["chosen"], request["values"], request["overrides"])
         flow = load_flow(Path(request["path"]), variant=request["variant"])
+        if given := request.get("environment"):
+            flow = replace(flow, environment_variables={**flow.environment_variables, **given})
         self._around.enter_context(surroundings(flow, connections))
         self._runner = open_runner(flow, connections, request.get("init"))
         self._traced = bool(request.get("trace"))

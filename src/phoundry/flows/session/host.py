@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
+from dataclasses import replace
 from pathlib import Path
 from types import TracebackType
 from typing import Any, Self
@@ -25,8 +26,10 @@ class FlowSession:
     `settings` are choices remembered for the flow; `timeout` is the wall time of one run in
     seconds; `memory_limit` bounds the child's address space in bytes (None: what this machine has,
     so that a runaway tool ends with its own error and not with somebody else's). `init` are the
-    arguments of a flex flow's class. After a run, `connections` holds what was chosen, for the
-    caller to remember.
+    arguments of a flex flow's class, `environment` variables over the flow's own.
+    `keep`, when given, gets what every run recorded, as `spans.Span.to_dict` writes it, secrets
+    hidden. `python` is the child's interpreter. After a run, `connections` holds what was chosen,
+    for the caller to remember.
 
     Raises (when made):
         NotFound: no flow there.
@@ -42,13 +45,17 @@ class FlowSession:
         timeout: float = 600,
         memory_limit: int | None = None,
         init: Mapping[str, Any] | None = None,
+        environment: Mapping[str, Any] | None = None,
+        keep: Callable[[list[dict[str, Any]]], Any] | None = None,
+        python: str | None = None,
     ) -> None:
-        self.flow = path if isinstance(path, Flow) else load_flow(path)
+        self._environment = dict(environment or {})
+        self.flow = self._with_environment(path if isinstance(path, Flow) else load_flow(path))
         self.settings = settings or FlowSettings(path=str(self.flow.root))
         self.timeout = timeout
         self.memory_limit = memory_limit
         self.connections: dict[str, str] = {}
-        self._init = init
+        self._init, self._keep, self._python = init, keep, python
         self._resolver = connections
         self._child: ChildProcess | None = None
         self._opened: dict[str, Any] | None = None
@@ -155,18 +162,30 @@ class FlowSession:
 
     def _opening(self, overrides: Mapping[str, str], variant: str | None) -> dict[str, Any]:
         """What the child is opened with; the same opening keeps it as it is."""
-        flow = self.flow if variant is None else load_flow(self.flow.file, variant=variant)
+        flow = self.flow
+        if variant is not None:
+            flow = self._with_environment(load_flow(flow.file, variant=variant))
         found = resolved(flow, self._resolver, self.settings.connections, overrides)
         self.connections = dict(found.chosen)
         self._secrets = secrets_of(found)
         return opening(
-            flow, found, variant=variant, init=self._init, memory_limit=self.memory_limit
+            flow,
+            found,
+            variant=variant,
+            init=self._init,
+            environment=self._environment,
+            memory_limit=self.memory_limit,
+            traced=self._keep is not None,
         )
+
+    def _with_environment(self, flow: Flow) -> Flow:
+        variables = {**flow.environment_variables, **self._environment}
+        return replace(flow, environment_variables=variables)
 
     def _ready(self, first: dict[str, Any], deadline: float) -> ChildProcess:
         if self._child is None or not self._child.alive:
             self.close()
-            self._child = ChildProcess(self.flow.root)
+            self._child = ChildProcess(self.flow.root, python=self._python)
         child = self._child
         if first != self._opened:
             self._opened = first
@@ -180,6 +199,8 @@ class FlowSession:
     def _result(self, answer: dict[str, Any]) -> FlowResult:
         if answer["event"] == "failed":
             return self._failed(answer["error"])
+        if self._keep is not None and answer.get("spans"):
+            self._keep(redact(answer["spans"], self._secrets))
         result = answer["result"]
         if result["error"]:
             result["error"] = redact(result["error"], self._secrets)

@@ -20,10 +20,12 @@ def opening(
     *,
     variant: str | None = None,
     init: Mapping[str, Any] | None = None,
+    environment: Mapping[str, Any] | None = None,
     memory_limit: int | None = None,
     traced: bool = False,
 ) -> dict[str, Any]:
-    """The first request to a child. `memory_limit` is in bytes; None: what this machine has, so
+    """The first request to a child. `environment` goes over the flow's own variables.
+    `memory_limit` is in bytes; None: what this machine has, so
     that a runaway tool ends with its own error and not with somebody else's."""
     return {
         "op": "open",
@@ -33,6 +35,7 @@ def opening(
         "values": {name: dict(item) for name, item in connections.values.items()},
         "overrides": dict(connections.overrides),
         "init": dict(init) if init else None,
+        "environment": dict(environment) if environment else None,
         "memory_limit": memory_limit or _memory_of_machine(),
         "trace": traced,
     }

@@ -1,0 +1,215 @@
+"""`phoundry flow test`: one run, and one document about it whatever happens."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Generator, Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any
+
+import typer
+
+from phoundry.cli.arguments import assignments
+from phoundry.cli.commands import Command, example_text
+from phoundry.cli.flow_inputs import read_inputs
+from phoundry.cli.output import Format, Output, Printer, chosen_format
+from phoundry.cli.screen import echo
+from phoundry.errors import PhoundryError, UsageError
+
+if TYPE_CHECKING:
+    from phoundry.specs.flow import FlowResult
+
+EXAMPLE = (
+    'phoundry flow test my-flow --inputs question="When is a permit needed?"\n'
+    "phoundry flow test my-flow --inputs inputs.json --connections ask.connection=faq -o json\n"
+    "phoundry flow test my-flow --interactive"
+)
+MORE = (
+    "With -o json standard output is one document, whatever happens:\n"
+    '{"status", "output", "nodes", "metrics", "error": null | {"code", "codes", "message"}}.\n'
+    "Exit codes: 0 completed, 1 failed, 2 the call itself is wrong."
+)
+
+
+class OneDocument(Command):
+    """A command whose failed parsing is a result on standard output, too."""
+
+    def make_context(
+        self, info_name: Any, args: list[str], parent: Any = None, **extra: Any
+    ) -> Any:
+        chosen = chosen_format(args)
+        if chosen is Format.table:
+            return super().make_context(info_name, args, parent, **extra)
+        try:
+            return super().make_context(info_name, args, parent, **extra)
+        except (UsageError, typer.TyperException) as error:
+            Printer(chosen).value(failed(error))
+            raise typer.Exit(2) from None
+
+
+def run_once(
+    path: Annotated[Path, typer.Argument(metavar="PATH", help="The flow's folder or file.")],
+    inputs: Annotated[
+        list[str] | None, typer.Option(help="name=value, or a JSON file with all of them.")
+    ] = None,
+    init: Annotated[
+        list[str] | None, typer.Option(help="The same for the class of a flex flow.")
+    ] = None,
+    variant: Annotated[str | None, typer.Option(help="${node.variant} to run with.")] = None,
+    connections: Annotated[
+        list[str] | None, typer.Option(help="node.input=connection; remembered.")
+    ] = None,
+    environment_variables: Annotated[
+        list[str] | None, typer.Option(help="name=value, set while the flow runs.")
+    ] = None,
+    timeout: Annotated[float, typer.Option(help="Seconds that the run may take.", min=0.1)] = 600.0,
+    stream_output: Annotated[
+        bool, typer.Option("--stream-output", help="Show a chat's answer while it comes.")
+    ] = False,
+    interactive: Annotated[
+        bool, typer.Option("--interactive", help="Chat with the flow in the terminal.")
+    ] = False,
+    ui: Annotated[bool, typer.Option("--ui", help="Open a page to try the flow on.")] = False,
+    detail: Annotated[
+        Path | None, typer.Option(help="Write the result and what was printed to this file.")
+    ] = None,
+    output: Output = Format.table,
+) -> None:
+    """Run a flow once."""
+    out = Printer(output)
+    if interactive or ui:
+        _otherwise(out, path, interactive, connections, environment_variables)
+        return
+    with _one_document(out):
+        if stream_output and not out.talks:
+            raise UsageError("--stream-output and -o json exclude each other.")
+        chosen = assignments(connections, "--connections")
+        given = read_inputs(inputs or [])
+        opening = {
+            "variant": variant,
+            "init": read_inputs(init or [], "--init"),
+            "environment": assignments(environment_variables, "--environment-variables"),
+            "timeout": timeout,
+        }
+        result, log = _result(path, given, chosen, opening, stream=stream_output)
+        if detail is not None:
+            _write(detail, result, log)
+        _print(out, result, log, shown=stream_output)
+    if result["status"] == "Failed":
+        raise typer.Exit(1)
+
+
+def register(app: typer.Typer) -> None:
+    app.command("test", cls=OneDocument, epilog=example_text(EXAMPLE, MORE))(run_once)
+
+
+def _result(
+    path: Path,
+    inputs: dict[str, Any],
+    overrides: dict[str, str],
+    opening: dict[str, Any],
+    *,
+    stream: bool,
+) -> tuple[dict[str, Any], str]:
+    """The result, and what the flow printed; the answer is shown as it comes with `stream`."""
+    from phoundry.client import Client
+    from phoundry.client.waiting import on_stop
+
+    flows = Client().flows
+    with flows.session(path, **opening) as session, on_stop(session.close):
+        if stream:
+            result = _streamed(session.stream(inputs, overrides=overrides))
+        else:
+            result = session.run(inputs, overrides=overrides, variant=opening["variant"])
+        flows.keep_connections(session)
+        return result.model_dump(mode="json"), session.log()
+
+
+def _streamed(answers: Iterator[str | FlowResult]) -> FlowResult:
+    result: FlowResult | None = None
+    for answer in answers:
+        if isinstance(answer, str):
+            echo(answer, nl=False)
+        else:
+            result = answer
+    echo()
+    assert result is not None  # noqa: S101 - a stream ends with its result
+    return result
+
+
+@contextmanager
+def _one_document(out: Printer) -> Generator[None]:
+    """What goes wrong before a flow runs is a result too, where a document is wanted."""
+    try:
+        yield
+    except PhoundryError as error:
+        if out.talks:
+            raise
+        out.value(failed(error))
+        raise typer.Exit(error.exit_code) from None
+
+
+def failed(error: PhoundryError | typer.TyperException) -> dict[str, Any]:
+    """The result of a flow that did not get as far as running."""
+    if isinstance(error, PhoundryError):
+        body = error.to_dict()
+        told = {"code": body["code"], "codes": body.get("codes") or [error.code]}
+        told["message"] = str(error)
+    else:
+        message = error.format_message()
+        told = {"code": "UsageError", "codes": ["UsageError"], "message": message}
+    return {"status": "Failed", "output": None, "nodes": {}, "metrics": {}, "error": told}
+
+
+def _print(out: Printer, result: dict[str, Any], log: str, *, shown: bool) -> None:
+    if not out.talks:
+        out.value(result)
+        return
+    if log.strip():
+        out.note(log.rstrip())
+    for node, status in result["nodes"].items():
+        out.note(f"{status:<10} {node}")
+    if result["output"] is not None and not shown:
+        out.value(result["output"])
+    if result["metrics"]:
+        out.value(result["metrics"])
+    if error := result["error"]:
+        codes = " / ".join(error.get("codes") or [error.get("code", "")])
+        out.note(f"Error: {error.get('message', '')}\n  ({codes})")
+
+
+def _write(file: Path, result: dict[str, Any], log: str) -> None:
+    from phoundry.files import write_atomic
+
+    told = {**result, "log": log}
+    write_atomic(file, json.dumps(told, ensure_ascii=False, indent=2) + "\n")
+
+
+def _otherwise(
+    out: Printer,
+    path: Path,
+    interactive: bool,
+    connections: list[str] | None,
+    environment_variables: list[str] | None,
+) -> None:
+    """`--interactive` and `--ui`: the commands that chat with a flow and serve its page."""
+    if not out.talks:
+        raise UsageError("--interactive and --ui print no document.", remedy="Leave out -o.")
+    if interactive:
+        import os
+
+        from phoundry.cli.chat import chat
+
+        os.environ.update(assignments(environment_variables, "--environment-variables"))
+        chat(str(path), connections=connections)
+        return
+    from phoundry.cli.flow_serve import serve
+
+    serve(
+        path,
+        port=0,
+        connections=connections,
+        environment_variables=environment_variables,
+        skip_open_browser=False,
+    )
