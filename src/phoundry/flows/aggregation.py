@@ -6,65 +6,72 @@ from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from typing import Any
 
-from phoundry.flows.reference import InputReference, Literal, NodeReference, Reference, resolve
-from phoundry.flows.schedule import Line, NodeStatus, Step, run_steps
+from phoundry.flows.plan import getter, make_plan
+from phoundry.flows.reference import InputReference, NodeReference, Reference
+from phoundry.flows.schedule import Line, NodeStatus, Step, run_plan
 
 
-def values_for(steps: Sequence[Step], line: Line) -> dict[str, Any]:
-    """What the aggregation nodes `steps` take from nodes of the finished `line`, by reference."""
-    own = _names(steps)
-    return {
-        str(item): resolve(item, line.inputs, line.outputs)
-        for step in steps
-        for item in step.arguments.values()
-        if isinstance(item, NodeReference) and item.node not in own
-    }
-
-
-def aggregate(
-    steps: Sequence[Step],
-    inputs: Sequence[Mapping[str, Any]],
-    values: Sequence[Mapping[str, Any]],
-    nodes: dict[str, NodeStatus],
-) -> Line:
-    """Run the aggregation nodes `steps` over finished lines; their outputs. `inputs` and `values`
-    (what `values_for` gave) are those of each line; the statuses go to `nodes`.
+class Aggregation:
+    """The aggregation nodes of a flow, made ready.
 
     Flow inputs and ordinary nodes' outputs become lists, one value a line; literals and outputs of
     other aggregation nodes stay as they are.
-
-    Raises:
-        FlowError: of the first node that failed.
     """
-    names = list(inputs[0]) if inputs else []
-    over = Line({name: [line[name] for line in inputs] for name in names}, nodes=nodes)
-    own = _names(steps)
 
-    def listed(reference: Reference) -> Reference:
-        match reference:
-            case InputReference(name):
-                return Literal([line[name] for line in inputs])
-            case NodeReference(node) if node not in own:
-                return Literal([line[str(reference)] for line in values])
-            case _:
-                return reference
-
-    run_steps(
-        [
-            replace(
-                step,
-                node=replace(
-                    step.node,
-                    inputs={name: listed(item) for name, item in step.node.inputs.items()},
-                ),
-                arguments={name: listed(item) for name, item in step.arguments.items()},
-            )
+    def __init__(self, steps: Sequence[Step]) -> None:
+        self._own = {step.node.name for step in steps}
+        wanted = {
+            str(item): item
             for step in steps
-        ],
-        over,
-    )
-    return over
+            for item in step.arguments.values()
+            if isinstance(item, NodeReference) and item.node not in self._own
+        }
+        self._values = {text: getter(item) for text, item in wanted.items()}
+        self._inputs = {
+            item.name
+            for step in steps
+            for item in step.arguments.values()
+            if isinstance(item, InputReference)
+        }
+        self._plan = make_plan([self._listed(step) for step in steps])
 
+    def __bool__(self) -> bool:
+        return bool(self._own)
 
-def _names(steps: Sequence[Step]) -> set[str]:
-    return {step.node.name for step in steps}
+    def values(self, line: Line) -> dict[str, Any]:
+        """What the aggregation takes from nodes of the finished `line`, by reference."""
+        return {text: get(line) for text, get in self._values.items()}
+
+    def run(
+        self,
+        inputs: Sequence[Mapping[str, Any]],
+        values: Sequence[Mapping[str, Any]],
+        nodes: dict[str, NodeStatus],
+    ) -> Line:
+        """Run over finished lines; the outputs. `inputs` and `values` (what `values` gave) are
+        those of each line; the statuses go to `nodes`.
+
+        Raises:
+            FlowError: of the first node that failed.
+        """
+        names = {*self._inputs, *(inputs[0] if inputs else ())}
+        lists = {name: [line[name] for line in inputs] for name in names}
+        lists |= {text: [line[text] for line in values] for text in self._values}
+        over = Line(lists, nodes=nodes)
+        run_plan(self._plan, over)
+        return over
+
+    def _listed(self, step: Step) -> Step:
+        """`step` with ordinary nodes' outputs as inputs of their own, named as they are written."""
+
+        def listed(reference: Reference) -> Reference:
+            if isinstance(reference, NodeReference) and reference.node not in self._own:
+                return InputReference(str(reference))
+            return reference
+
+        inputs = {name: listed(item) for name, item in step.node.inputs.items()}
+        return replace(
+            step,
+            node=replace(step.node, inputs=inputs),
+            arguments={name: listed(item) for name, item in step.arguments.items()},
+        )

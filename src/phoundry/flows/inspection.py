@@ -99,7 +99,7 @@ def _check_kind(node: Node) -> None:
             f"'{node.source.type}' is not a valid ToolSourceType",
             remedy=f"Use one of {', '.join(SOURCE_TYPES)}.",
         )
-    if node.type not in ("python", "prompt", "llm"):
+    if node.type not in ("python", "prompt", "llm", "flow"):
         raise UnknownTool(
             f"Tool type {node.type} is not supported yet.",
             remedy="Give the node `type: python`, `prompt` or `llm`.",

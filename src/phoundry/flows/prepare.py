@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Generator, Mapping
 from contextlib import contextmanager
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from types import ModuleType
 from typing import Any
 
@@ -64,11 +64,15 @@ def _step(flow: Flow, node: Node, connections: Connections) -> Step:
     if node.type == "prompt":
         from phoundry.flows.tools.prompt import prompt_step
 
-        return prompt_step(flow, node)
+        return replace(prompt_step(flow, node), quick=True)
     if node.type == "llm":
         from phoundry.flows.tools.llm import llm_step
 
         return llm_step(flow, node, connections)
+    if node.type == "flow":
+        from phoundry.flows.extensions.subflow import flow_step
+
+        return flow_step(flow, node, connections)
     return _python_step(flow, node, connections)
 
 

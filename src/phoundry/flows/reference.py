@@ -9,6 +9,7 @@ from __future__ import annotations
 import re
 from collections.abc import Mapping
 from dataclasses import dataclass
+from functools import lru_cache
 from typing import Any
 
 from phoundry.flows.document import is_mapping
@@ -107,6 +108,8 @@ def resolve(reference: Reference, inputs: Mapping[str, Any], outputs: Mapping[st
                     remedy=f"Write ${{{node}.output}} or ${{{node}.output.KEY}}.",
                 )
             return walk(node, outputs.get(node), path)
+        case ItemReference():
+            raise UnsupportedReference(f"{reference} stands outside of its `foreach`.")
 
 
 def walk(node: str, value: Any, path: str) -> Any:
@@ -117,13 +120,8 @@ def walk(node: str, value: Any, path: str) -> Any:
         WrongType: an index into something that has none.
     """
     try:
-        for step in STEP.finditer(path):
-            if (index := step["index"]) is not None:
-                value = value[int(index)]
-            elif (key := step["key"]) is not None:
-                value = value[key]
-            else:
-                value = _attribute(value, step["name"])
+        for item, named in _steps(path):
+            value = _attribute(value, str(item)) if named else value[item]
     except TypeError as error:
         raise WrongType(
             str(error), remedy=f"Correct '{path}' in the reference to the node '{node}'."
@@ -134,6 +132,20 @@ def walk(node: str, value: Any, path: str) -> Any:
             "Please check the property and try again."
         ) from None
     return value
+
+
+@lru_cache(maxsize=4096)
+def _steps(path: str) -> tuple[tuple[int | str, bool], ...]:
+    """The keys and indices of `path`, and whether each is a name (and so may be an attribute)."""
+    found: list[tuple[int | str, bool]] = []
+    for step in STEP.finditer(path):
+        if (index := step["index"]) is not None:
+            found.append((int(index), False))
+        elif (key := step["key"]) is not None:
+            found.append((key, False))
+        else:
+            found.append((step["name"], True))
+    return tuple(found)
 
 
 def _attribute(value: Any, name: str) -> Any:

@@ -12,6 +12,8 @@ from typing import TYPE_CHECKING, Any, Protocol
 
 from phoundry.flows.errors import FlowError
 
+Send = Callable[[str], None]
+
 if TYPE_CHECKING:
     from phoundry.flows.model import Flow
     from phoundry.flows.prepare import Connections
@@ -58,12 +60,13 @@ class Runner(Protocol):
         inputs: Mapping[str, Any],
         *,
         number: int = 0,
-        on_piece: Callable[[str], None] | None = None,
+        on_piece: Send | None = None,
         stream_output: str | None = None,
+        stream_outputs: Mapping[str, Send] | None = None,
     ) -> Outcome:
         """One line, without aggregation. `number` is the line's place in its batch, from 0, and
         stands in messages. `on_piece` gets the text of the flow output `stream_output` as it
-        comes, when what is behind it streams."""
+        comes, when what is behind it streams; `stream_outputs` does so for several, by output."""
         ...
 
     def aggregate(
@@ -77,23 +80,29 @@ class Runner(Protocol):
         self,
         inputs: Mapping[str, Any],
         *,
-        on_piece: Callable[[str], None] | None = None,
+        on_piece: Send | None = None,
         stream_output: str | None = None,
+        stream_outputs: Mapping[str, Send] | None = None,
     ) -> Outcome:
         """One line and the aggregation over it: what `flow test` shows."""
         ...
 
 
 def open_runner(
-    flow: Flow, connections: Connections | None = None, init: Mapping[str, Any] | None = None
+    flow: Flow,
+    connections: Connections | None = None,
+    init: Mapping[str, Any] | None = None,
+    *,
+    concurrency: int = 16,
 ) -> Runner:
     """`flow` with its tools imported; call it inside `executor.surroundings(flow, connections)`.
 
-    `init` are the arguments of a flex flow's class.
+    `init` are the arguments of a flex flow's class; `concurrency` is how many nodes of one line
+    may run at once (a batch takes 2).
 
     Raises:
         FlowError: a tool does not load; every one that doesn't is in it.
     """
     from phoundry.flows.executor import Executor
 
-    return Executor(flow, connections)
+    return Executor(flow, connections, concurrency=concurrency)

@@ -1,28 +1,39 @@
 """Running the nodes of one line: what is ready runs, up to 16 at once, the first failure ends it.
 
-A chain runs in the calling thread without a pool; threads are made only where two nodes can
-really run at once.
+The order is worked out once a flow (`plan.py`). A graph where no two nodes can run at once needs
+neither threads nor a queue; elsewhere nodes go to the process's threads, async ones to its loop,
+and the line's own thread takes what comes back.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Mapping
-from concurrent.futures import FIRST_COMPLETED, Future, ThreadPoolExecutor, wait
+import queue
+from collections import deque
+from collections.abc import Callable, Mapping
 from contextvars import copy_context
 from dataclasses import dataclass, field
-from typing import Any, Literal
+from functools import partial
+from typing import TYPE_CHECKING, Any, Literal
 
+from phoundry.flows import spans
 from phoundry.flows.errors import FlowError
 from phoundry.flows.model import Node
-from phoundry.flows.reference import NodeReference, Reference, resolve
+from phoundry.flows.reference import Reference
+from phoundry.flows.workers import loop, workers
+
+if TYPE_CHECKING:
+    from phoundry.flows.plan import Plan, Task
 
 CONCURRENCY = 16
 NodeStatus = Literal["Completed", "Bypassed", "Failed"]
+Answer = tuple["Task", Any, BaseException | None]
 
 
 @dataclass(frozen=True, slots=True)
 class Step:
-    """A node made ready: `call` takes its arguments, `constants` are connections and the like."""
+    """A node made ready: `call` takes its arguments, `constants` are connections and the like.
+
+    `quick` says that the call never waits for anything, so that a thread would only cost."""
 
     node: Node
     call: Callable[[dict[str, Any]], Any]
@@ -30,6 +41,7 @@ class Step:
     constants: Mapping[str, Any]
     # Parameters with a default of their own, which a bypassed input leaves to it.
     defaults: frozenset[str] = frozenset()
+    quick: bool = False
 
 
 @dataclass(slots=True)
@@ -40,128 +52,173 @@ class Line:
     outputs: dict[str, Any] = field(default_factory=dict[str, Any])
     nodes: dict[str, NodeStatus] = field(default_factory=dict[str, NodeStatus])
 
-    def bypassed(self, reference: Reference) -> bool:
-        return isinstance(reference, NodeReference) and (
-            self.nodes.get(reference.node) == "Bypassed"
-        )
 
-    def arguments(self, step: Step) -> dict[str, Any]:
-        """What `step` is called with; a bypassed input is None or left to its default."""
-        found = dict(step.constants)
-        for name, reference in step.arguments.items():
-            if not self.bypassed(reference):
-                found[name] = resolve(reference, self.inputs, self.outputs)
-            elif name not in step.defaults:
-                found[name] = None
-        return found
+@dataclass(frozen=True, slots=True)
+class Nested:
+    """What a node gives that ran nodes of its own: its output, and their statuses by name."""
 
-    def must_bypass(self, node: Node) -> bool:
-        """Prompt flow's order: a bypassed condition, then the condition, then the dependencies."""
-        if node.activate is not None:
-            if self.bypassed(node.activate.when):
-                return True
-            when = resolve(node.activate.when, self.inputs, self.outputs)
-            return bool(when != node.activate.value)
-        needs = [item for item in node.inputs.values() if isinstance(item, NodeReference)]
-        return bool(needs) and all(self.bypassed(item) for item in needs)
+    value: Any
+    nodes: Mapping[str, NodeStatus]
 
 
-def run_steps(steps: Iterable[Step], line: Line) -> None:
-    """Run `steps` into `line`.
+def run_plan(plan: Plan, line: Line, concurrency: int = CONCURRENCY) -> None:
+    """Run every node of `plan` into `line`, at most `concurrency` at once.
 
     Raises:
-        FlowError: of the first node that failed; its status is Failed.
+        FlowError: of the first node that failed; its status is Failed. Nodes that still run are
+            left to themselves, those that wait never start.
     """
-    waiting = {step.node.name: step for step in steps}
-    missing = {name: step.node.dependencies & waiting.keys() for name, step in waiting.items()}
-    followers: dict[str, list[str]] = {name: [] for name in waiting}
-    for name, needs in missing.items():
-        for need in needs:
-            followers[need].append(name)
-    _Runner(waiting, missing, followers, line).run()
+    recorded = spans.recorded()
+    if plan.sequential or concurrency == 1:
+        for task in plan.tasks:
+            _run_here(task, line, recorded)
+    else:
+        _Lane(plan, line, concurrency, recorded).run()
 
 
-@dataclass(slots=True)
-class _Runner:
-    waiting: dict[str, Step]
-    missing: dict[str, set[str]]
-    followers: dict[str, list[str]]
-    line: Line
-    running: dict[Future[Any], str] = field(default_factory=dict[Future[Any], str])
-    pool: ThreadPoolExecutor | None = None
+def _run_here(task: Task, line: Line, recorded: bool) -> None:
+    try:
+        if task.bypass is not None and task.bypass(line):
+            _bypassed(task, line, recorded)
+            return
+        arguments = task.arguments(line)
+        value = _call_recorded(task, arguments) if recorded else task.call(arguments)
+    except FlowError as error:
+        _failed(task, line, error)
+        return
+    _completed(task, line, value)
+
+
+def _call_recorded(task: Task, arguments: dict[str, Any]) -> Any:
+    with spans.span("node", task.name, inputs=arguments, status="Failed") as it:
+        value = task.call(arguments)
+        if it is not None:
+            it.attributes["output"] = value.value if type(value) is Nested else value
+            it.attributes["status"] = "Completed"
+    return value
+
+
+def _bypassed(task: Task, line: Line, recorded: bool) -> None:
+    line.nodes[task.name] = "Bypassed"
+    line.outputs[task.name] = None
+    if recorded:
+        with spans.span("node", task.name, status="Bypassed"):
+            pass
+
+
+def _completed(task: Task, line: Line, value: Any) -> None:
+    if type(value) is Nested:
+        line.nodes.update({f"{task.name}.{name}": status for name, status in value.nodes.items()})
+        value = value.value
+    line.outputs[task.name] = value
+    line.nodes[task.name] = "Completed"
+    for name in task.stands_for:
+        line.outputs[name] = value
+
+
+def _failed(task: Task, line: Line, error: FlowError) -> None:
+    """Note the failure; raise it unless the node says what stands in for its output."""
+    line.nodes[task.name] = "Failed"
+    if task.on_error is None:
+        raise error
+    line.outputs[task.name] = task.on_error.value
+    if task.on_error.node is None:
+        for name in task.stands_for:
+            line.outputs[name] = task.on_error.value
+
+
+class _Lane:
+    """One run of a graph in which nodes can run side by side."""
+
+    __slots__ = (
+        "answers",
+        "concurrency",
+        "line",
+        "missing",
+        "plan",
+        "ready",
+        "recorded",
+        "running",
+    )
+
+    def __init__(self, plan: Plan, line: Line, concurrency: int, recorded: bool) -> None:
+        self.plan, self.line = plan, line
+        self.concurrency, self.recorded = concurrency, recorded
+        self.missing = plan.needs.copy()
+        self.ready = deque(plan.first)
+        self.running = 0
+        self.answers: queue.SimpleQueue[Answer] = queue.SimpleQueue()
 
     def run(self) -> None:
-        ready = [name for name, needs in self.missing.items() if not needs]
+        while self.ready or self.running:
+            while self.ready and self.running < self.concurrency:
+                self._start(self.ready.popleft())
+            if self.running:
+                self._take(*self.answers.get())
+
+    def _start(self, task: Task) -> None:
+        alone = not self.ready and not self.running
+        if task.quick or alone:
+            _run_here(task, self.line, self.recorded)
+            self._release(task)
+            return
         try:
-            while ready or self.running:
-                if len(ready) == 1 and not self.running:
-                    ready = self._inline(ready[0])
-                else:
-                    ready = self._side_by_side(ready)
-        finally:
-            if self.pool is not None:
-                self.pool.shutdown(wait=False, cancel_futures=True)
+            if task.bypass is not None and task.bypass(self.line):
+                _bypassed(task, self.line, self.recorded)
+                self._release(task)
+                return
+            arguments = task.arguments(self.line)
+        except FlowError as error:
+            _failed(task, self.line, error)
+            self._release(task)
+            return
+        self.running += 1
+        if task.later is not None:
+            coroutine = _later_recorded(task, arguments) if self.recorded else task.later(arguments)
+            loop().start(coroutine, copy_context(), partial(_answer_later, task, self.answers))
+        else:
+            workers().submit(copy_context().run, self._work, task, arguments)
 
-    def _inline(self, name: str) -> list[str]:
-        arguments = self._prepare(name)
-        if arguments is not None:
-            with _failing(self.line, name):
-                self.line.outputs[name] = self.waiting[name].call(arguments)
-            self.line.nodes[name] = "Completed"
-        return self._release(name)
+    def _work(self, task: Task, arguments: dict[str, Any]) -> None:
+        try:
+            value = _call_recorded(task, arguments) if self.recorded else task.call(arguments)
+        except BaseException as error:  # noqa: BLE001 - raised again in the line's own thread
+            self.answers.put((task, None, error))
+        else:
+            self.answers.put((task, value, None))
 
-    def _side_by_side(self, ready: list[str]) -> list[str]:
-        """Start what is ready, wait for one to end; the names that may start now."""
-        freed: list[str] = []
-        for name in ready:
-            arguments = self._prepare(name)
-            if arguments is None:
-                freed += self._release(name)
-                continue
-            if self.pool is None:
-                self.pool = ThreadPoolExecutor(CONCURRENCY, thread_name_prefix="node")
-            task = self.pool.submit(copy_context().run, self.waiting[name].call, arguments)
-            self.running[task] = name
-        if freed or not self.running:
-            return freed
-        for task in wait(self.running, return_when=FIRST_COMPLETED).done:
-            name = self.running.pop(task)
-            with _failing(self.line, name):
-                self.line.outputs[name] = task.result()
-            self.line.nodes[name] = "Completed"
-            freed += self._release(name)
-        return freed
+    def _take(self, task: Task, value: Any, error: BaseException | None) -> None:
+        self.running -= 1
+        if error is None:
+            _completed(task, self.line, value)
+        elif isinstance(error, FlowError):
+            _failed(task, self.line, error)
+        else:
+            raise error
+        self._release(task)
 
-    def _prepare(self, name: str) -> dict[str, Any] | None:
-        """The arguments of a node, or None when it is bypassed."""
-        step = self.waiting[name]
-        with _failing(self.line, name):
-            if self.line.must_bypass(step.node):
-                self.line.nodes[name] = "Bypassed"
-                self.line.outputs[name] = None
-                return None
-            return self.line.arguments(step)
-
-    def _release(self, name: str) -> list[str]:
-        freed: list[str] = []
-        for follower in self.followers[name]:
-            self.missing[follower].discard(name)
-            if not self.missing[follower]:
-                freed.append(follower)
-        return freed
+    def _release(self, task: Task) -> None:
+        missing = self.missing
+        for follower in task.followers:
+            missing[follower] -= 1
+            if not missing[follower]:
+                self.ready.append(self.plan.tasks[follower])
 
 
-class _failing:  # noqa: N801 - reads as a word: `with _failing(line, name)`
-    """Mark the node as failed when the block raises a flow's error."""
+async def _later_recorded(task: Task, arguments: dict[str, Any]) -> Any:
+    assert task.later is not None  # noqa: S101 - the caller looked
+    with spans.span("node", task.name, inputs=arguments, status="Failed") as it:
+        value = await task.later(arguments)
+        if it is not None:
+            it.attributes.update(output=value, status="Completed")
+    return value
 
-    __slots__ = ("line", "name")
 
-    def __init__(self, line: Line, name: str) -> None:
-        self.line, self.name = line, name
+def _answer_later(task: Task, answers: queue.SimpleQueue[Answer], ended: Any) -> None:
+    if ended.cancelled():
+        from phoundry.flows.tools.python import tool_failed
 
-    def __enter__(self) -> None:
-        return None
-
-    def __exit__(self, kind: type[BaseException] | None, error: object, trace: object) -> None:
-        if kind is not None and issubclass(kind, FlowError):
-            self.line.nodes[self.name] = "Failed"
+        answers.put((task, None, tool_failed(task.name, TimeoutError("the tool was cancelled"))))
+        return
+    error = ended.exception()
+    answers.put((task, None, error) if error is not None else (task, ended.result(), None))

@@ -53,7 +53,19 @@ class Recording:
     numbers: Any = field(default_factory=lambda: itertools.count(1))
 
 
-_here: ContextVar[tuple[Recording, int | None] | None] = ContextVar("span", default=None)
+def recorded() -> bool:
+    """Whether anything is recorded here: for callers that would do work for a span alone."""
+    return _here.get() is not None
+
+
+def note(**attributes: Any) -> None:
+    """Add to the innermost span here; nothing where none is recorded."""
+    here = _here.get()
+    if here is not None and here[1] is not None:
+        here[1].attributes.update(attributes)
+
+
+_here: ContextVar[tuple[Recording, Span | None] | None] = ContextVar("span", default=None)
 
 
 @contextmanager
@@ -87,9 +99,14 @@ class span:  # noqa: N801 - reads as a word: `with span("node", name) as it`
         self._to, parent = here
         number = next(self._to.numbers)
         self._span = Span(
-            number, parent, self._kind, self._name, time.time_ns(), attributes=self._attributes
+            number,
+            parent.id if parent is not None else None,
+            self._kind,
+            self._name,
+            time.time_ns(),
+            attributes=self._attributes,
         )
-        self._token = _here.set((self._to, number))
+        self._token = _here.set((self._to, self._span))
         return self._span
 
     def __exit__(

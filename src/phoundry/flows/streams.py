@@ -2,50 +2,81 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Generator, Iterable
+from collections.abc import AsyncIterator, Callable, Generator, Iterable, Mapping
 from contextlib import contextmanager
 from contextvars import ContextVar
 from dataclasses import dataclass
+from typing import Any
+
+Send = Callable[[str], None]
 
 
 @dataclass(slots=True)
-class Piece:
-    """`send` gets the pieces of the node `node` while the run lasts."""
+class Pieces:
+    """Who gets the pieces of which node while the run lasts; a node may be behind two outputs."""
 
-    node: str
-    send: Callable[[str], None]
+    send: Mapping[str, tuple[Send, ...]]
     over: bool = False
 
 
-_current: ContextVar[Piece | None] = ContextVar("piece", default=None)
+_current: ContextVar[Pieces | None] = ContextVar("pieces", default=None)
 
 
 @contextmanager
-def gathered(piece: Piece | None) -> Generator[None]:
-    """Send pieces to `piece` for the length of the block, in nodes that run in threads too."""
-    token = _current.set(piece)
+def gathered(send: Mapping[str, tuple[Send, ...]]) -> Generator[None]:
+    """Send pieces to `send`, by node, for the length of the block, in nodes' threads too."""
+    pieces = Pieces(send) if send else None
+    token = _current.set(pieces)
     try:
         yield
     finally:
         _current.reset(token)
-        if piece is not None:
-            piece.over = True  # a node left behind by a failed run must not speak into the next
+        if pieces is not None:
+            pieces.over = True  # a node left behind by a failed run must not speak into the next
+
+
+def awaited() -> bool:
+    """Whether anyone waits for pieces of any node."""
+    return _current.get() is not None
 
 
 def wanted(node: str) -> bool:
     """Whether someone waits for the pieces of `node`."""
-    piece = _current.get()
-    return piece is not None and piece.node == node
+    pieces = _current.get()
+    return pieces is not None and node in pieces.send
 
 
-def joined(node: str, pieces: Iterable[str]) -> str:
-    """The whole text of `pieces`; each is sent on first where it is wanted."""
-    piece = _current.get()
-    if piece is not None and piece.node != node:
-        piece = None
+def joined(node: str, texts: Iterable[str]) -> str:
+    """The whole of `texts`; each is sent on first where it is wanted."""
+    send = _sender(node)
     parts: list[str] = []
-    for text in pieces:
+    for text in texts:
         parts.append(text)
-        if piece is not None and text and not piece.over:
-            piece.send(text)
+        if send is not None:
+            send(text)
     return "".join(parts)
+
+
+async def joined_later(node: str, items: AsyncIterator[Any]) -> str:
+    """`joined` over what an async generator gives."""
+    send = _sender(node)
+    parts: list[str] = []
+    async for item in items:
+        parts.append(str(item))
+        if send is not None:
+            send(parts[-1])
+    return "".join(parts)
+
+
+def _sender(node: str) -> Send | None:
+    pieces = _current.get()
+    if pieces is None or node not in pieces.send:
+        return None
+    everyone = pieces.send[node]
+
+    def send(text: str) -> None:
+        if text and not pieces.over:
+            for one in everyone:
+                one(text)
+
+    return send

@@ -84,6 +84,13 @@ class Extensions:
     standby_for: str | None = None
     after: frozenset[str] = frozenset()
 
+    @property
+    def says_it_once(self) -> bool:
+        """Whether what the node's first call gives is what the node gives: its text may leave
+        before the call has ended."""
+        tried_again = self.retry is not None and self.retry.max_attempts > 1
+        return not (tried_again or self.on_error or self.foreach or self.timeout)
+
     def references(self) -> Iterator[Reference]:
         """What the keys refer to: the list of `foreach` and the values of the condition."""
         if self.foreach is not None:

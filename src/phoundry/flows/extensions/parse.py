@@ -32,6 +32,14 @@ def parse_extensions(
     extended = condition is not None and not is_plain(condition)
     if not extended and not any(key in data for key in KEYS):
         return NONE
+    if data.get("cache") and (data.get("aggregation") or data.get("reduce")):
+        errors.append(
+            FlowDefinitionError(
+                "`cache` stands at an aggregation, whose metrics it could not repeat.",
+                remedy="Drop the line.",
+                where=document.where(*at, "cache"),
+            )
+        )
     return Extensions(
         retry=_retry(document, (*at, "retry"), data.get("retry"), errors),
         timeout=_timeout(document, (*at, "timeout"), data.get("timeout"), errors),

@@ -3,12 +3,11 @@
 from __future__ import annotations
 
 import ast
-import asyncio
 import importlib.util
 import inspect
 import sys
 import traceback
-from collections.abc import AsyncIterator, Callable, Iterator
+from collections.abc import AsyncIterator, Callable, Coroutine, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 from types import ModuleType
@@ -24,9 +23,12 @@ from phoundry.flows.inspection import read_file, two_tools
 from phoundry.flows.model import Flow, Node
 from phoundry.flows.provided.core import TOOL_MARK, ToolProvider
 from phoundry.flows.signature import Signature, read_source
-from phoundry.flows.streams import joined
+from phoundry.flows.streams import joined, joined_later
+from phoundry.flows.workers import loop
 
 Tool = Callable[..., Any]
+# Results that are neither awaited nor joined: most of them, and told by one look.
+WHOLE = frozenset({str, int, float, bool, dict, list, tuple, type(None)})
 
 
 def load_tool(flow: Flow, node: Node) -> tuple[Tool, Signature, ModuleType]:
@@ -113,10 +115,10 @@ class Call:
     def __call__(self, arguments: dict[str, Any]) -> Any:
         try:
             result: Any = self.tool(**arguments)
-            if inspect.isawaitable(result):
-                result = asyncio.run(_await(result))
-            elif isinstance(result, AsyncIterator):
-                result = iter(asyncio.run(_drain(result)))  # pyright: ignore[reportUnknownArgumentType]
+            if type(result) in WHOLE:
+                return result
+            if inspect.isawaitable(result) or isinstance(result, AsyncIterator):
+                result = loop().run(self._settled(result))
             if isinstance(result, Iterator):
                 return joined(self.node, map(str, cast(Iterator[Any], result)))
         except FlowError:
@@ -124,6 +126,31 @@ class Call:
         except (Exception, SystemExit) as error:  # noqa: BLE001 - the boundary to the user's code
             raise tool_failed(self.node, error) from None
         return result
+
+    @property
+    def later(self) -> Callable[[dict[str, Any]], Coroutine[Any, Any, Any]] | None:
+        """The call as a coroutine, for a tool that is one: it needs no thread of its own."""
+        if inspect.iscoroutinefunction(self.tool) or inspect.isasyncgenfunction(self.tool):
+            return self._later
+        return None
+
+    async def _later(self, arguments: dict[str, Any]) -> Any:
+        try:
+            return await self._settled(self.tool(**arguments))
+        except FlowError:
+            raise
+        except (Exception, SystemExit) as error:  # noqa: BLE001 - the boundary to the user's code
+            raise tool_failed(self.node, error) from None
+
+    async def _settled(self, result: Any) -> Any:
+        if isinstance(result, AsyncIterator):
+            return await joined_later(self.node, cast(AsyncIterator[Any], result))
+        found = await result
+        if isinstance(found, AsyncIterator):
+            return await joined_later(self.node, cast(AsyncIterator[Any], found))
+        if isinstance(found, Iterator):
+            return joined(self.node, map(str, cast(Iterator[Any], found)))
+        return found
 
 
 def tool_failed(node: str, error: BaseException) -> ToolExecutionError:
@@ -147,14 +174,6 @@ def tool_failed(node: str, error: BaseException) -> ToolExecutionError:
 
 
 _OWN = Path(__file__).parents[1]
-
-
-async def _await(result: Any) -> Any:
-    return await result
-
-
-async def _drain(pieces: AsyncIterator[Any]) -> list[Any]:
-    return [piece async for piece in pieces]
 
 
 def _import(file: Path) -> ModuleType:

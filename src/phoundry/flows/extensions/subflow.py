@@ -1,0 +1,121 @@
+"""`type: flow`: a node that runs another flow, or its own.
+
+The inner flow's tools are imported beside the outer one's and share its process, working directory
+and environment. A flow that is already being opened is used as it is, which is how flows can call
+themselves; how deep is bounded when they run.
+"""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Mapping
+from contextvars import ContextVar
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+from phoundry.flows.errors import FlowDepthExceeded, NotSupported
+from phoundry.flows.inspection import read_file
+from phoundry.flows.model import Flow, Node
+from phoundry.flows.prepare import Connections
+from phoundry.flows.reference import Literal
+from phoundry.flows.runner import Runner, open_runner
+from phoundry.flows.schedule import Nested, Step
+
+MOST_DEEP = 50
+_depth: ContextVar[int] = ContextVar("depth", default=0)
+
+
+@dataclass(slots=True)
+class Opened:
+    """A flow by its file; `runner` is None while it is being opened."""
+
+    file: Path
+    runner: Runner | None = None
+
+
+# The flows that are being opened around this one, outermost first.
+_opening: ContextVar[tuple[Opened, ...]] = ContextVar("opening", default=())
+
+
+def flow_step(flow: Flow, node: Node, connections: Connections) -> Step:
+    """The step of a `flow` node; the inner flow is opened, unless it is one of those around it.
+
+    Raises:
+        InvalidSource: there is no such file.
+        NotSupported: the inner flow needs environment variables that the outer one does not set.
+        FlowError: the inner flow does not load.
+    """
+    file = Path(read_file(flow, node)[0]).resolve()
+    around = _opening.get()
+    opened = next((item for item in around if item.file == file), None)
+    if opened is None:
+        opened = Opened(file)
+        token = _opening.set((*around, opened))
+        try:
+            opened.runner = _open(flow, node, file, connections)
+        finally:
+            _opening.reset(token)
+    literals = {name: item.value for name, item in node.inputs.items() if isinstance(item, Literal)}
+    references = {name: item for name, item in node.inputs.items() if name not in literals}
+    return Step(node, SubFlow(node.name, opened), references, literals)
+
+
+def _open(flow: Flow, node: Node, file: Path, connections: Connections) -> Runner:
+    from phoundry.flows.load import load_flow
+
+    inner = load_flow(file)
+    if missing := sorted(set(inner.environment_variables) - set(flow.environment_variables)):
+        raise NotSupported(
+            f"The flow of node '{node.name}' sets the environment variables {', '.join(missing)}, "
+            "and a process has one environment.",
+            remedy="Set them in the outer flow's `environment_variables` too.",
+        )
+    if str(inner.root) not in sys.path:
+        sys.path.insert(0, str(inner.root))  # `surroundings` puts the path back
+    return open_runner(inner, within(connections, node.name))
+
+
+def within(connections: Connections, node: str) -> Connections:
+    """What of `connections` is meant for the flow of `node`: `node.inner.x` as `inner.x`."""
+
+    def own(places: Mapping[str, str]) -> dict[str, str]:
+        return {
+            place.removeprefix(f"{node}."): name
+            for place, name in places.items()
+            if place.startswith(f"{node}.")
+        }
+
+    return Connections(own(connections.chosen), connections.values, own(connections.overrides))
+
+
+@dataclass(frozen=True, slots=True)
+class SubFlow:
+    """A flow as a node calls it: inputs in, its outputs as one object out.
+
+    Raises (when called):
+        FlowDepthExceeded: flows call each other without an end.
+        FlowError: the inner flow failed; the codes are its own.
+    """
+
+    node: str
+    opened: Opened = field(repr=False)
+
+    def __call__(self, arguments: dict[str, Any]) -> Nested:
+        depth = _depth.get()
+        if depth >= MOST_DEEP:
+            raise FlowDepthExceeded(
+                f"Node '{self.node}' runs a flow within {depth} others, which is the most.",
+                remedy="Let a condition (`activate`) end the recursion sooner, or use `foreach`.",
+            )
+        assert self.opened.runner is not None  # noqa: S101 - opened before any line runs
+        token = _depth.set(depth + 1)
+        try:
+            outcome = self.opened.runner.line(arguments)
+        finally:
+            _depth.reset(token)
+        if outcome.error is not None:
+            if not isinstance(outcome.error, FlowDepthExceeded):
+                outcome.error.message = f"In the flow of '{self.node}': {outcome.error.message}"
+            raise outcome.error
+        return Nested(outcome.output, outcome.nodes)
