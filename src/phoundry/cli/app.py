@@ -52,6 +52,8 @@ SECTIONS: dict[str, dict[str, tuple[str, str]]] = {
         "deployment": ("phoundry.cli.deployments:app", "Deployments: a model behind an endpoint."),
         "connection": ("phoundry.cli.connections:app", "Connections: addresses and secrets."),
         "flow": ("phoundry.cli.flows:app", "Prompt flow folders."),
+        "trace": ("phoundry.cli.traces:app", "Traces of flows: what every run did."),
+        "run": ("phoundry.cli.flow_runs:app", "Batch runs of flows."),
     },
     "This machine": {
         "doctor": ("phoundry.cli.doctor:doctor", "Check that everything needed is there."),

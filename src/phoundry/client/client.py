@@ -19,10 +19,12 @@ if TYPE_CHECKING:
     from phoundry.client.data import Data
     from phoundry.client.deployments import Deployments
     from phoundry.client.endpoints import Endpoints
+    from phoundry.client.flow_runs import FlowRuns
     from phoundry.client.flows import Flows
     from phoundry.client.jobs import Jobs
     from phoundry.client.journeys import Journeys
     from phoundry.client.models import Models
+    from phoundry.client.traces import Traces
     from phoundry.server.launch import ServerInfo
     from phoundry.specs.care import Check, Pruning
     from phoundry.specs.status import Status
@@ -109,6 +111,18 @@ class Client:
         from phoundry.client.flows import Flows
 
         return Flows(self.transport, self.connections)
+
+    @cached_property
+    def runs(self) -> FlowRuns:
+        from phoundry.client.flow_runs import FlowRuns
+
+        return FlowRuns(self.transport, self.flows, self.connections, self.data)
+
+    @cached_property
+    def traces(self) -> Traces:
+        from phoundry.client.traces import Traces
+
+        return Traces(self.transport)
 
     @cached_property
     def apply(self) -> Apply:

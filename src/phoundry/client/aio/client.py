@@ -11,11 +11,13 @@ from phoundry.client.aio.connections import AsyncConnections
 from phoundry.client.aio.data import AsyncData
 from phoundry.client.aio.deployments import AsyncDeployments
 from phoundry.client.aio.endpoints import AsyncEndpoints
+from phoundry.client.aio.flow_runs import AsyncFlowRuns
 from phoundry.client.aio.flows import AsyncFlows
 from phoundry.client.aio.jobs import AsyncJobs
 from phoundry.client.aio.journeys import AsyncJourneys
 from phoundry.client.aio.models import AsyncModels
 from phoundry.client.aio.runner import Runner
+from phoundry.client.aio.traces import AsyncTraces
 from phoundry.client.client import Client
 from phoundry.settings import Home
 
@@ -56,6 +58,8 @@ class AsyncClient:
         self.collected = AsyncCollected(runner)
         self.connections = AsyncConnections(runner)
         self.flows = AsyncFlows(runner)
+        self.runs = AsyncFlowRuns(runner)
+        self.traces = AsyncTraces(runner)
         self.apply = AsyncApply(runner)
         self.journeys = AsyncJourneys(runner)
 

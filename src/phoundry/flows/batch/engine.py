@@ -13,9 +13,9 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Protocol
 
 from phoundry.flows.batch.folder import Record, RunFolder
-from phoundry.flows.batch.journal import COMPLETED, TODO, Index, Journal, ended_lines
+from phoundry.flows.batch.journal import TODO, Index, Journal, ended_lines
 from phoundry.flows.batch.mapping import LINE_NUMBER, not_found
-from phoundry.flows.errors import FlowError
+from phoundry.flows.errors import FlowError, UnexpectedError
 
 if TYPE_CHECKING:
     from phoundry.flows.session.pool import LineResult
@@ -77,7 +77,9 @@ class Engine:
         When this is left early, by Ctrl-C too, what has ended is kept.
         """
         begun = flushed = recorded = time.monotonic()
-        todo = self._left(retry_failed)
+        if retry_failed:
+            self.index.reopen_failed()
+        todo = self._left()
         journal = Journal(self.folder.journal)
         done = 0
         try:
@@ -98,6 +100,8 @@ class Engine:
             journal.close()
             todo.close()
             self._tell(done, time.monotonic() - begun)
+        if self.index.left:
+            raise UnexpectedError(f"{self.index.left} lines gave no result.")
 
     def fail_unmapped(self, missing: Mapping[int, Sequence[str]]) -> None:
         """Keep the failure of lines whose rows lack a mapped column."""
@@ -143,11 +147,11 @@ class Engine:
         if self.on_line is not None:
             self.on_line(over)
 
-    def _left(self, retry_failed: bool) -> Generator[tuple[int, Inputs]]:
+    def _left(self) -> Generator[tuple[int, Inputs]]:
         states = bytes(self.index.states)  # as they are now: what ends meanwhile changes them
         with self.folder.inputs.open("rb") as file:
             for state, line in zip(states, file, strict=True):
-                if state == TODO or (retry_failed and state != COMPLETED):
+                if state == TODO:
                     inputs: Inputs = json.loads(line)
                     yield inputs.pop(LINE_NUMBER), inputs
 

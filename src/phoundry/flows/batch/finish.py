@@ -33,8 +33,7 @@ def finish(folder: RunFolder, record: Record, index: Index) -> None:
                 outputs.write(text.encode("utf-8", "surrogatepass") + b"\n")
             else:
                 error: dict[str, Any] = line.get("error") or {}
-                text = dumps({LINE_NUMBER: number, "error": error})
-                errors.write(text.encode("utf-8", "surrogatepass") + b"\n")
+                errors.write(_bytes({LINE_NUMBER: number, "error": _nested(error)}) + b"\n")
                 first = first or error
             if text := line.get("log"):
                 log.write(_log(f"line {number}", text))
@@ -70,39 +69,42 @@ def _errors(folder: RunFolder, record: Record, first: dict[str, Any] | None) -> 
 
     A run without a failure has no such file.
     """
-    aggregation, run = record.aggregation_error, record.error
-    top = run or first or aggregation
+    top = record.error or first or record.aggregation_error
     if top is None:
         folder.errors.unlink(missing_ok=True)
         folder.line_errors.unlink(missing_ok=True)
         return
     counts = record.lines
-    head = {
-        "message": f"Failed to run {counts.failed}/{counts.total} lines. First error message is: "
-        f"{top.get('message', '')}",
-        "messageFormat": "Failed to run {failed_lines}/{total_lines} lines. "
-        "First error message is: {message}",
-        "messageParameters": {
-            "failed_lines": str(counts.failed),
-            "total_lines": str(counts.total),
-            "message": top.get("message", ""),
-        },
-        "code": (top.get("codes") or ["UserError"])[0],
-    }
+    said = f"First error message is: {top.get('message', '')}"
+    if counts.failed:
+        said = f"Failed to run {counts.failed}/{counts.total} lines. {said}"
+    head = _nested({"message": said, "codes": ["UserError", "SDKError", "BulkRunException"]})
     with atomic_file(folder.errors, mode=PRIVATE) as file:
-        file.write(json.dumps(head, ensure_ascii=False)[:-1].encode("utf-8", "surrogatepass"))
-        file.write(b', "additionalInfo": [{"type": "BulkRunException", "info": {"errors": [')
+        file.write(_bytes(head)[:-1])
+        file.write(b', "additionalInfo": [{"type": "BulkRunErrors", "info": {"errors": [')
         between = b""
         with folder.line_errors.open("rb") as lines:
             for line in lines:
                 file.write(between + line.rstrip(b"\n"))
                 between = b",\n"
         for node, error in _of_aggregation(record).items():
-            body = json.dumps({"error": error, "aggregation_node_name": node}, ensure_ascii=False)
-            file.write(between + body.encode("utf-8", "surrogatepass"))
+            file.write(between + _bytes({"error": _nested(error), "aggregation_node_name": node}))
             between = b",\n"
         file.write(b"]}}]}\n")
     folder.line_errors.unlink(missing_ok=True)
+
+
+def _nested(error: Mapping[str, Any]) -> dict[str, Any]:
+    """An error with its codes nested, as Prompt flow writes it, and as our own list."""
+    inner: dict[str, Any] | None = None
+    codes: list[str] = error.get("codes") or [str(error.get("code", "UserError"))]
+    for code in reversed(codes):
+        inner = {"code": code, "innerError": inner}
+    return {"message": "", **error, **(inner or {})}
+
+
+def _bytes(value: Any) -> bytes:
+    return json.dumps(value, ensure_ascii=False).encode("utf-8", "surrogatepass")
 
 
 def _of_aggregation(record: Record) -> dict[str, Any]:

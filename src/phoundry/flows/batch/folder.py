@@ -23,8 +23,9 @@ import time
 from collections.abc import Generator
 from contextlib import contextmanager, suppress
 from dataclasses import asdict, dataclass, field, fields
+from io import BytesIO
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any, BinaryIO, Literal
 
 from phoundry.errors import Conflict
 from phoundry.files import PRIVATE, read_json, write_json
@@ -165,3 +166,7 @@ class RunFolder:
         for path in (self.outputs, self.flow_outputs, self.metrics, self.errors):
             with suppress(FileNotFoundError):
                 path.unlink()
+
+    def journal_file(self) -> BinaryIO:
+        """`lines.jsonl`, open for reading; empty where no line has ended."""
+        return self.journal.open("rb") if self.journal.exists() else BytesIO()

@@ -55,9 +55,15 @@ class Index:
             return place
         return None
 
-    def state(self, number: int) -> int:
-        place = self.place(number)
-        return TODO if place is None else self.states[place]
+    @property
+    def left(self) -> int:
+        """How many lines have not ended."""
+        return len(self.numbers) - self.completed - self.failed
+
+    def reopen_failed(self) -> None:
+        """Lines that failed are to do again; until they end, their records still stand."""
+        self.states = self.states.replace(bytes([FAILED]), bytes([TODO]))
+        self.failed = 0
 
     def mark(self, number: int, completed: bool, offset: int) -> None:
         """Line `number` has ended; its record begins at byte `offset`."""

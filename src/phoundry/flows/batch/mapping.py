@@ -46,7 +46,9 @@ class ColumnMapping:
         }
         whole.update(given)
         whole.pop(LINE_NUMBER, None)
-        self.literals = {name: item for name, item in whole.items() if _reference(item) is None}
+        defaults = {name: spec.default for name, spec in inputs.items() if name not in whole}
+        literals = {name: item for name, item in whole.items() if _reference(item) is None}
+        self.literals = defaults | literals
         self.taken = [
             Taken(name, item, _places(found))
             for name, item in whole.items()

@@ -49,31 +49,36 @@ class Work:
         Raises:
             PhoundryError: the data, the mapping or the flow is at fault.
         """
-        record = self.record
-        record.flow_sha256 = flow_sha256(self.flow)
-        try:
+        with self.undone_unless_begun():
             self._write("Preparing")
-            mapping = ColumnMapping(record.column_mapping, self.flow.inputs)
+            mapping = ColumnMapping(self.record.column_mapping, self.flow.inputs)
             prepared = prepare(self.folder, sources, mapping)
-            record.lines.total = len(prepared.index)
-            keep_snapshot(self.flow, self.folder.snapshot)
+            self._keep_flow()
             engine = self._engine(prepared.index)
             if prepared.missing:
                 engine.fail_unmapped(prepared.missing)
             return self._go(engine, retry_failed=False)
+
+    @contextmanager
+    def undone_unless_begun(self) -> Generator[None]:
+        """Remove the run when the block fails before a line has completed."""
+        try:
+            yield
         except PhoundryError:
-            if not record.lines.completed:
+            if not self.record.lines.completed:
                 shutil.rmtree(self.folder.path, ignore_errors=True)
             raise
 
-    def go_on(self, index: Index, *, retry_failed: bool) -> Record:
+    def go_on(self, index: Index, *, retry_failed: bool, first: bool = False) -> Record:
         """Run what is left of a run that was begun; with `retry_failed` also what failed.
+        `first`: under its own name it begins only now.
 
         Raises:
             FlowError: the flow does not open.
         """
         self.folder.drop_results()
-        self.record.flow_sha256 = flow_sha256(self.flow)
+        if first or self.record.flow_sha256 != flow_sha256(self.flow):
+            self._keep_flow()
         self.record.error = self.record.aggregation_error = None
         return self._go(self._engine(index), retry_failed=retry_failed)
 
@@ -101,6 +106,10 @@ class Work:
             self.record.ended = _now()
             finish(self.folder, self.record, index)
             self._write(status)
+
+    def _keep_flow(self) -> None:
+        keep_snapshot(self.flow, self.folder.snapshot)
+        self.record.flow_sha256 = flow_sha256(self.flow)
 
     def _engine(self, index: Index) -> Engine:
         nodes = any(node.aggregation for node in self.flow.nodes)

@@ -51,10 +51,11 @@ def working(home: Home) -> Iterator[Prunable]:
 
 
 def runs(home: Home, uses: Uses) -> Iterator[Prunable]:
-    """Folders of workers of resources that are gone."""
+    """Folders of workers of resources that are gone. Batch runs of flows are users' to delete."""
     for path in _folders(home.runs):
         if (
             path.name not in uses.folders
+            and not (path / "run.json").is_file()
             and _age(path) > FRESH
             and not workers.inspect(path).running
         ):
