@@ -68,7 +68,7 @@ def serve(
     ] = None,
 ) -> None:
     """Put a flow behind an address: POST /score, and a page to chat on."""
-    from phoundry.cli.flows import read_inputs
+    from phoundry.cli.flow_inputs import read_inputs
     from phoundry.client.flow_serving import Serving, serving
 
     chosen = path or source
@@ -80,7 +80,7 @@ def serve(
         port=port,
         overrides=assignments(connections, "--connections"),
         connections_dir=connections_dir,
-        init=read_inputs(init or []),
+        init=read_inputs(init or [], "--init"),
         variant=variant,
         environment=assignments(environment_variables, "--environment-variables"),
         workers=workers,

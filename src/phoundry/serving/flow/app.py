@@ -89,7 +89,7 @@ class FlowApp:
         _only(scope, "POST")
         streams, json_too = accepted(header(scope, b"accept"))
         if not streams and not json_too:
-            raise self._unacceptable(scope)
+            raise _unacceptable(scope)
         check_type(header(scope, b"content-type"))
         body = await read_body(scope, receive, BODY_LIMIT)
         if self._pool.running >= WAITING_LIMIT:
@@ -97,7 +97,7 @@ class FlowApp:
         if streams and self._hosted.streamed is not None:
             await self._stream(body, json_too, scope, receive, send)
         elif not json_too:
-            raise self._unacceptable(scope)
+            raise _unacceptable(scope)
         else:
             status, answer = await self._pool.run(partial(self._answer, body))
             await reply_bytes(send, status, answer)
@@ -138,7 +138,7 @@ class FlowApp:
         if not started:
             outcome = await task
             if not json_too and outcome.error is None:
-                raise self._unacceptable(scope)
+                raise _unacceptable(scope)
             status, answer = self._written(outcome)
             await reply_bytes(send, status, answer)
             return
@@ -190,9 +190,9 @@ class FlowApp:
             record = {"time": time.time(), "feedback": given, "traceparent": parent}
             await asyncio.to_thread(_append, self._feedback, record)
 
-    def _unacceptable(self, scope: Scope) -> NotAcceptable:
-        accept = (header(scope, b"accept") or b"").decode("latin-1")
-        return NotAcceptable.of(accept, streams=self._hosted.streamed is not None)
+
+def _unacceptable(scope: Scope) -> NotAcceptable:
+    return NotAcceptable.of((header(scope, b"accept") or b"").decode("latin-1"))
 
 
 async def _send_events(send: Send, events: bytes, *, first: bool) -> None:

@@ -7,8 +7,10 @@ from collections.abc import Mapping
 from typing import Any, cast
 
 from phoundry.flows.errors import FlowUserError
+from phoundry.flows.model import FlowInput
 
 EVENT_STREAM = "text/event-stream"
+SHOWN = 1_000  # characters of a request in a message
 ANY_JSON = frozenset({"application/json", "application/*", "*/*"})
 
 
@@ -20,16 +22,19 @@ class JsonPayloadRequiredForMultipleInputFields(BadRequest):
     code = "JsonPayloadRequiredForMultipleInputFields"
 
 
+class MissingRequiredFlowInput(BadRequest):
+    code = "MissingRequiredFlowInput"
+
+
 class NotAcceptable(FlowUserError):
     code = "NotAcceptable"
     status = 406
 
     @classmethod
-    def of(cls, accept: str, *, streams: bool) -> NotAcceptable:
-        kinds = "text/event-stream, application/json" if streams else "application/json"
+    def of(cls, accept: str) -> NotAcceptable:
         return cls(
             f"Media type {accept} in Accept header is not acceptable. "
-            f"Supported media type(s) - {kinds}"
+            "Supported media type(s) - application/json"
         )
 
 
@@ -38,31 +43,45 @@ class UnsupportedMediaType(FlowUserError):
     status = 415
 
 
-def read_inputs(body: bytes, names: Mapping[str, Any]) -> dict[str, Any]:
-    """The inputs in `body`: a JSON object; for a flow of one input also its bare text.
+def read_inputs(body: bytes, inputs: Mapping[str, FlowInput]) -> dict[str, Any]:
+    """The inputs in `body`: a JSON object; for a flow of one input also bare text that is no JSON.
 
-    `names` are the flow's inputs. Of a flow without any the body is not looked at.
+    Of a flow without inputs the body is not looked at.
 
     Raises:
-        BadRequest: neither.
+        BadRequest: neither, or an input that has no default is missing.
     """
-    if not names:
+    if not inputs:
         return {}
     try:
         value: Any = json.loads(body)
     except (ValueError, RecursionError):
-        return {_only(names): _text(body)}
-    if isinstance(value, dict):
-        return cast(dict[str, Any], value)
-    if len(names) == 1:
-        return {_only(names): value}
-    kind = type(value).__name__
-    raise BadRequest(
-        f"The body is a JSON {kind}.", remedy="Send an object with the flow's inputs: {…}."
+        return {_only(inputs): _text(body)}
+    given = cast(dict[str, Any], value) if isinstance(value, dict) else {}
+    for name, item in inputs.items():
+        if name not in given and item.default is None:
+            raise _lacking(given, value, inputs)
+    if given is not value:
+        kind = type(value).__name__
+        raise BadRequest(
+            f"The body is a JSON {kind}.", remedy="Send an object with the flow's inputs: {…}."
+        )
+    return given
+
+
+def _lacking(
+    given: Mapping[str, Any], value: Any, inputs: Mapping[str, FlowInput]
+) -> MissingRequiredFlowInput:
+    names = [name for name, item in inputs.items() if name not in given and item.default is None]
+    shown = repr(value)
+    if len(shown) > SHOWN:
+        shown = f"{shown[:SHOWN]}…"
+    return MissingRequiredFlowInput(
+        f"Required input fields {names} are missing in request data {shown}"
     )
 
 
-def _only(names: Mapping[str, Any]) -> str:
+def _only(names: Mapping[str, FlowInput]) -> str:
     if len(names) > 1:
         raise JsonPayloadRequiredForMultipleInputFields(
             "Promptflow executor received non json data, but there's more than 1 input fields, "
@@ -94,12 +113,13 @@ def accepted(accept: bytes | None) -> tuple[bool, bool]:
 
 
 def check_type(content_type: bytes | None) -> None:
-    """Raise UnsupportedMediaType for a form: its fields are no inputs."""
-    if content_type is None or content_type.startswith(b"application/json"):
-        return
-    kind = content_type.decode("latin-1").split(";")[0].strip().lower()
-    if kind in ("application/x-www-form-urlencoded", "multipart/form-data"):
+    """Raise UnsupportedMediaType for a form of several parts: its fields are no inputs.
+
+    `application/x-www-form-urlencoded` is what curl says of any body that it is given.
+    """
+    if content_type is not None and content_type.startswith(b"multipart/"):
+        kind = content_type.decode("latin-1").split(";")[0]
         raise UnsupportedMediaType(
-            f"The Content-Type '{kind}' is not supported.",
-            remedy="Send application/json; a flow of one input also takes plain text.",
+            f"The Content-Type {kind} is not supported. Send application/json; a flow of one "
+            "input also takes plain text."
         )

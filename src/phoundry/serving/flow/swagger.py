@@ -39,7 +39,7 @@ def describe(flow: Flow, hidden: Collection[str] = ()) -> dict[str, Any]:
         "info": info,
         "components": {"securitySchemes": {"bearerAuth": bearer}},
         "security": [{"bearerAuth": []}],
-        "paths": {"/score": {"post": _score(flow, hidden)}},
+        "paths": {"/score": {"post": _score(flow, hidden)}, "/feedback": _feedback()},
     }
 
 
@@ -67,6 +67,21 @@ def _score(flow: Flow, hidden: Collection[str]) -> dict[str, Any]:
             "400": {"description": "Invalid input"},
             "default": {"description": "unexpected error"},
         },
+    }
+
+
+def _feedback() -> dict[str, Any]:
+    anything = {"application/json": {"schema": {"type": "object", "additionalProperties": {}}}}
+    return {
+        "post": {
+            "summary": "collect promptflow feedback",
+            "requestBody": {
+                "description": "promptflow feedback data",
+                "required": True,
+                "content": anything,
+            },
+            "responses": {"200": {"description": "successful operation", "content": anything}},
+        }
     }
 
 

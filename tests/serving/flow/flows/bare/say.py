@@ -1,0 +1,6 @@
+from promptflow import tool
+
+
+@tool
+def say():
+    return "nothing asked"
