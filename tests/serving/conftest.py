@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator
 from itertools import count
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import httpx
 import pytest
@@ -21,6 +21,9 @@ from phoundry.serving.gateway.routes import (
 )
 from tests.serving.processes import Worker, replica_spec, start, wait_for
 from tests.support.tiny_tokenizer import make_tiny_tokenizer
+
+if TYPE_CHECKING:
+    from tests.serving.tuned import Tuned
 
 StartReplica = Callable[..., Worker]
 
@@ -70,6 +73,14 @@ def failing(start_replica: StartReplica) -> Worker:
 def hanging(start_replica: StartReplica) -> Worker:
     """Says two tokens and then nothing for ever; two slots."""
     return start_replica(name="hanging", options={"hang_after": 2})
+
+
+@pytest.fixture(scope="session")
+def tuned(tmp_path_factory: pytest.TempPathFactory) -> Tuned:
+    """Made once a process; no test writes to it."""
+    from tests.serving.tuned import make
+
+    return make(tmp_path_factory.mktemp("tuned"))
 
 
 class Gateway:

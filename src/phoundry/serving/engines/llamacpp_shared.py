@@ -71,7 +71,7 @@ class SharedLlamaCpp:
     """
 
     def __init__(self, spec: EngineSpec) -> None:
-        self._spec = spec
+        self.spec = spec
         self._wanted: Counter[Path] = Counter()  # how many engines use each
         self._loading = asyncio.Lock()
         self._host: _Host | None = None
@@ -95,7 +95,7 @@ class SharedLlamaCpp:
         except BaseException:
             self.leave(adapter)
             raise
-        return AdaptedEngine(self, adapter, replace(self._spec, end_token_ids=end_token_ids))
+        return AdaptedEngine(self, adapter, replace(self.spec, end_token_ids=end_token_ids))
 
     def leave(self, adapter: Path) -> None:
         """One engine less uses `adapter`. The next process is started without it."""
@@ -143,7 +143,7 @@ class SharedLlamaCpp:
         return [each for each in self.adapters if each in self._wanted]
 
     async def _load(self, adapters: tuple[Path, ...]) -> None:
-        host = await _start(replace(self._spec, adapters=adapters))
+        host = await _start(replace(self.spec, adapters=adapters))
         before, self._host = self._host, host
         if before is not None:
             before.retire()
