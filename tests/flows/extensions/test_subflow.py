@@ -1,0 +1,125 @@
+"""Nodes that run flows: another one, their own, and how deep."""
+
+from __future__ import annotations
+
+import pytest
+
+from phoundry.flows.errors import FlowError
+from phoundry.flows.extensions.subflow import MOST_DEEP, within
+from phoundry.flows.prepare import Connections
+from phoundry.flows.spans import recording
+from tests.flows.extensions.conftest import IMPORTS, Run, node
+
+INNER = (
+    "inputs: {n: {type: int}}\n"
+    "outputs: {twice: {type: int, reference: '${double.output}'}}\n"
+    "nodes:\n" + node("double", path="d.py", x="${inputs.n}")
+)
+FILES = {
+    "inner/flow.dag.yaml": INNER,
+    "inner/d.py": f"{IMPORTS}import factor_of_inner\n@tool\n"
+    "def d(x):\n    return x * factor_of_inner.FACTOR\n",
+    "inner/factor_of_inner.py": "FACTOR = 2\n",
+}
+
+
+def flow_node(
+    name: str, path: str = "inner/flow.dag.yaml", more: str = "", **inputs: object
+) -> str:
+    return node(name, more, path, **inputs).replace("type: python", "type: flow")
+
+
+def test_a_flow_in_a_flow(run: Run) -> None:
+    outcome = run(
+        flow_node("sub", n="${inputs.q}") + node("n", x="${sub.output.twice}"),
+        files=FILES,
+        given={"q": "4"},
+    )
+    assert outcome.output == {"o": 8}
+    assert outcome.nodes == {"sub": "Completed", "sub.double": "Completed", "n": "Completed"}
+
+
+def test_its_spans_lie_within_the_nodes(run: Run) -> None:
+    with recording() as found:
+        run(flow_node("n", n=4), files=FILES)
+    by_id = {span.id: span for span in found.spans}
+    double = next(span for span in found.spans if span.name == "double")
+    path = []
+    at = double.parent
+    while at is not None:
+        path.append((by_id[at].kind, by_id[at].name))
+        at = by_id[at].parent
+    assert path == [("flow", "inner"), ("node", "n"), ("flow", "flow")]
+
+
+def test_a_failure_within_keeps_its_codes(run: Run) -> None:
+    outcome = run(flow_node("n", n="four"), files=FILES)
+    assert outcome.error is not None
+    assert outcome.error.codes[-1] == "InputTypeError"
+    assert outcome.error.message.startswith("In the flow of 'n': ")
+    assert outcome.nodes == {"n": "Failed"}
+
+
+def test_for_each_item(run: Run) -> None:
+    more = "  foreach: {over: [1, 2, 3]}\n"
+    outcome = run(flow_node("n", more=more, n="${item}"), files=FILES)
+    assert outcome.output == {"o": [{"twice": 2}, {"twice": 4}, {"twice": 6}]}
+
+
+def test_a_fault_within_is_found_before_the_run(run: Run) -> None:
+    broken = {**FILES, "inner/d.py": "x = 1\n"}
+    with pytest.raises(FlowError, match=r"Tool load failed in 'n'.*No tool found") as caught:
+        run(flow_node("n", n=1), files=broken)
+    assert caught.value.codes[-1] == "NoToolDefined"
+
+
+def test_a_file_that_is_not_there(run: Run) -> None:
+    with pytest.raises(FlowError, match=r"'other/flow\.dag\.yaml' is invalid") as caught:
+        run(flow_node("n", "other/flow.dag.yaml"))
+    assert caught.value.codes[-1] == "InvalidSource"
+
+
+def test_variables_that_only_the_inner_flow_sets(run: Run) -> None:
+    inner = f"environment_variables: {{PHOUNDRY_TEST_INNER: 1}}\n{INNER}"
+    with pytest.raises(FlowError, match="PHOUNDRY_TEST_INNER, and a process has one environment"):
+        run(flow_node("n", n=1), files={**FILES, "inner/flow.dag.yaml": inner})
+
+
+# Counts down: one less each time, until a condition ends it.
+COUNT = (
+    node("less", x="${inputs.q}")
+    + flow_node(
+        "again",
+        "flow.dag.yaml",
+        "  activate: {when: '${less.output}', greater_than: 0}\n",
+        q="${less.output}",
+    )
+    + node("n", path="n.py", own="${less.output}", rest="${again.output.o}")
+).replace("${again.output.o}", "${again.output}")
+COUNT_FILES = {
+    "n.py": f"{IMPORTS}@tool\ndef n(own, rest=None):\n"
+    "    return [own, *(rest['o'] if rest else [])]\n"
+}
+LESS = "def t(x):\n    return x - 1\n"
+
+
+def test_a_flow_that_calls_itself(run: Run) -> None:
+    outcome = run(COUNT, LESS, files=COUNT_FILES, given={"q": 5})
+    assert outcome.error is None
+    assert outcome.output == {"o": [4, 3, 2, 1, 0]}
+    assert outcome.nodes["again"] == "Completed"
+
+
+def test_without_an_end_it_is_stopped_with_the_depth(run: Run) -> None:
+    outcome = run(COUNT, LESS, files=COUNT_FILES, given={"q": 10_000})
+    assert outcome.error is not None
+    assert outcome.error.codes[-1] == "FlowDepthExceeded"
+    assert f"within {MOST_DEEP} others" in outcome.error.message
+
+
+def test_connections_of_the_inner_flow() -> None:
+    found = within(
+        Connections({"n.ask.connection": "a", "n.x": "b", "m.ask.connection": "c"}, {"a": {}}), "n"
+    )
+    assert found.chosen == {"ask.connection": "a", "x": "b"}
+    assert found.values == {"a": {}}
