@@ -191,13 +191,19 @@ class PackageToolNotFound(FlowValidationError):
     code = "PackageToolNotFoundError"
 
 
+class ToolLoadError(FlowUserError):
+    """A tool's class that could not be made."""
+
+    code = "ToolLoadError"
+
+
 class InputTypeMismatch(FlowValidationError):
     """An argument of a tool class's `__init__` that is no literal."""
 
     code = "InputTypeMismatch"
 
 
-class InvalidCustomLLMTool(FlowUserError):
+class InvalidCustomLLMTool(FlowValidationError):
     """A custom llm tool that takes no prompt template."""
 
     code = "InvalidCustomLLMTool"

@@ -116,7 +116,8 @@ class Executor:
         try:
             line.inputs = coerce_inputs(self.flow.inputs, inputs, number)
             run_plan(self._plan, line, self.concurrency)
-            output = {name: _as_json(name, get(line)) for name, get in self._given}
+            style = self.flow.message_format
+            output = {name: _as_json(name, get(line), style) for name, get in self._given}
             taken = self._aggregation.values(line) if self._aggregation else {}
         except FlowError as error:
             return Outcome(None, line.nodes, found, error, line.inputs)
@@ -190,11 +191,18 @@ def _noted(it: spans.Span | None, outcome: Outcome) -> Outcome:
     return outcome
 
 
-def _as_json(name: str, value: Any) -> Any:
+def _as_json(name: str, value: Any, style: str) -> Any:
+    """`value` as JSON has it; images in it as mappings, written in the message format `style`."""
     if type(value) in PLAIN:
         return value
+
+    def encode(item: Any) -> Any:
+        from phoundry.flows.multimedia import encoder
+
+        return encoder(style)(item)
+
     try:
-        return json.loads(json.dumps(value, ensure_ascii=False))
+        return json.loads(json.dumps(value, ensure_ascii=False, default=encode))
     except (TypeError, ValueError, RecursionError) as error:
         raise FlowOutputUnserializable(
             f"The output '{name}' for flow is incorrect. The output value is not JSON "

@@ -2,14 +2,14 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
+
 from phoundry.flows.errors import (
-    FlowDefinitionError,
     FlowError,
     FlowUserError,
     InvalidSource,
     MultipleToolsDefined,
     NodeInputValidationError,
-    NotSupported,
     PythonLoadError,
     UnknownTool,
 )
@@ -19,6 +19,13 @@ from phoundry.flows.signature import Signature, read_source
 from phoundry.flows.values import parse
 
 SOURCE_TYPES = ("code", "package", "package_with_prompt")
+# By node type: what its source may be. Prompt flow does not look where nothing stands.
+SOURCES: Mapping[str, tuple[str, ...]] = {
+    "python": ("code", "package"),
+    "custom_llm": ("package_with_prompt",),
+    "prompt": (),
+    "llm": (),
+}
 
 
 def inspect_tools(flow: Flow) -> tuple[dict[str, Signature], list[FlowError]]:
@@ -26,9 +33,15 @@ def inspect_tools(flow: Flow) -> tuple[dict[str, Signature], list[FlowError]]:
     signatures: dict[str, Signature] = {}
     errors: list[FlowError] = [*_includes(flow)]
     for node in flow.nodes:
+        if node.type == "flow":
+            continue  # its own loader looks at what it runs
         try:
             _check_kind(node)
-            if node.type == "python" and node.source and node.source.type == "code":
+            packaged = _packaged_signature(node)
+            if packaged is not None:
+                check_literals(node, packaged)
+                signatures[node.name] = packaged
+            elif node.type == "python":
                 signature = _python_signature(flow, node)
                 if signature:
                     check_literals(node, signature)
@@ -55,7 +68,7 @@ def read_file(flow: Flow, node: Node) -> tuple[str, str]:
             remedy=f"Put the file into {flow.root}, or correct `source.path`.",
         )
     try:
-        return str(file), file.read_text(encoding="utf-8")
+        return str(file), file.read_text(encoding="utf-8-sig")
     except UnicodeDecodeError as error:
         raise InvalidSource(
             f"Node source path '{named}' is not UTF-8 at byte {error.start}, on node '{node.name}'."
@@ -94,22 +107,32 @@ def literal_value(node: Node, signature: Signature | None, name: str, value: obj
 def _check_kind(node: Node) -> None:
     if node.source is None:
         raise FlowUserError(f"Node {node.name} does not have source defined.")
-    if node.source.type not in SOURCE_TYPES:
-        raise FlowDefinitionError(
-            f"'{node.source.type}' is not a valid ToolSourceType",
-            remedy=f"Use one of {', '.join(SOURCE_TYPES)}.",
-        )
-    if node.type not in ("python", "prompt", "llm", "flow"):
+    fitting = SOURCES.get(str(node.type))
+    if fitting is None:
         raise UnknownTool(
             f"Tool type {node.type} is not supported yet.",
             remedy="Give the node `type: python`, `prompt` or `llm`.",
         )
-    if node.source.type != "code":
-        raise NotSupported(
-            f"Node '{node.name}' uses the package tool '{node.source.tool}', and packages of tools "
-            "are not loaded yet.",
-            remedy="Import the package in a Python tool of the flow and call it there.",
+    if fitting and node.source.type not in fitting:
+        raise UnknownTool(
+            f"Tool source type {node.source.type} for {node.type} tool is not supported yet.",
+            remedy=f"Write `source.type: {fitting[0]}`.",
         )
+
+
+def _packaged_signature(node: Node) -> Signature | None:
+    """Of a package's tool, read from its description; None for other nodes.
+
+    A package that is not installed here may be where the flow runs, so that is no fault yet.
+    """
+    if node.source is None or node.type not in ("python", "custom_llm"):
+        return None
+    if node.source.type == "code":
+        return None
+    from phoundry.flows.tools.packages import describe, guessed, signature_of
+
+    description = describe(str(node.source.tool))
+    return guessed(node) if description is None else signature_of(description)
 
 
 def _python_signature(flow: Flow, node: Node) -> Signature | None:

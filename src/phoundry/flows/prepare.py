@@ -8,7 +8,12 @@ from dataclasses import dataclass, field, replace
 from types import ModuleType
 from typing import Any
 
-from phoundry.flows.errors import FlowError, GetConnectionError, raise_together
+from phoundry.flows.errors import (
+    FlowError,
+    GetConnectionError,
+    NodeInputValidationError,
+    raise_together,
+)
 from phoundry.flows.inspection import literal_value
 from phoundry.flows.model import Flow, Node
 from phoundry.flows.reference import Literal
@@ -77,31 +82,59 @@ def _step(flow: Flow, node: Node, connections: Connections) -> Step:
 
 
 def _python_step(flow: Flow, node: Node, connections: Connections) -> Step:
+    """The step of a node of Python code: the flow's own, or a package's."""
     from phoundry.flows.tools import python
 
-    tool, signature, module = python.load_tool(flow, node)
-    constants = _constants(node, signature)
+    packaged = node.source is not None and node.source.type != "code"
+    if packaged:
+        from phoundry.flows.tools.packaged import load_packaged
+
+        tool, signature, module = load_packaged(flow, node)
+    else:
+        tool, signature, module = python.load_tool(flow, node)
+    constants = _constants(flow, node, signature)
     for name, parameter in signature.parameters.items():
         if parameter.connections:
             value = _connection(node, parameter, constants.pop(name, None), connections, module)
             if value is not None:
                 constants[name] = value
+    references = {name: item for name, item in node.inputs.items() if not isinstance(item, Literal)}
+    if isinstance(tool, python.Method):
+        tool.start(references, constants)
     return Step(
         node,
         python.Call(node.name, tool),
-        {name: item for name, item in node.inputs.items() if not isinstance(item, Literal)},
+        references,
         constants,
         frozenset(name for name, item in signature.parameters.items() if item.has_default),
     )
 
 
-def _constants(node: Node, signature: Signature) -> dict[str, Any]:
+def _constants(flow: Flow, node: Node, signature: Signature) -> dict[str, Any]:
     """The literals, converted. Empty ones are dropped, so that the parameter's default applies."""
-    return {
-        name: literal_value(node, signature, name, item.value)
-        for name, item in node.inputs.items()
-        if isinstance(item, Literal) and item.value is not None and item.value != ""
-    }
+    constants: dict[str, Any] = {}
+    for name, item in node.inputs.items():
+        if isinstance(item, Literal) and item.value is not None and item.value != "":
+            value = literal_value(node, signature, name, item.value)
+            parameter = signature.parameters.get(name)
+            kind = parameter.kind if parameter else "string"
+            constants[name] = _with_images(flow, kind, name, value)
+    return constants
+
+
+def _with_images(flow: Flow, kind: str, name: str, value: Any) -> Any:
+    if kind != "image" and not isinstance(value, dict | list):
+        return value
+    from phoundry.flows.multimedia import load_images, make_image
+
+    make = make_image if kind == "image" else load_images
+    try:
+        return make(value, flow.message_format)
+    except (FlowError, OSError, ValueError) as error:
+        text = error.message if isinstance(error, FlowError) else str(error)
+        raise NodeInputValidationError(
+            f"Failed to load image for input '{name}': ({type(error).__name__}) {text}"
+        ) from None
 
 
 def _connection(

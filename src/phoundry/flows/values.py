@@ -98,9 +98,13 @@ def _with_images(name: str, spec: FlowInput, value: Any) -> Any:
         return value
     from phoundry.flows.multimedia import load_images, make_image
 
-    make = make_image if spec.type == "image" else load_images
+    style = spec.message_format
     try:
-        return make(value, spec.message_format)
+        if spec.type != "image":
+            return load_images(value, style)
+        if is_list(value):  # of several lines, for an aggregation
+            return [make_image(item, style) for item in value]
+        return make_image(value, style)
     except (InvalidImageInput, OSError, ValueError) as error:
         kind = type(error).__name__
         text = error.message if isinstance(error, InvalidImageInput) else str(error)

@@ -29,7 +29,9 @@ class FlowResult(View):
     nodes: dict[str, Literal["Completed", "Bypassed", "Failed"]] = Field(
         default_factory=dict[str, Literal["Completed", "Bypassed", "Failed"]]
     )
-    metrics: dict[str, float] = Field(default_factory=dict[str, float])
+    metrics: dict[str, Any] = Field(
+        default_factory=dict[str, Any], description="numbers, as a rule; flows may log anything"
+    )
     error: dict[str, Any] | None = Field(
         default=None, description="{code, codes: [outermost … innermost], message}"
     )

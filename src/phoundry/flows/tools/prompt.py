@@ -6,19 +6,29 @@ reads "system:\\n…" never becomes a system message (see `messages.py`).
 
 from __future__ import annotations
 
-from collections.abc import Callable
+import re
+from collections.abc import Callable, Mapping
 from typing import Any
 
 from jinja2 import Environment, Template, Undefined
+from jinja2 import TemplateAssertionError as JinjaAssertionError
 from jinja2 import TemplateSyntaxError as JinjaSyntaxError
-from jinja2.sandbox import ImmutableSandboxedEnvironment
+from jinja2.sandbox import SandboxedEnvironment
 
-from phoundry.flows.errors import JinjaTemplateError, TemplateSyntaxError
+from phoundry.flows.errors import (
+    FlowError,
+    JinjaTemplateError,
+    NodeInputValidationError,
+    TemplateAssertionError,
+    TemplateSyntaxError,
+)
 from phoundry.flows.inspection import read_file
 from phoundry.flows.messages import PromptText, escape
 from phoundry.flows.model import Flow, Node
-from phoundry.flows.reference import InputReference, Literal
+from phoundry.flows.reference import InputReference, ItemReference, Literal, Reference
 from phoundry.flows.schedule import Step
+
+_SHOWN = re.compile(r"!\[\s*image\s*\]\(\{\{\s*(?P<name>\w+)\s*\}\}\)")
 
 
 def prompt_step(flow: Flow, node: Node) -> Step:
@@ -33,39 +43,94 @@ def prompt_step(flow: Flow, node: Node) -> Step:
     def call(arguments: dict[str, Any]) -> PromptText:
         return PromptText.of(render(template, escape(arguments, untrusted)))
 
-    return make_step(node, call, node.inputs)
+    images = shown_images(read_file(flow, node)[1])
+    inputs = {
+        name: image_literal(flow, name, item) if name in images else item
+        for name, item in node.inputs.items()
+    }
+    return make_step(node, call, inputs, keep_empty=True)
+
+
+def shown_images(text: str) -> frozenset[str]:
+    """The inputs that the template `text` shows as images: `![image]({{name}})`."""
+    return frozenset(match["name"] for match in _SHOWN.finditer(text))
+
+
+def image_literal(flow: Flow, name: str, item: Any) -> Any:
+    """The literal `item` for the input `name` as an image; anything else as it is.
+
+    Raises:
+        NodeInputValidationError: it is no image.
+    """
+    if not isinstance(item, Literal) or item.value in (None, ""):
+        return item
+    from phoundry.flows.multimedia import make_image
+
+    try:
+        return Literal(make_image(item.value, flow.message_format))
+    except (FlowError, OSError, ValueError) as error:
+        text = error.message if isinstance(error, FlowError) else str(error)
+        kind = type(error).__name__
+        raise NodeInputValidationError(
+            f"Failed to load image for input '{name}': ({kind}) {text}"
+        ) from None
 
 
 def make_step(
-    node: Node, call: Callable[[dict[str, Any]], Any], inputs: dict[str, Any] | Any
+    node: Node,
+    call: Callable[[dict[str, Any]], Any],
+    inputs: Mapping[str, Reference],
+    *,
+    keep_empty: bool = False,
 ) -> Step:
-    """A step whose literals are passed as written; empty ones are left out."""
+    """A step whose literals are passed as written; empty ones are left out unless kept."""
     literals = {name: item.value for name, item in inputs.items() if isinstance(item, Literal)}
     return Step(
         node,
         call,
         {name: item for name, item in inputs.items() if not isinstance(item, Literal)},
-        {name: value for name, value in literals.items() if value is not None and value != ""},
+        {
+            name: value
+            for name, value in literals.items()
+            if keep_empty or (value is not None and value != "")
+        },
     )
 
 
 def user_inputs(node: Node) -> frozenset[str]:
-    """The inputs that come straight from the flow's inputs: what users type."""
-    return frozenset(name for name, item in node.inputs.items() if isinstance(item, InputReference))
+    """The inputs that come straight from the flow's inputs: what users type. Items of a list that
+    does are no other."""
+    foreach = node.extensions.foreach
+    kinds: tuple[type, ...] = (InputReference,)
+    if foreach is not None and isinstance(foreach.over, InputReference):
+        kinds = (InputReference, ItemReference)
+    return frozenset(name for name, item in node.inputs.items() if isinstance(item, kinds))
 
 
 def load_template(flow: Flow, node: Node) -> Template:
-    """The template of `node`, parsed; one trailing newline is kept and there is no `include`."""
+    """The template of `node`, parsed."""
     file, text = read_file(flow, node)
-    environment = ImmutableSandboxedEnvironment(
+    return parse_template(text, (node.source.path if node.source else None) or file)
+
+
+def parse_template(text: str, place: str) -> Template:
+    """The template `text` of the file `place`; one trailing newline is kept and there is no
+    `include`.
+
+    Raises:
+        TemplateSyntaxError: it does not parse, with the line.
+    """
+    # Not the immutable sandbox: `{% set _ = items.append(x) %}` is how templates collect things.
+    environment = SandboxedEnvironment(
         trim_blocks=True, keep_trailing_newline=True, undefined=Undefined, autoescape=False
     )
     try:
         return _parse(environment, text)
     except JinjaSyntaxError as error:
-        place = node.source.path if node.source else file
-        raise TemplateSyntaxError(
-            f"Jinja parsing failed at line {error.lineno}: (TemplateSyntaxError) {error.message}",
+        known = not isinstance(error, JinjaAssertionError)  # else a filter or test that isn't
+        kind = TemplateSyntaxError if known else TemplateAssertionError
+        raise kind(
+            f"Jinja parsing failed at line {error.lineno}: ({kind.code}) {error.message}",
             where=f"{place}:{error.lineno}",
         ) from None
 

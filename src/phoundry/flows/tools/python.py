@@ -7,7 +7,7 @@ import importlib.util
 import inspect
 import sys
 import traceback
-from collections.abc import AsyncIterator, Callable, Coroutine, Iterator
+from collections.abc import AsyncIterator, Callable, Collection, Coroutine, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 from types import ModuleType
@@ -15,9 +15,14 @@ from typing import Any, cast
 
 from phoundry.flows.errors import (
     FlowError,
+    InputTypeMismatch,
+    MissingRequiredInputs,
     NoToolDefined,
     PythonLoadError,
     ToolExecutionError,
+    ToolExit,
+    ToolExitAtLoad,
+    ToolLoadError,
 )
 from phoundry.flows.inspection import read_file, two_tools
 from phoundry.flows.model import Flow, Node
@@ -41,7 +46,7 @@ def load_tool(flow: Flow, node: Node) -> tuple[Tool, Signature, ModuleType]:
     """
     file, _ = read_file(flow, node)
     module = _import(Path(file))
-    found = {**_functions(module), **_methods(module)}
+    found = [*_functions(module), *_methods(module)]
     if not found:
         raise NoToolDefined(
             "No tool found in the python script. Please make sure you have one and only one tool "
@@ -49,22 +54,22 @@ def load_tool(flow: Flow, node: Node) -> tuple[Tool, Signature, ModuleType]:
             remedy="Put `@tool` (from promptflow.core import tool) above its function.",
         )
     if len(found) > 1:
-        raise two_tools(list(found))
-    function = next(iter(found.values()))
+        raise two_tools([item.__name__ for item in found])
+    function = found[0]
     return function, flow.signatures.get(node.name) or _signature(function), module
 
 
-def _functions(module: ModuleType) -> dict[str, Tool]:
-    return {
-        item.__name__: item
+def _functions(module: ModuleType) -> list[Tool]:
+    return [
+        item
         for item in vars(module).values()
         if inspect.isfunction(item)
         and hasattr(item, TOOL_MARK)
         and item.__module__ == module.__name__
-    }
+    ]
 
 
-def _methods(module: ModuleType) -> dict[str, Tool]:
+def _methods(module: ModuleType) -> list[Method]:
     """`@tool` methods of the module's ToolProvider classes, as functions of all arguments."""
     providers = [
         item
@@ -73,32 +78,58 @@ def _methods(module: ModuleType) -> dict[str, Tool]:
         and issubclass(item, ToolProvider)
         and item.__module__ == module.__name__
     ]
-    return {
-        name: _Method(provider, name)
+    return [
+        Method(provider, name)
         for provider in providers
         for name, method in vars(provider).items()
         if hasattr(method, TOOL_MARK)
-    }
+    ]
 
 
-class _Method:
-    """A tool method: its object is made once, from those arguments that `__init__` takes."""
+class Method:
+    """A tool method. `start` makes its object, of the node's literals that `__init__` takes."""
 
-    def __init__(self, provider: type[ToolProvider], name: str) -> None:
+    def __init__(self, provider: type[Any], name: str) -> None:
         self.__name__ = name
         self._provider, self._object = provider, None
         self._start = {
-            name
-            for name, item in inspect.signature(provider).parameters.items()
+            key: item.default is item.empty
+            for key, item in inspect.signature(provider).parameters.items()
             if item.kind in (item.POSITIONAL_OR_KEYWORD, item.KEYWORD_ONLY)
         }
 
-    def __call__(self, **arguments: Any) -> Any:
-        if self._object is None:
-            given = {key: value for key, value in arguments.items() if key in self._start}
+    def start(self, references: Collection[str], constants: dict[str, Any]) -> None:
+        """Make the object, taking its arguments out of `constants`.
+
+        Raises:
+            InputTypeMismatch: an argument is a reference; the object is there before any run.
+            MissingRequiredInputs: an argument without default is not given.
+            ToolLoadError: `__init__` raised.
+        """
+        for name in self._start:
+            if name in references:
+                raise InputTypeMismatch(
+                    f"Invalid input for '{self.__name__}': Initialization input '{name}' requires "
+                    "a literal value, but a reference was received.",
+                    remedy=f"Take '{name}' as a parameter of the method instead.",
+                )
+        missing = [name for name, needed in self._start.items() if needed and name not in constants]
+        if missing:
+            raise MissingRequiredInputs(
+                f"Required inputs {missing} are not provided for tool '{self.__name__}'."
+            )
+        given = {name: constants.pop(name) for name in self._start if name in constants}
+        try:
             self._object = self._provider(**given)
-        rest = {key: value for key, value in arguments.items() if key not in self._start}
-        return getattr(self._object, self.__name__)(**rest)
+        except (Exception, SystemExit) as error:  # noqa: BLE001 - the boundary to the user's code
+            failed = tool_failed(self.__name__, error)
+            raise ToolLoadError(
+                f"Failed to load package tool '{self.__name__}': ({type(error).__name__}) {error}",
+                details=failed.details,
+            ) from None
+
+    def __call__(self, **arguments: Any) -> Any:
+        return getattr(self._object, self.__name__)(**arguments)
 
 
 @dataclass(frozen=True, slots=True)
@@ -123,7 +154,7 @@ class Call:
                 return joined(self.node, map(str, cast(Iterator[Any], result)))
         except FlowError:
             raise  # of a flow that the tool runs, with its own codes
-        except (Exception, SystemExit) as error:  # noqa: BLE001 - the boundary to the user's code
+        except (Exception, SystemExit, GeneratorExit) as error:  # noqa: BLE001 - the user's code
             raise tool_failed(self.node, error) from None
         return result
 
@@ -139,7 +170,7 @@ class Call:
             return await self._settled(self.tool(**arguments))
         except FlowError:
             raise
-        except (Exception, SystemExit) as error:  # noqa: BLE001 - the boundary to the user's code
+        except (Exception, SystemExit, GeneratorExit) as error:  # noqa: BLE001 - the user's code
             raise tool_failed(self.node, error) from None
 
     async def _settled(self, result: Any) -> Any:
@@ -154,7 +185,9 @@ class Call:
 
 
 def tool_failed(node: str, error: BaseException) -> ToolExecutionError:
+    """What a node's failure is told as; `details` lead through the user's code only."""
     kind = type(error).__name__
+    text = _text(error)
     frames = [
         frame
         for frame in traceback.extract_tb(error.__traceback__)
@@ -164,13 +197,22 @@ def tool_failed(node: str, error: BaseException) -> ToolExecutionError:
     lines = ["Traceback (most recent call last):\n", *traceback.format_list(frames)]
     details = {
         "type": kind,
-        "message": str(error),
+        "message": text,
         "traceback": "".join([*lines, *traceback.format_exception_only(error)]),
         "filename": last.filename if last else None,
         "lineno": last.lineno if last else None,
         "name": last.name if last else None,
     }
-    return ToolExecutionError(f"Execution failure in '{node}': ({kind}) {error}", details=details)
+    failed = ToolExit if isinstance(error, SystemExit) else ToolExecutionError
+    return failed(f"Execution failure in '{node}': ({kind}) {text}", details=details)
+
+
+def _text(error: BaseException) -> str:
+    """The exception as text, even where its own `__str__` fails."""
+    try:
+        return str(error)
+    except Exception:  # noqa: BLE001 - it is the user's exception that can't be shown
+        return f"<{type(error).__name__} whose text can't be made>"
 
 
 _OWN = Path(__file__).parents[1]
@@ -189,7 +231,8 @@ def _import(file: Path) -> ModuleType:
     except (Exception, SystemExit) as error:  # noqa: BLE001 - the boundary to the user's code
         failed = tool_failed(file.stem, error)
         kind = type(error).__name__
-        raise PythonLoadError(
+        refused = ToolExitAtLoad if isinstance(error, SystemExit) else PythonLoadError
+        raise refused(
             f"Failed to load python module from file '{file}': ({kind}) {error}",
             details=failed.details,
         ) from None
