@@ -4,7 +4,8 @@ fits."""
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
+from pathlib import Path
 from typing import Protocol
 
 from phoundry.errors import Conflict, NotFound, UsageError, nearest
@@ -63,10 +64,14 @@ class Wanted:
         return all(have & alternatives for alternatives in self.keys)
 
 
-def wanted_connections(flow: Flow) -> list[Wanted]:
-    """The inputs of `flow` that take a connection, in the file's order."""
+def wanted_connections(flow: Flow, around: frozenset[Path] = frozenset()) -> list[Wanted]:
+    """The inputs of `flow` that take a connection, in the file's order; those of a flow that a node
+    runs are called `node.inner.input`. `around` are the files of the flows that run this one."""
     found: list[Wanted] = []
     for node in flow.nodes:
+        if node.type == "flow":
+            found += _of_inner_flow(flow, node, around | {flow.file.resolve()})
+            continue
         if node.type == "llm":
             classes = ("OpenAIConnection", "AzureOpenAIConnection", "CustomConnection")
             found.append(Wanted(node.name, "connection", classes, LLM_KEYS, node.connection))
@@ -146,11 +151,22 @@ def split_overrides(
                 f"'{key}' is no input of a node of this flow.",
                 remedy=f"{hint}Write NODE.INPUT=VALUE.",
             )
-        if node.type == "llm" and setting in ("model", "deployment_name"):
+        last = setting.rpartition(".")[2] if node.type == "flow" else setting
+        if node.type in ("llm", "flow") and last in ("model", "deployment_name"):
             others[place] = value
         else:
             connections[place] = value
     return connections, others
+
+
+def _of_inner_flow(flow: Flow, node: Node, around: frozenset[Path]) -> list[Wanted]:
+    from phoundry.flows.load import load_flow
+
+    file = flow.locate(node.source.path) if node.source and node.source.path else None
+    if file is None or file.resolve() in around:
+        return []  # a flow that runs itself has its connections already
+    inner = wanted_connections(load_flow(file), around)
+    return [replace(item, node=f"{node.name}.{item.node}") for item in inner]
 
 
 def _of_tool(flow: Flow, node: Node) -> list[Wanted]:

@@ -4,10 +4,14 @@ from __future__ import annotations
 
 import pytest
 
+from phoundry.errors import Conflict
+from phoundry.flows import load_flow
 from phoundry.flows.errors import FlowError
 from phoundry.flows.extensions.subflow import MOST_DEEP, within
 from phoundry.flows.prepare import Connections
 from phoundry.flows.spans import recording
+from tests.flows.conftest import Connections as Resolver
+from tests.flows.conftest import MakeFlow, custom
 from tests.flows.extensions.conftest import IMPORTS, Run, node
 
 INNER = (
@@ -115,6 +119,40 @@ def test_without_an_end_it_is_stopped_with_the_depth(run: Run) -> None:
     assert outcome.error is not None
     assert outcome.error.codes[-1] == "FlowDepthExceeded"
     assert f"within {MOST_DEEP} others" in outcome.error.message
+
+
+ASKING = "inputs: {}\noutputs: {o: {type: string, reference: '${ask.output}'}}\nnodes:\n" + node(
+    "ask", path="ask.py"
+)
+ASK = (
+    f"{IMPORTS}from promptflow.connections import CustomConnection\n@tool\n"
+    "def ask(c: CustomConnection):\n    return c.key\n"
+)
+
+
+def test_an_inner_flow_takes_connections_by_the_nodes_name(make_flow: MakeFlow) -> None:
+    yaml = "inputs: {}\noutputs: {o: {type: object, reference: '${n.output}'}}\nnodes:\n"
+    files = {"inner/flow.dag.yaml": ASKING, "inner/ask.py": ASK}
+    flow = load_flow(
+        make_flow({"flow.dag.yaml": yaml + flow_node("n"), **files, "unused.py": IMPORTS})
+    )
+    there = Resolver(custom("one", key="1"), custom("two", key="2"))
+    assert flow.using(there, {"n.ask.c": "two"})() == {"o": {"o": "2"}}
+    with pytest.raises(Conflict, match=r"Several connections fit n\.ask\.c"):
+        flow.using(there)
+
+
+def test_a_flow_that_calls_itself_keeps_its_connections(make_flow: MakeFlow) -> None:
+    yaml = (
+        "inputs: {q: {type: int, default: 1}}\n"
+        "outputs:\n  o: {type: string, reference: '${ask.output}'}\n"
+        "  deep: {type: object, reference: '${again.output}'}\nnodes:\n"
+        + node("ask", path="ask.py")
+        + flow_node("again", "flow.dag.yaml", "  activate: {when: '${inputs.q}', is: 1}\n", q=0)
+    )
+    flow = load_flow(make_flow({"flow.dag.yaml": yaml, "ask.py": ASK}))
+    found = flow.using(Resolver(custom("only", key="k")))()
+    assert found == {"o": "k", "deep": {"o": "k", "deep": None}}
 
 
 def test_connections_of_the_inner_flow() -> None:

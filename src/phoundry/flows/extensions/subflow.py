@@ -23,6 +23,7 @@ from phoundry.flows.runner import Runner, open_runner
 from phoundry.flows.schedule import Nested, Step
 
 MOST_DEEP = 50
+_NONE: Mapping[Path, Connections] = {}
 _depth: ContextVar[int] = ContextVar("depth", default=0)
 
 
@@ -34,6 +35,8 @@ class Opened:
     runner: Runner | None = None
 
 
+# The connections of the flows around this one, by file: a flow that calls itself keeps them.
+_known: ContextVar[Mapping[Path, Connections]] = ContextVar("known", default=_NONE)
 # The flows that are being opened around this one, outermost first.
 _opening: ContextVar[tuple[Opened, ...]] = ContextVar("opening", default=())
 
@@ -47,15 +50,17 @@ def flow_step(flow: Flow, node: Node, connections: Connections) -> Step:
         FlowError: the inner flow does not load.
     """
     file = Path(read_file(flow, node)[0]).resolve()
-    around = _opening.get()
+    around, known = _opening.get(), {**_known.get(), flow.file.resolve(): connections}
     opened = next((item for item in around if item.file == file), None)
     if opened is None:
         opened = Opened(file)
-        token = _opening.set((*around, opened))
+        opening, knowing = _opening.set((*around, opened)), _known.set(known)
         try:
-            opened.runner = _open(flow, node, file, connections)
+            own = known.get(file) or within(connections, node.name)
+            opened.runner = _open(flow, node, file, own)
         finally:
-            _opening.reset(token)
+            _known.reset(knowing)
+            _opening.reset(opening)
     literals = {name: item.value for name, item in node.inputs.items() if isinstance(item, Literal)}
     references = {name: item for name, item in node.inputs.items() if name not in literals}
     return Step(node, SubFlow(node.name, opened), references, literals)
@@ -73,7 +78,7 @@ def _open(flow: Flow, node: Node, file: Path, connections: Connections) -> Runne
         )
     if str(inner.root) not in sys.path:
         sys.path.insert(0, str(inner.root))  # `surroundings` puts the path back
-    return open_runner(inner, within(connections, node.name))
+    return open_runner(inner, connections)
 
 
 def within(connections: Connections, node: str) -> Connections:
