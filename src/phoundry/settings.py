@@ -16,6 +16,7 @@ from phoundry.errors import UsageError
 
 DEFAULT_PORT = 7410
 DEFAULT_GATEWAY_PORT = 7411
+_NO = ("0", "off", "no", "false")
 _YES = ("1", "on", "yes", "true")  # as `huggingface_hub` has it
 LONGEST_FOLDER = 200  # characters; file systems take 255, and a name may have as many
 
@@ -64,6 +65,14 @@ VARIABLES = (
     Variable("HF_HOME", "where the hub's own tools keep what they fetched", "~/.cache/huggingface"),
     Variable("HF_HUB_CACHE", "where of that what was downloaded is", "hub in HF_HOME"),
     Variable("HF_HUB_OFFLINE", "1: ask no hub, use what is cached", "0"),
+    Variable("PHOUNDRY_TRACING", "off: keep no traces of flows", "on"),
+    Variable(
+        "OTEL_EXPORTER_OTLP_ENDPOINT",
+        "a collector that traces are sent to, too, over HTTP",
+        "they are sent nowhere",
+    ),
+    Variable("OTEL_EXPORTER_OTLP_TRACES_ENDPOINT", "the same, as a whole address", "not set"),
+    Variable("OTEL_EXPORTER_OTLP_HEADERS", "headers for it, as name=value,…", "none", True),
     Variable("NO_COLOR", "anything: no colours", "colours on a terminal"),
     Variable("FORCE_COLOR", "anything: colours also where there is no terminal", "not set"),
 )
@@ -153,6 +162,28 @@ class Settings:
             return Path(home).expanduser() / "hub"
         return None
 
+    @property
+    def tracing(self) -> bool:
+        """Whether traces of flows are kept."""
+        return self.environ.get("PHOUNDRY_TRACING", "").lower() not in _NO
+
+    @property
+    def collector(self) -> str | None:
+        """The whole address that traces are sent to over OTLP/HTTP, or None: nowhere."""
+        if whole := self.environ.get("OTEL_EXPORTER_OTLP_TRACES_ENDPOINT"):
+            return whole
+        base = self.environ.get("OTEL_EXPORTER_OTLP_ENDPOINT")
+        return f"{base.rstrip('/')}/v1/traces" if base else None
+
+    @property
+    def collector_headers(self) -> dict[str, str]:
+        """Headers for the collector: `name=value,…`, both percent-encoded."""
+        from urllib.parse import unquote
+
+        text = self.environ.get("OTEL_EXPORTER_OTLP_HEADERS", "")
+        pairs = [pair.partition("=") for pair in text.split(",") if "=" in pair]
+        return {unquote(name.strip()): unquote(value.strip()) for name, _, value in pairs}
+
     def lively(self, *, terminal: bool) -> bool:
         """Whether lines may be written over: on a terminal that can (not TERM=dumb)."""
         return terminal and self.environ.get("TERM") != "dumb"
@@ -239,6 +270,16 @@ class Home:
     def collected(self) -> Path:
         """What deployments with a `data_collector` were asked and answered, by their names."""
         return self.root / "collected"
+
+    @property
+    def traces(self) -> Path:
+        """What runs of flows did; a database of its own that nothing else depends on."""
+        return self.root / "traces.db"
+
+    @property
+    def environments(self) -> Path:
+        """Environments of flows with a `requirements.txt`, one a hash; can be made again."""
+        return self.root / "environments"
 
     @property
     def backups(self) -> Path:

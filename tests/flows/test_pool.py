@@ -220,7 +220,9 @@ def test_what_json_would_change_is_not_plain(value: Any) -> None:
 
 def test_attributes_of_spans_are_bounded() -> None:
     long, deep = "x" * (PAYLOAD + 5), {"a": ["y" * PAYLOAD]}
-    found = as_text([{"attributes": {"l": long, "d": deep, "o": object, "n": 3, "s": ["a"]}}])
+    found = as_text(
+        [{"attributes": {"l": long, "d": deep, "o": object, "n": 3, "s": ["a"]}, "error": None}], []
+    )
     attributes = found[0]["attributes"]
     assert attributes["l"] == f"{'x' * PAYLOAD}… ({PAYLOAD + 5:,} characters in all)"
     assert attributes["d"].startswith('{"a": ["yyy')

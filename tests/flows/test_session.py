@@ -234,3 +234,20 @@ def test_a_stream_that_is_left_does_not_speak_into_the_next(
     *pieces, _ = session.stream({"q": "new"})
     assert all(str(piece).startswith("new") for piece in pieces)
     assert len(pieces) == 1000
+
+
+def test_what_a_run_recorded_is_handed_over_without_secrets(
+    make_flow: MakeFlow, open_session: OpenSession
+) -> None:
+    kept: list[list[dict[str, object]]] = []
+    tool = "from promptflow.connections import CustomConnection"
+    body = "return {'leak': c.key, 'object': 'x' * 19_950 + str(c.key), 'answer': q}"
+    folder = one_tool(make_flow, body, before=tool, takes="q, c: CustomConnection")
+    session = open_session(folder, custom("mine", key=CANARY), keep=kept.append)
+    session.run({"q": "x" * 100_000})
+    ((node, flow),) = kept
+    assert (node["kind"], node["parent"], flow["kind"]) == ("node", flow["id"], "flow")
+    assert CANARY not in str(kept)
+    assert CANARY[:6] not in str(kept)  # nor a part of it, where a text was cut
+    assert '"leak": "***"' in str(kept)
+    assert len(str(kept)) < 100_000

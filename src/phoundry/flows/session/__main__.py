@@ -2,7 +2,7 @@
 
 Requests:  {"op": "open", "path", "variant", "chosen", "values", "overrides", "init",
             "memory_limit", "trace"}
-           {"op": "run", "inputs", "stream": output or null}
+           {"op": "run", "inputs", "stream": output or null, "node": name or null}
            {"op": "lines", "lines": [[number, inputs], …]}
            {"op": "aggregate", "numbers", "inputs", "values"}
 Answers:   {"event": "ready", "aggregates"} · {"event": "failed", "error"}
@@ -33,11 +33,14 @@ from typing import Any
 from phoundry.flows.errors import FlowError, FlowUserError, UnexpectedError
 from phoundry.flows.executor import surroundings
 from phoundry.flows.load import load_flow
+from phoundry.flows.model import Flow
 from phoundry.flows.prepare import Connections
 from phoundry.flows.runner import Outcome, Runner, open_runner
 from phoundry.flows.session import printing
-from phoundry.flows.session.lines import Lines, guarded
+from phoundry.flows.session.lines import Lines
+from phoundry.flows.session.opening import secrets_of
 from phoundry.flows.session.slots import Slots
+from phoundry.flows.session.watch import Watch
 
 Request = dict[str, Any]
 
@@ -48,10 +51,11 @@ class Child:
     def __init__(self, answers: Any, slots: Slots | None) -> None:
         self._answers, self._slots = answers, slots
         self._lock = threading.Lock()
+        self._open: tuple[Flow, Connections] | None = None
         self._runner: Runner | None = None
         self._lines: Lines | None = None
         self._around = ExitStack()
-        self._traced = False
+        self._watch = Watch()
 
     def answer(self, event: str, **data: Any) -> None:
         self._write(json.dumps({"event": event, **data}))
@@ -80,15 +84,21 @@ class Child:
         if given := request.get("environment"):
             flow = replace(flow, environment_variables={**flow.environment_variables, **given})
         self._around.enter_context(surroundings(flow, connections))
+        self._open = flow, connections
         self._runner = open_runner(flow, connections, request.get("init"))
-        self._traced = bool(request.get("trace"))
+        self._watch = Watch(bool(request.get("trace")), secrets_of(connections))
         if self._slots is not None:
-            self._lines = Lines(self._runner, self._slots, self._send_lines)
-            self._lines.traced = self._traced
+            self._lines = Lines(self._runner, self._slots, self._send_lines, self._watch)
         self.answer("ready", aggregates=self._runner.aggregates)
 
     def do_run(self, request: Request) -> None:
         runner = self._opened()
+        if self._open is not None and (name := request.get("node")) is not None:
+            from phoundry.flows.single_node import run_node
+
+            flow, connections = self._open
+            self._result(lambda: run_node(flow, connections, name, request["inputs"]))
+            return
         self._result(
             lambda: runner.run(
                 request["inputs"],
@@ -120,7 +130,7 @@ class Child:
 
     def _result(self, run: Callable[[], Outcome]) -> None:
         with printing.printed() as pieces:
-            outcome, spans = guarded(run, self._traced)
+            outcome, spans = self._watch.run(run)
         printed = printing.text_of(pieces)
         self.answer("result", result=outcome.to_dict(), spans=spans, printed=printed)
 

@@ -88,13 +88,15 @@ class FlowSession:
         *,
         overrides: Mapping[str, str] | None = None,
         variant: str | None = None,
+        node: str | None = None,
     ) -> FlowResult:
-        """One run. A flow that fails, hangs or dies is a result with status Failed.
+        """One run, or one of `node` alone. A flow that fails, hangs or dies is a result with
+        status Failed.
 
         Raises:
             NotFound, Conflict, UsageError: a connection is missing or must be chosen.
         """
-        for answer in self._answers(inputs, overrides or {}, variant, stream=None):
+        for answer in self._answers(inputs, overrides or {}, variant, stream=None, node=node):
             if isinstance(answer, FlowResult):
                 return answer
         raise SessionCrash("The session gave no result.")
@@ -137,10 +139,11 @@ class FlowSession:
         variant: str | None,
         *,
         stream: str | None,
+        node: str | None = None,
     ) -> Iterator[str | FlowResult]:
         first = self._opening(overrides, variant)
         deadline = time.monotonic() + self.timeout
-        request = {"op": "run", "inputs": dict(inputs), "stream": stream}
+        request = {"op": "run", "inputs": dict(inputs), "stream": stream, "node": node}
         try:
             child = self._ready(first, deadline)
             child.say(request)

@@ -14,12 +14,11 @@ import time
 from collections.abc import Callable, Mapping
 from typing import Any
 
-from phoundry.flows.errors import FlowError, FlowUserError, UnexpectedError
 from phoundry.flows.runner import Outcome, Runner
-from phoundry.flows.session.plain import as_text, is_plain
+from phoundry.flows.session.plain import is_plain
 from phoundry.flows.session.printing import printed, shorten_log, text_of
 from phoundry.flows.session.slots import Slots
-from phoundry.flows.spans import recording
+from phoundry.flows.session.watch import Watch
 
 AGE = 0.02  # seconds
 SIZE = 250_000  # characters of results in one message
@@ -33,9 +32,11 @@ class Lines:
     What a line leaves for the aggregation, and is not JSON, stays here: `kept`.
     """
 
-    def __init__(self, runner: Runner, slots: Slots, send: Callable[[str], None]) -> None:
+    def __init__(
+        self, runner: Runner, slots: Slots, send: Callable[[str], None], watch: Watch
+    ) -> None:
         self.kept: dict[int, dict[str, dict[str, Any]]] = {}
-        self.traced = False
+        self._watch = watch
         self._runner, self._slots, self._send = runner, slots, send
         self._lock = threading.Lock()
         self._done: list[str] = []
@@ -74,7 +75,7 @@ class Lines:
     def _result(self, number: int, inputs: Mapping[str, Any]) -> str:
         started, clock = time.time(), time.perf_counter()
         with printed() as pieces:
-            outcome, spans = guarded(lambda: self._runner.line(inputs, number=number), self.traced)
+            outcome, spans = self._watch.run(lambda: self._runner.line(inputs, number=number))
         head = [number, outcome.to_dict(), *self._for_aggregation(number, outcome)]
         tail = [text_of(pieces), spans, started, time.perf_counter() - clock]
         return json.dumps([*head, *tail])
@@ -122,23 +123,3 @@ class Lines:
             time.sleep(AGE)
             with self._lock:
                 self._flush()
-
-
-def guarded(run: Callable[[], Outcome], traced: bool) -> tuple[Outcome, list[dict[str, Any]]]:
-    """The outcome of `run()`, whatever happens, and its spans where `traced`."""
-    if traced:
-        with recording() as record:
-            outcome, _ = guarded(run, traced=False)
-        return outcome, as_text([span.to_dict() for span in record.spans])
-    try:
-        return run(), []
-    except FlowError as error:
-        return Outcome(None, {}, error=error), []
-    except MemoryError:
-        return Outcome(None, {}, error=FlowUserError("The flow ran out of memory.")), []
-    except Exception as error:  # noqa: BLE001 - the process boundary: reported, never swallowed
-        import traceback
-
-        traceback.print_exc()
-        fault = UnexpectedError(f"{type(error).__name__}: {error}")
-        return Outcome(None, {}, error=fault), []

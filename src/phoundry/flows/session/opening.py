@@ -4,12 +4,14 @@ from __future__ import annotations
 
 import os
 from collections.abc import Mapping
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from phoundry.errors import tree
 from phoundry.flows.errors import FlowError, UnexpectedError
-from phoundry.flows.model import Flow
-from phoundry.flows.prepare import Connections
+
+if TYPE_CHECKING:
+    from phoundry.flows.model import Flow
+    from phoundry.flows.prepare import Connections
 
 HIDDEN_FROM = 4  # shorter secrets would blacken ordinary words
 

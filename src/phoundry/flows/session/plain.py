@@ -3,7 +3,10 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Sequence
 from typing import Any, cast
+
+from phoundry.flows.session.redact import redact
 
 _SCALARS = frozenset({str, int, float, bool, type(None)})
 PAYLOAD = 20_000  # characters of one attribute of a span
@@ -21,23 +24,29 @@ def is_plain(value: Any) -> bool:
     return False
 
 
-def as_text(spans: list[dict[str, Any]]) -> list[dict[str, Any]]:
-    """`spans` with attributes that are JSON and short: others as their repr, long ones cut."""
+def as_text(spans: list[dict[str, Any]], secrets: Sequence[str]) -> list[dict[str, Any]]:
+    """`spans` with attributes that are JSON and short: others as their repr, long ones cut, and
+    `secrets` hidden before that, so that no part of one is left where a text ends."""
     for span in spans:
-        span["attributes"] = {name: _short(item) for name, item in span["attributes"].items()}
+        given: dict[str, Any] = span["attributes"]
+        span["attributes"] = {name: _short(item, secrets) for name, item in given.items()}
+        span["error"] = redact(span["error"], secrets) if span["error"] else None
     return spans
 
 
-def _short(value: Any) -> Any:
-    if type(value) is not str:
-        if type(value) in _SCALARS:
-            return value
-        try:
-            text = json.dumps(value, ensure_ascii=False, default=repr)
-        except (TypeError, ValueError, RecursionError):
-            text = repr(value)
-        return value if len(text) <= PAYLOAD and is_plain(value) else _cut(text)
-    return _cut(value)
+def _short(value: Any, secrets: Sequence[str]) -> Any:
+    if type(value) in _SCALARS and type(value) is not str:
+        return value
+    value = redact(value, secrets)
+    if type(value) is str:
+        return _cut(value)
+    try:
+        text = json.dumps(value, ensure_ascii=False, default=repr)
+    except (TypeError, ValueError, RecursionError):
+        text = repr(value)
+    if len(text) <= PAYLOAD and is_plain(value):
+        return value
+    return _cut(redact(text, secrets))  # again: a repr may hold one
 
 
 def _cut(text: str) -> str:

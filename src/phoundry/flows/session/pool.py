@@ -46,6 +46,7 @@ class SessionPool:
         init: Mapping[str, Any] | None = None,
         *,
         variant: str | None = None,
+        environment: Mapping[str, Any] | None = None,
         workers: int = 1,
         traced: bool = False,
         python: str | None = None,
@@ -54,7 +55,13 @@ class SessionPool:
         self.size, self.timeout, self.workers = size, timeout, workers
         self._flow, self._python = flow, python
         self._opening = opening(
-            flow, found, variant=variant, init=init, memory_limit=memory_limit, traced=traced
+            flow,
+            found,
+            variant=variant,
+            init=init,
+            environment=environment,
+            memory_limit=memory_limit,
+            traced=traced,
         )
         self._secrets = secrets_of(found)
         self._members: list[Member] = []
@@ -76,6 +83,11 @@ class SessionPool:
         trace: TracebackType | None,
     ) -> None:
         self.close()
+
+    def start(self) -> None:
+        """Start the first process now, so that it is ready when the first lines come."""
+        if not self._members:
+            self._start()
 
     def close(self) -> None:
         """End the processes."""

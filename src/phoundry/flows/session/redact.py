@@ -5,13 +5,14 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Any, TypeVar
 
-from phoundry.specs.connection import HIDDEN
-
+HIDDEN = "***"  # as `specs.connection` has it, which costs a session's start too much
 Value = TypeVar("Value", str, dict[str, Any], Any)
 
 
 def redact(value: Value, secrets: Sequence[str]) -> Value:
     """`value` (text, or JSON of any depth) with every one of `secrets` as `***`."""
+    if not secrets:
+        return value
     if isinstance(value, str):
         text: Any = value
         for secret in sorted(secrets, key=len, reverse=True):
@@ -19,6 +20,6 @@ def redact(value: Value, secrets: Sequence[str]) -> Value:
         return text
     if isinstance(value, dict):
         return {key: redact(item, secrets) for key, item in value.items()}  # type: ignore[return-value]
-    if isinstance(value, list):
+    if isinstance(value, list | tuple):
         return [redact(item, secrets) for item in value]  # type: ignore[return-value]
     return value

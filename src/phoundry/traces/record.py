@@ -1,0 +1,91 @@
+"""Keeping traces while runs go on: in a thread of its own, which never fails a run.
+
+The thread takes everything that has come together at once and ends when nothing is left; it is
+none that a process leaves behind, so a command that ends has kept what it traced.
+"""
+
+from __future__ import annotations
+
+import logging
+import threading
+from collections.abc import Sequence
+
+from phoundry.errors import PhoundryError
+from phoundry.settings import Home, Settings
+from phoundry.traces.store import TraceStore
+from phoundry.traces.trace import SpanData, Trace, new_trace
+
+MOST = 5_000  # traces that may wait; whoever brings more waits for the disk
+
+_log = logging.getLogger("phoundry.traces")
+
+
+class Recorder:
+    """Keeps traces in `store`, and sends them to the collector of the environment, if one is
+    named there. `problem` is the last thing that went wrong, in words."""
+
+    def __init__(self, store: TraceStore, settings: Settings | None = None) -> None:
+        self.problem: str | None = None
+        self._store, self._settings = store, settings or Settings()
+        self._waiting: list[Trace] = []
+        self._thread: threading.Thread | None = None
+        self._lock = threading.Lock()
+
+    def put(
+        self,
+        spans: Sequence[SpanData],
+        flow: str,
+        *,
+        run: str | None = None,
+        line: int | None = None,
+        error: str | None = None,
+    ) -> str | None:
+        """Keep the run of `flow` that `spans` tell of; the trace's id. None where there are no
+        spans, because nothing was recorded."""
+        if not spans:
+            return None
+        trace = new_trace(spans, flow, run=run, line=line, error=error)
+        with self._lock:
+            self._waiting.append(trace)
+            crowded = len(self._waiting) > MOST
+            if self._thread is None:
+                self._thread = threading.Thread(target=self._work, name="traces")
+                self._thread.start()
+        if crowded:
+            self.flush()
+        return trace.id
+
+    def flush(self) -> None:
+        """Wait until everything that was put is kept."""
+        thread = self._thread
+        if thread is not None:
+            thread.join()
+
+    def _work(self) -> None:
+        while True:
+            with self._lock:
+                traces, self._waiting = self._waiting, []
+                if not traces:
+                    self._thread = None
+                    return
+            self._keep(traces)
+
+    def _keep(self, traces: list[Trace]) -> None:
+        for step in (self._store.add, self._send):
+            try:
+                step(traces)
+            except PhoundryError as error:
+                if self.problem is None:  # once is enough
+                    _log.warning("%s", error)
+                self.problem = str(error)
+
+    def _send(self, traces: list[Trace]) -> None:
+        if self._settings.collector is not None:
+            from phoundry.traces.export import Collector
+
+            Collector.of(self._settings).send(traces)
+
+
+def recorder(home: Home) -> Recorder | None:
+    """What keeps the traces of runs on `home`; None where PHOUNDRY_TRACING is off."""
+    return Recorder(TraceStore(home.traces)) if Settings().tracing else None
