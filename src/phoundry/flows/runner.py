@@ -103,6 +103,14 @@ def open_runner(
     Raises:
         FlowError: a tool does not load; every one that doesn't is in it.
     """
+    if flow.kind == "flex":
+        from phoundry.flows.flex.runner import FlexRunner
+
+        return FlexRunner(flow, connections, init)
+    if flow.kind == "prompty":
+        from phoundry.flows.prompty.runner import PromptyRunner
+
+        return PromptyRunner(flow, connections, init)
     from phoundry.flows.executor import Executor
 
     return Executor(flow, connections, concurrency=concurrency)

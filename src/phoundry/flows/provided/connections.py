@@ -2,10 +2,14 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Mapping
 from typing import Any, ClassVar
 
-from phoundry.flows.errors import InvalidConnectionType, NodeInputValidationError
+from phoundry.flows.errors import FlowUserError, InvalidConnectionType, NodeInputValidationError
+from phoundry.specs.connection_types import KINDS, REQUIRED
+
+AZURE_VERSION = str(KINDS["azure_open_ai"].configs["api_version"])
 
 
 class Connection:
@@ -53,6 +57,12 @@ class Connection:
     def __contains__(self, key: object) -> bool:
         return key in self.secrets or key in self.configs
 
+    def get(self, key: str, default: Any = None) -> Any:
+        try:
+            return self[key]
+        except KeyError:
+            return default
+
     def is_secret(self, item: str) -> bool:
         return item in self.secrets
 
@@ -69,33 +79,42 @@ class CustomStrongTypeConnection(Connection):
 
 
 class _Strong(Connection):
-    """Connections with known keys: an absent optional one is its default, not an error."""
+    """Connections with known keys, given by name: `SerpConnection(api_key="…")`. An absent optional
+    one is its default, not an error."""
 
-    DEFAULTS: ClassVar[Mapping[str, Any]] = {}
+    def __init__(
+        self,
+        secrets: Mapping[str, str] | None = None,
+        configs: Mapping[str, str] | None = None,
+        name: str | None = None,
+        **more: Any,
+    ) -> None:
+        super().__init__(secrets, configs, name, **more)
+        for key, default in KINDS[self.TYPE].configs.items():
+            if default not in (None, REQUIRED):
+                self.configs.setdefault(key, str(default))
 
     def __getattr__(self, key: str) -> Any:
-        if key in self.DEFAULTS and not (key.startswith("__") or key in self):
-            return self.DEFAULTS[key]
+        if key in KINDS[self.TYPE].configs and key not in self:
+            return None
         return super().__getattr__(key)
+
+    @classmethod
+    def from_env(cls, name: str | None = None) -> Connection:
+        """From the variables that OpenAI's client reads, such as OPENAI_API_KEY.
+
+        Raises:
+            RequiredEnvironmentVariablesNotSet: the variables that are missing.
+        """
+        return from_environment(cls, name)
 
 
 class OpenAIConnection(_Strong):
     TYPE = "open_ai"
-    DEFAULTS: ClassVar[Mapping[str, Any]] = {
-        "organization": None,
-        "base_url": None,
-        "api_base": None,
-    }
 
 
 class AzureOpenAIConnection(_Strong):
     TYPE = "azure_open_ai"
-    DEFAULTS: ClassVar[Mapping[str, Any]] = {
-        "api_type": "azure",
-        "api_version": "2024-02-01",
-        "auth_mode": "key",
-        "resource_id": None,
-    }
 
 
 class ServerlessConnection(_Strong):
@@ -112,17 +131,14 @@ class AzureAIServicesConnection(_Strong):
 
 class AzureContentSafetyConnection(_Strong):
     TYPE = "azure_content_safety"
-    DEFAULTS: ClassVar[Mapping[str, Any]] = {"api_version": "2023-10-01"}
 
 
 class CognitiveSearchConnection(_Strong):
     TYPE = "cognitive_search"
-    DEFAULTS: ClassVar[Mapping[str, Any]] = {"api_version": "2023-11-01"}
 
 
 class FormRecognizerConnection(_Strong):
     TYPE = "form_recognizer"
-    DEFAULTS: ClassVar[Mapping[str, Any]] = {"api_version": "2023-07-31"}
 
 
 class QdrantConnection(_Strong):
@@ -131,6 +147,38 @@ class QdrantConnection(_Strong):
 
 class WeaviateConnection(_Strong):
     TYPE = "weaviate"
+
+
+ENVIRONMENT: Mapping[str, Mapping[str, str]] = {
+    "open_ai": {
+        "api_key": "OPENAI_API_KEY",
+        "organization": "OPENAI_ORG_ID",
+        "base_url": "OPENAI_BASE_URL",
+    },
+    "azure_open_ai": {
+        "api_key": "AZURE_OPENAI_API_KEY",
+        "api_base": "AZURE_OPENAI_ENDPOINT",
+        "api_version": "OPENAI_API_VERSION",
+    },
+}
+
+
+def from_environment(kind: type[Connection], name: str | None = None) -> Connection:
+    """A connection from the process's environment; see `_Strong.from_env`."""
+    variables = ENVIRONMENT.get(kind.TYPE, {})
+    found = {key: os.environ[item] for key, item in variables.items() if os.environ.get(item)}
+    needed = [key for key in KINDS[kind.TYPE].required if key not in found]
+    if needed or not variables:
+        names = [variables.get(key, key) for key in needed]
+        raise RequiredEnvironmentVariablesNotSet(
+            f"Required environment variables {names} to build {kind.__name__} not set.",
+            remedy="Set them, or name a connection: phoundry connection create -f FILE",
+        )
+    return kind(None, None, name, **found)
+
+
+class RequiredEnvironmentVariablesNotSet(FlowUserError):
+    code = "RequiredEnvironmentVariablesNotSetError"
 
 
 def class_for(kind: str) -> type[Connection]:
@@ -167,3 +215,13 @@ def build(
             )
         kind = next(item for item in _Strong.__subclasses__() if item.__name__ == accepts[0])
     return kind(values["secrets"], values["configs"], values["name"])
+
+
+def values_of(connection: Connection, name: str) -> dict[str, Any]:
+    """`{name, type, configs, secrets}` of a connection that Python made."""
+    return {
+        "name": name,
+        "type": connection.type,
+        "configs": dict(connection.configs),
+        "secrets": dict(connection.secrets),
+    }

@@ -1,4 +1,4 @@
-"""The finder that answers `import promptflow…` from the table below."""
+"""The finder that answers `import promptflow…` from the table in `names.py`."""
 
 from __future__ import annotations
 
@@ -11,54 +11,24 @@ from importlib.machinery import ModuleSpec
 from types import ModuleType
 from typing import Any
 
-from phoundry.flows.signature import CONNECTION_CLASSES, STRONG_TYPE_BASE
+from phoundry.flows.provided.at_hand import connections_at_hand
+from phoundry.flows.provided.names import ROOT, TABLE, not_provided
 
-ROOT = "promptflow"
+__all__ = ["ROOT", "TABLE", "import_names", "not_provided"]
+
 _HERE = "phoundry.flows.provided."
-_CORE: dict[str, str] = dict.fromkeys(
-    ("tool", "ToolProvider", "log_metric", "log_flow_metric"), "core"
-)
-_CONNECTIONS: dict[str, str] = dict.fromkeys((*CONNECTION_CLASSES, STRONG_TYPE_BASE), "connections")
-_TRACING: dict[str, str] = dict.fromkeys(
-    ("trace", "start_trace", "ThreadPoolExecutorWithContext"), "tracing"
-)
-_TYPES: dict[str, str] = dict.fromkeys(
-    ("Secret", "PromptTemplate", "FilePath", "AssistantDefinition"), "types"
-)
-
-# Module → name → the module of this folder that has it. Every package on the way is listed.
-TABLE: Mapping[str, Mapping[str, str]] = {
-    "promptflow": _CORE | {"load_flow": "client", "PFClient": "client"},
-    "promptflow.core": _CORE | {"Flow": "client"},
-    "promptflow._core": {},
-    "promptflow._core.tool": {"tool": "core", "ToolProvider": "core"},
-    "promptflow._core.metric_logger": {"log_metric": "core"},
-    "promptflow.connections": _CONNECTIONS,
-    "promptflow.entities": _CONNECTIONS | {"InputSetting": "types", "DynamicList": "types"},
-    "promptflow.tracing": _TRACING,
-    "promptflow.client": {"load_flow": "client", "PFClient": "client"},
-    "promptflow.contracts": {},
-    "promptflow.contracts.multimedia": {"Image": "multimedia", "PFBytes": "multimedia"},
-    "promptflow.contracts.types": _TYPES,
-}
-# What to use for things that are asked for often and not provided.
-INSTEAD: Mapping[str, str] = {
-    "promptflow.tools": "call the service's HTTP API or its own package in a Python tool",
-    "promptflow.core.Prompty": "use an llm node, or call the model in a Python tool",
-    "promptflow.core.AsyncFlow": "use promptflow.core.Flow",
-    "promptflow.azure": "run the flow here; Phoundry does not send flows to Azure",
-    "promptflow.evals": "write the metric as a Python tool with `aggregation: true`",
-}
 
 
 @contextmanager
-def import_names() -> Generator[None]:
-    """Provide the names for the length of the block; what was imported before comes back after."""
+def import_names(connections: Mapping[str, Mapping[str, Any]] | None = None) -> Generator[None]:
+    """Provide the names for the length of the block; what was imported before comes back after.
+    `connections` are those that the code may ask for by name."""
     hidden = _take_out()
     finder = _Finder()
     sys.meta_path.insert(0, finder)
     try:
-        yield
+        with connections_at_hand(connections or {}):
+            yield
     finally:
         sys.meta_path.remove(finder)
         _take_out()
@@ -68,15 +38,6 @@ def import_names() -> Generator[None]:
 def _take_out() -> dict[str, ModuleType]:
     names = [name for name in sys.modules if name == ROOT or name.startswith(f"{ROOT}.")]
     return {name: sys.modules.pop(name) for name in names}
-
-
-def not_provided(name: str) -> str:
-    """The message for a name that nothing stands behind."""
-    advice = next(
-        (text for key, text in INSTEAD.items() if name == key or name.startswith(f"{key}.")),
-        "import what the tool needs from another package, or drop the import",
-    )
-    return f"Phoundry does not provide '{name}' to flows; {advice}."
 
 
 class _Finder(MetaPathFinder, Loader):
@@ -98,7 +59,8 @@ class _Finder(MetaPathFinder, Loader):
 
         def get(attribute: str) -> Any:
             if attribute in names:
-                return getattr(importlib.import_module(_HERE + names[attribute]), attribute)
+                home, _, other = names[attribute].partition(":")
+                return getattr(importlib.import_module(_HERE + home), other or attribute)
             if f"{name}.{attribute}" in TABLE:
                 return importlib.import_module(f"{name}.{attribute}")
             message = not_provided(f"{name}.{attribute}")

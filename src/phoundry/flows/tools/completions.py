@@ -1,142 +1,199 @@
-"""OpenAI's completions over plain HTTP: one answer, or its pieces as they come.
-
-Only the named server is called: redirects are not followed, so a key is never sent elsewhere, and
-a proxy of the environment is not used for addresses of this machine.
-"""
+"""OpenAI's completions over plain HTTP: one answer, or its pieces as they come. Every call is a
+span with what was asked, what came back and the tokens it took."""
 
 from __future__ import annotations
 
 import json
-from collections.abc import Generator, Iterator, Mapping
-from contextlib import contextmanager
-from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, Any
-from urllib.parse import urlsplit
+import time
+from collections.abc import Iterator, Mapping
+from typing import Any
 
-from phoundry.flows.document import is_mapping
+from phoundry.flows.document import is_list, is_mapping
 from phoundry.flows.errors import OpenAIError
+from phoundry.flows.spans import Span, span
+from phoundry.flows.tools.http import SHOWN, Target, answered, reason_of
+from phoundry.flows.tools.model_errors import APIConnectionError, APIResponseError
 
-if TYPE_CHECKING:
-    import httpx
-
-LOCAL = ("127.0.0.1", "localhost", "::1")
-CONNECT_SECONDS = 10.0
-# Between two bytes. A small model on a busy CPU thinks long before its first token.
-READ_SECONDS = 300.0
 END = "[DONE]"
-SHOWN = 500  # characters of a server's refusal
-OK = 200
-REMEDIES = {
-    401: "Check the connection's key.",
-    403: "Check the connection's key and what it may do.",
-    404: "Check the connection's api_base and the node's model.",
-    429: "Wait, or ask for less at once.",
-    503: "Is the endpoint's deployment ready? See: phoundry endpoint list",
-}
+CHAT, COMPLETION, EMBEDDINGS = "/chat/completions", "/completions", "/embeddings"
+ASKED = ("messages", "prompt", "input")
+
+# What a message has in OpenAI's own client; flows ask for these whether they are there or not.
+MESSAGE_KEYS = (
+    "content",
+    "refusal",
+    "role",
+    "annotations",
+    "audio",
+    "function_call",
+    "tool_calls",
+)
 
 
-@dataclass(frozen=True, slots=True)
-class Target:
-    """A server and the model asked of it. `headers` hold the key."""
+class Answer(dict[str, Any]):
+    """An answer whose keys are attributes too: `answer.choices[0].message.content`."""
 
-    url: str
-    headers: Mapping[str, str] = field(repr=False)
-    model: str
-    query: Mapping[str, str] = field(default_factory=dict[str, str])
+    def __getattr__(self, name: str) -> Any:
+        try:
+            return self[name]
+        except KeyError:
+            raise AttributeError(name) from None
+
+    @classmethod
+    def of(cls, value: Any) -> Any:
+        """`value` with every mapping in it as an `Answer`."""
+        if is_mapping(value):
+            return cls({key: cls.of(item) for key, item in value.items()})
+        return [cls.of(item) for item in value] if is_list(value) else value
 
 
-def complete(target: Target, path: str, body: Mapping[str, Any], *, node: str) -> dict[str, Any]:
-    """The first choice of the answer: `{"message": {"content"}}` or `{"text"}`.
+def whole_message(message: Mapping[str, Any]) -> dict[str, Any]:
+    """`message` with None for what it does not have."""
+    return {**dict.fromkeys(MESSAGE_KEYS), **message}
+
+
+def complete(
+    target: Target,
+    path: str,
+    body: Mapping[str, Any],
+    *,
+    node: str,
+    seconds: float | None = None,
+) -> dict[str, Any]:
+    """The whole answer, which has `choices`: `[{"message": {"content"}}]` or `[{"text"}]`.
 
     Raises:
         OpenAIError: not reached, refused, or not an answer of this kind.
     """
-    with _client(target, node) as client:
-        response = client.post(path, json=dict(body), params=dict(target.query))
-        if response.status_code != OK:
-            raise _refused(target, response, node)
-        return _choice(response.text, node)
+    with _call(target, path, body) as it:
+        answer = ask(target, path, body, node=node, seconds=seconds)
+        choices = _choices(answer, node)
+        if it is not None:
+            first: dict[str, Any] = choices[0] if choices else {}
+            it.attributes["answer"] = first.get("message") or first.get("text")
+            it.attributes["finish_reason"] = first.get("finish_reason")
+            _count(it, answer)
+        return answer
 
 
-def stream(target: Target, path: str, body: Mapping[str, Any], *, node: str) -> Iterator[str]:
+def ask(
+    target: Target,
+    path: str,
+    body: Mapping[str, Any],
+    *,
+    node: str,
+    seconds: float | None = None,
+) -> dict[str, Any]:
+    """The JSON object that the server answers, whatever is in it.
+
+    Raises:
+        OpenAIError: not reached, refused, not a JSON object, or an `error` in its place.
+    """
+    with answered(target, path, body, node=node, seconds=seconds) as response:
+        response.read()
+        return _object(response.text, node)
+
+
+def stream(
+    target: Target,
+    path: str,
+    body: Mapping[str, Any],
+    *,
+    node: str,
+    seconds: float | None = None,
+) -> Iterator[str]:
     """The text of the first choice, piece by piece.
 
     Raises:
         OpenAIError: not reached, refused, broken off before `[DONE]`, or not such a stream.
     """
     asked = {**body, "stream": True}
-    with (
-        _client(target, node) as client,
-        client.stream("POST", path, json=asked, params=dict(target.query)) as response,
-    ):
-        if response.status_code != OK:
-            response.read()
-            raise _refused(target, response, node)
+    with _call(target, path, asked) as it:
+        pass  # who reads the pieces is no part of the call: the span is ended below, from here
+    pieces: list[str] = []
+    try:
+        for answer in _events(target, path, asked, node, seconds):
+            pieces.append(_piece(_choices(answer, node)))
+            if it is not None:
+                _count(it, answer)
+            yield pieces[-1]
+    except OpenAIError as error:
+        if it is not None:
+            it.error = (error.code, error.message)
+        raise
+    finally:
+        if it is not None:
+            it.end = time.time_ns()
+            it.attributes["answer"] = "".join(pieces)
+
+
+def _events(
+    target: Target, path: str, asked: Mapping[str, Any], node: str, seconds: float | None
+) -> Iterator[dict[str, Any]]:
+    with answered(target, path, asked, node=node, seconds=seconds) as response:
         for line in response.iter_lines():
             data = line.removeprefix("data:").strip()
             if not line.startswith("data:") or not data:
                 continue
             if data == END:
                 return
-            yield _piece(data, node)
-        raise OpenAIError(f"Execution failure in '{node}': the answer broke off before its end.")
+            yield _object(data, node)
+        raise APIConnectionError(
+            f"Execution failure in '{node}': the answer broke off before its end."
+        )
 
 
-@contextmanager
-def _client(target: Target, node: str) -> Generator[httpx.Client]:
-    """A client for one call, whose failures are the flow's."""
-    import httpx
-
-    address = urlsplit(target.url)
-    try:
-        with httpx.Client(
-            base_url=target.url,
-            headers=dict(target.headers),
-            timeout=httpx.Timeout(READ_SECONDS, connect=CONNECT_SECONDS),
-            follow_redirects=False,
-            trust_env=address.hostname not in LOCAL,
-            verify=address.scheme != "http",  # no certificates to load where there is no TLS
-        ) as client:
-            yield client
-    except (httpx.HTTPError, httpx.InvalidURL) as error:
-        raise OpenAIError(
-            f"Execution failure in '{node}': {target.url} could not be reached: "
-            f"{type(error).__name__}: {error}",
-            remedy="Is the server running? For an endpoint of yours: phoundry status",
-        ) from None
-
-
-def _refused(target: Target, response: httpx.Response, node: str) -> OpenAIError:
-    """What a status other than 200 means."""
-    try:
-        reason = _reason(response.json()["error"])
-    except (ValueError, KeyError, TypeError):
-        reason = response.text[:SHOWN]
-    return OpenAIError(
-        f"Execution failure in '{node}': {target.url} answered {response.status_code}: {reason}",
-        remedy=REMEDIES.get(response.status_code),
+def _call(target: Target, path: str, body: Mapping[str, Any]) -> span:
+    """The span of a call; the key is in the headers, which are no part of it."""
+    asked = {name: body[name] for name in ASKED if name in body}
+    parameters = {name: value for name, value in body.items() if name not in (*ASKED, "model")}
+    return span(
+        "model",
+        target.model or path,
+        model=target.model,
+        url=target.url,
+        operation=path.strip("/"),
+        parameters=parameters,
+        **asked,
     )
 
 
-def _choice(text: str, node: str) -> dict[str, Any]:
-    """The first of `choices`; an `error` in its place is the server's, and is shown."""
+def _count(it: Span, answer: Mapping[str, Any]) -> None:
+    usage: Any = answer.get("usage")
+    if is_mapping(usage):
+        it.attributes["input_tokens"] = usage.get("prompt_tokens")
+        it.attributes["output_tokens"] = usage.get("completion_tokens")
+        it.attributes["total_tokens"] = usage.get("total_tokens")
+
+
+def _object(text: str, node: str) -> dict[str, Any]:
+    """The object in `text`; an `error` in it is the server's, and is shown."""
     try:
-        answer = json.loads(text)
-        if "error" in answer:
-            raise OpenAIError(f"Execution failure in '{node}': {_reason(answer['error'])}")
-        return answer["choices"][0] if answer["choices"] else {}
-    except (ValueError, KeyError, TypeError, IndexError):
-        raise OpenAIError(
-            f"Execution failure in '{node}': the server's answer has no choices: {text[:SHOWN]}",
-            remedy="Is api_base the base of an OpenAI-compatible API (such as …/v1)?",
-        ) from None
+        answer: Any = json.loads(text)
+    except ValueError:
+        answer = None
+    if not is_mapping(answer):
+        raise _no_answer(text, node)
+    if answer.get("error"):
+        raise APIResponseError(f"Execution failure in '{node}': {reason_of(answer['error'])}")
+    return answer
 
 
-def _piece(data: str, node: str) -> str:
-    choice = _choice(data, node)
+def _choices(answer: Mapping[str, Any], node: str) -> list[dict[str, Any]]:
+    choices: Any = answer.get("choices")
+    if not isinstance(choices, list) or not all(is_mapping(item) for item in choices):  # pyright: ignore[reportUnknownVariableType]
+        raise _no_answer(json.dumps(answer), node)
+    return choices  # pyright: ignore[reportUnknownVariableType]
+
+
+def _piece(choices: list[dict[str, Any]]) -> str:
+    choice = choices[0] if choices else {}
     delta: dict[str, Any] = choice.get("delta") or {}
     return delta.get("content") or choice.get("text") or ""
 
 
-def _reason(error: Any) -> str:
-    return str(error.get("message", error)) if is_mapping(error) else str(error)
+def _no_answer(text: str, node: str) -> APIResponseError:
+    return APIResponseError(
+        f"Execution failure in '{node}': the server's answer has no choices: {text[:SHOWN]}",
+        remedy="Is api_base the base of an OpenAI-compatible API (such as …/v1)?",
+    )
