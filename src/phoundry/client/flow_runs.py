@@ -201,6 +201,7 @@ class FlowRuns:
                 record.timeout,
                 init=record.init or None,
                 variant=record.variant,
+                environment=record.environment_variables,
                 workers=lines,
             )
 

@@ -6,7 +6,6 @@ is written when, how far it is, the aggregation at the end, and how an interrupt
 
 from __future__ import annotations
 
-import json
 import time
 from collections.abc import Callable, Generator, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
@@ -15,6 +14,7 @@ from typing import TYPE_CHECKING, Any, Protocol
 from phoundry.flows.batch.folder import Record, RunFolder
 from phoundry.flows.batch.journal import TODO, Index, Journal, ended_lines
 from phoundry.flows.batch.mapping import LINE_NUMBER, not_found
+from phoundry.flows.batch.text import value_of
 from phoundry.flows.errors import FlowError, UnexpectedError
 
 if TYPE_CHECKING:
@@ -28,6 +28,8 @@ Inputs = dict[str, Any]
 
 class Pool(Protocol):
     """What runs lines: `session.pool.SessionPool`, or a test's own."""
+
+    def start(self) -> None: ...
 
     def run_lines(
         self, lines: Iterable[tuple[int, Mapping[str, Any]]]
@@ -117,6 +119,8 @@ class Engine:
 
     def aggregate(self, pool: Pool) -> None:
         """Run the aggregation over the lines that completed, in their order."""
+        if not self.nodes and not self.index.aggregated:
+            return
         from phoundry.flows.session.pool import LineResult
 
         ended = ended_lines(self.index, self.folder.journal)
@@ -131,8 +135,7 @@ class Engine:
             for found in ended
             if found["status"] == "Completed"
         ]
-        # A flex flow says by its lines whether its class aggregates.
-        if not completed or not (self.nodes or any(map(_leaves, completed))):
+        if not completed:
             return
         try:
             over = pool.aggregate(completed)
@@ -152,7 +155,7 @@ class Engine:
         with self.folder.inputs.open("rb") as file:
             for state, line in zip(states, file, strict=True):
                 if state == TODO:
-                    inputs: Inputs = json.loads(line)
+                    inputs: Inputs = value_of(line)
                     yield inputs.pop(LINE_NUMBER), inputs
 
     def _keep(self, journal: Journal, line: LineResult) -> None:
@@ -170,7 +173,9 @@ class Engine:
             kept["error"] = result["error"]
         if line.printed:
             kept["log"] = line.printed
-        if completed and _leaves(line):
+        if completed and (line.inputs or line.aggregation_inputs or line.kept):
+            # A flex flow says by its lines whether its class aggregates.
+            self.index.aggregated = True
             kept["inputs"], kept["aggregation_inputs"] = line.inputs, line.aggregation_inputs
             if line.kept:
                 kept["kept"] = line.kept
@@ -185,8 +190,3 @@ class Engine:
         if self.on_progress is not None:
             told = Progress(counts.total, counts.completed, counts.failed, done, seconds)
             self.on_progress(told)
-
-
-def _leaves(line: LineResult) -> bool:
-    """Whether a line left something for the aggregation."""
-    return bool(line.inputs or line.aggregation_inputs or line.kept)

@@ -5,7 +5,6 @@ Each is written beside its place and renamed, one line in memory at a time.
 
 from __future__ import annotations
 
-import json
 import os
 import shutil
 from collections.abc import Mapping
@@ -15,11 +14,11 @@ from phoundry.files import PRIVATE, atomic_file, write_json
 from phoundry.flows.batch.folder import Record, RunFolder
 from phoundry.flows.batch.journal import Index, ended_lines
 from phoundry.flows.batch.mapping import LINE_NUMBER
+from phoundry.flows.batch.text import LENIENT, line_of
 
 
 def finish(folder: RunFolder, record: Record, index: Index) -> None:
     """Write `outputs.jsonl`, `flow_outputs/`, `metrics.json`, `error.json` and `logs.txt`."""
-    dumps = json.JSONEncoder(ensure_ascii=False).encode
     first: dict[str, Any] | None = None
     with (
         atomic_file(folder.outputs, mode=PRIVATE) as outputs,
@@ -29,11 +28,10 @@ def finish(folder: RunFolder, record: Record, index: Index) -> None:
         for line in ended_lines(index, folder.journal):
             number = line[LINE_NUMBER]
             if line["status"] == "Completed":
-                text = dumps({LINE_NUMBER: number, **_fields(line["output"])})
-                outputs.write(text.encode("utf-8", "surrogatepass") + b"\n")
+                outputs.write(line_of({LINE_NUMBER: number, **_fields(line["output"])}))
             else:
                 error: dict[str, Any] = line.get("error") or {}
-                errors.write(_bytes({LINE_NUMBER: number, "error": _nested(error)}) + b"\n")
+                errors.write(line_of({LINE_NUMBER: number, "error": _nested(error)}))
                 first = first or error
             if text := line.get("log"):
                 log.write(_log(f"line {number}", text))
@@ -51,7 +49,7 @@ def _fields(output: Any) -> Mapping[str, Any]:
 
 def _log(where: str, text: str) -> bytes:
     lines = (f"[{where}] {line}\n" for line in text.splitlines())
-    return "".join(lines).encode("utf-8", "surrogatepass")
+    return "".join(lines).encode("utf-8", LENIENT)
 
 
 def _same_file(folder: RunFolder) -> None:
@@ -80,7 +78,7 @@ def _errors(folder: RunFolder, record: Record, first: dict[str, Any] | None) -> 
         said = f"Failed to run {counts.failed}/{counts.total} lines. {said}"
     head = _nested({"message": said, "codes": ["UserError", "SDKError", "BulkRunException"]})
     with atomic_file(folder.errors, mode=PRIVATE) as file:
-        file.write(_bytes(head)[:-1])
+        file.write(line_of(head)[:-2])  # without its last brace
         file.write(b', "additionalInfo": [{"type": "BulkRunErrors", "info": {"errors": [')
         between = b""
         with folder.line_errors.open("rb") as lines:
@@ -88,7 +86,8 @@ def _errors(folder: RunFolder, record: Record, first: dict[str, Any] | None) -> 
                 file.write(between + line.rstrip(b"\n"))
                 between = b",\n"
         for node, error in _of_aggregation(record).items():
-            file.write(between + _bytes({"error": _nested(error), "aggregation_node_name": node}))
+            body = {"error": _nested(error), "aggregation_node_name": node}
+            file.write(between + line_of(body).rstrip(b"\n"))
             between = b",\n"
         file.write(b"]}}]}\n")
     folder.line_errors.unlink(missing_ok=True)
@@ -101,10 +100,6 @@ def _nested(error: Mapping[str, Any]) -> dict[str, Any]:
     for code in reversed(codes):
         inner = {"code": code, "innerError": inner}
     return {"message": "", **error, **(inner or {})}
-
-
-def _bytes(value: Any) -> bytes:
-    return json.dumps(value, ensure_ascii=False).encode("utf-8", "surrogatepass")
 
 
 def _of_aggregation(record: Record) -> dict[str, Any]:

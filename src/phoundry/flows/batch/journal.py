@@ -7,7 +7,6 @@ record, which is cut off when the file is opened again.
 
 from __future__ import annotations
 
-import json
 import os
 from array import array
 from bisect import bisect_left
@@ -16,6 +15,7 @@ from pathlib import Path
 from typing import Any
 
 from phoundry.flows.batch.mapping import LINE_NUMBER
+from phoundry.flows.batch.text import line_of, value_of
 
 TODO, COMPLETED, FAILED = 0, 1, 2
 _TAIL = 1 << 16  # bytes read at once while the last line's end is looked for
@@ -32,6 +32,7 @@ class Index:
         self.states = bytearray()
         self.offsets = array("q")
         self.completed = self.failed = 0
+        self.aggregated = False  # whether a line left something for the aggregation
         self._first = 0
         self._dense = True  # no number is left out, which is the usual
 
@@ -87,7 +88,7 @@ class Journal:
 
     def add(self, record: Mapping[str, Any]) -> int:
         """Gather a record; the byte at which it begins."""
-        line = json.dumps(record, ensure_ascii=False).encode("utf-8", "surrogatepass") + b"\n"
+        line = line_of(record)
         offset = self._end
         self._pending.append(line)
         self._end += len(line)
@@ -131,7 +132,7 @@ def records(path: Path) -> Iterator[tuple[int, dict[str, Any]]]:
         for line in file:
             if not line.endswith(b"\n"):
                 return
-            yield offset, json.loads(line)
+            yield offset, value_of(line)
             offset += len(line)
 
 
@@ -140,11 +141,12 @@ def load_index(inputs: Path, journal: Path) -> Index:
     index = Index()
     with inputs.open("rb") as file:
         for line in file:
-            index.add(json.loads(line)[LINE_NUMBER])
+            index.add(value_of(line)[LINE_NUMBER])
     for offset, record in records(journal):
         # A line that left a value in a process which is gone must run again.
         if not record.get("kept"):
             index.mark(record[LINE_NUMBER], record["status"] == "Completed", offset)
+            index.aggregated |= "aggregation_inputs" in record
     return index
 
 
@@ -157,4 +159,4 @@ def ended_lines(index: Index, journal: Path) -> Iterator[dict[str, Any]]:
             if offset >= 0:
                 if file.tell() != offset:  # lines mostly end in their order
                     file.seek(offset)
-                yield json.loads(file.readline())
+                yield value_of(file.readline())

@@ -6,7 +6,6 @@ goes on later goes on with what it began with, whatever has become of the data m
 
 from __future__ import annotations
 
-import json
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -17,6 +16,7 @@ from phoundry.flows.batch.folder import RunFolder
 from phoundry.flows.batch.join import joined
 from phoundry.flows.batch.journal import Index
 from phoundry.flows.batch.mapping import LINE_NUMBER, ColumnMapping, Rows, not_found
+from phoundry.flows.batch.text import line_of
 
 
 @dataclass(slots=True)
@@ -44,7 +44,6 @@ def prepare(
     found = Prepared(Index())
     lacking: dict[str, int] = {}
     sample: Rows = {}
-    dumps = json.JSONEncoder(ensure_ascii=False).encode
     with atomic_file(folder.inputs, mode=PRIVATE) as file:
         for number, rows in joined(sources):
             inputs, missing = mapping.line(rows)
@@ -54,8 +53,7 @@ def prepare(
                     lacking[relation] = lacking.get(relation, 0) + 1
             sample = sample or rows
             found.index.add(number)
-            text = dumps({LINE_NUMBER: number, **inputs})
-            file.write(text.encode("utf-8", "surrogatepass") + b"\n")
+            file.write(line_of({LINE_NUMBER: number, **inputs}))
             if limit is not None and len(found.index) >= limit:
                 break
         nowhere = [relation for relation, lines in lacking.items() if lines == len(found.index)]

@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Iterator
 from typing import Any
 
 from phoundry.flows.batch.folder import RunFolder
 from phoundry.flows.batch.journal import load_index
 from phoundry.flows.batch.mapping import LINE_NUMBER
+from phoundry.flows.batch.text import value_of
 
 FLOW_KEYS = ("output", "seconds", "error", "log")
 
@@ -24,7 +24,7 @@ def details(folder: RunFolder, *, failed: bool = False) -> Iterator[dict[str, An
     index = load_index(folder.inputs, folder.journal)
     with folder.inputs.open("rb") as inputs, folder.journal_file() as journal:
         for offset, line in zip(index.offsets, inputs, strict=True):
-            given: dict[str, Any] = json.loads(line)
+            given: dict[str, Any] = value_of(line)
             number = given.pop(LINE_NUMBER)
             found = _at(journal, offset)
             if failed and found.get("status") != "Failed":
@@ -41,4 +41,4 @@ def _at(journal: Any, offset: int) -> dict[str, Any]:
     if offset < 0:
         return {}
     journal.seek(offset)
-    return json.loads(journal.readline())
+    return value_of(journal.readline())

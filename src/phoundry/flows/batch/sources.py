@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import csv
 import json
+from codecs import BOM_UTF8
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any, cast
@@ -58,15 +59,15 @@ def _lines(path: Path) -> Iterator[Row]:
     """One JSON object a line. After a faulty line only faults are looked for."""
     faults: list[str] = []
     total = 0
-    loads = json.loads
+    loads = json.JSONDecoder().decode
     with path.open("rb") as file:
         for number, line in enumerate(file, start=1):
             if number == 1:
-                line = line.removeprefix(b"\xef\xbb\xbf")  # a byte order mark
+                line = line.removeprefix(BOM_UTF8)
             if not line.strip():
                 continue
             try:
-                row: Any = loads(line)
+                row: Any = loads(line.decode())
                 reason = None if type(row) is dict else "not a JSON object"
             except ValueError as error:  # UnicodeDecodeError is one, too
                 row, reason = None, f"not JSON: {error}"

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import shutil
 from collections.abc import Mapping
 from pathlib import Path
@@ -12,6 +11,7 @@ from phoundry.files import PRIVATE, atomic_file
 from phoundry.flows.batch.folder import Record, RunFolder
 from phoundry.flows.batch.journal import ended_lines
 from phoundry.flows.batch.store import RunStore
+from phoundry.flows.batch.text import line_of
 from phoundry.flows.batch.work import Work, index_of
 from phoundry.flows.errors import FlowUserError
 
@@ -61,6 +61,5 @@ def take_over(work: Work, folder: RunFolder, record: Record) -> Record:
         with atomic_file(work.folder.journal, mode=PRIVATE) as journal:
             for line in ended_lines(index_of(folder), folder.journal):
                 if line["status"] == "Completed":
-                    text = json.dumps(line, ensure_ascii=False)
-                    journal.write(text.encode("utf-8", "surrogatepass") + b"\n")
+                    journal.write(line_of(line))
     return work.go_on(index_of(work.folder), retry_failed=True, first=True)

@@ -31,7 +31,7 @@ OpenPool = Callable[[], AbstractContextManager[Pool]]
 class Work:
     """A go of the run `record` in `folder`, whose lock the caller holds.
 
-    `open_pool` starts what runs lines; nothing is started before the inputs are known to be good.
+    `open_pool` gives what runs the lines.
     """
 
     folder: RunFolder
@@ -49,15 +49,16 @@ class Work:
         Raises:
             PhoundryError: the data, the mapping or the flow is at fault.
         """
-        with self.undone_unless_begun():
+        with self.undone_unless_begun(), self.open_pool() as pool:
             self._write("Preparing")
+            pool.start()  # it is ready when the inputs are
             mapping = ColumnMapping(self.record.column_mapping, self.flow.inputs)
             prepared = prepare(self.folder, sources, mapping)
             self._keep_flow()
             engine = self._engine(prepared.index)
             if prepared.missing:
                 engine.fail_unmapped(prepared.missing)
-            return self._go(engine, retry_failed=False)
+            return self._go(engine, pool, retry_failed=False)
 
     @contextmanager
     def undone_unless_begun(self) -> Generator[None]:
@@ -65,7 +66,7 @@ class Work:
         try:
             yield
         except PhoundryError:
-            if not self.record.lines.completed:
+            if not (self.record.lines.completed or self.record.lines.failed):
                 shutil.rmtree(self.folder.path, ignore_errors=True)
             raise
 
@@ -80,10 +81,11 @@ class Work:
         if first or self.record.flow_sha256 != flow_sha256(self.flow):
             self._keep_flow()
         self.record.error = self.record.aggregation_error = None
-        return self._go(self._engine(index), retry_failed=retry_failed)
+        with self.open_pool() as pool:
+            return self._go(self._engine(index), pool, retry_failed=retry_failed)
 
-    def _go(self, engine: Engine, *, retry_failed: bool) -> Record:
-        with self._timed(engine.index), self.open_pool() as pool:
+    def _go(self, engine: Engine, pool: Pool, *, retry_failed: bool) -> Record:
+        with self._timed(engine.index):
             engine.lines(pool, retry_failed=retry_failed)
             engine.aggregate(pool)
         return self.record
