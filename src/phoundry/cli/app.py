@@ -54,6 +54,7 @@ SECTIONS: dict[str, dict[str, tuple[str, str]]] = {
         "flow": ("phoundry.cli.flows:app", "Prompt flow folders."),
         "trace": ("phoundry.cli.traces:app", "Traces of flows: what every run did."),
         "run": ("phoundry.cli.flow_runs:app", "Batch runs of flows."),
+        "pf": ("phoundry.cli.pf:app", "Accept Prompt flow's own command lines."),
     },
     "This machine": {
         "doctor": ("phoundry.cli.doctor:doctor", "Check that everything needed is there."),

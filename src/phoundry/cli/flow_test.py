@@ -23,6 +23,7 @@ if TYPE_CHECKING:
 EXAMPLE = (
     'phoundry flow test my-flow --inputs question="When is a permit needed?"\n'
     "phoundry flow test my-flow --inputs inputs.json --connections ask.connection=faq -o json\n"
+    "phoundry flow test my-flow --node ask --inputs question=Hi\n"
     "phoundry flow test my-flow --interactive"
 )
 MORE = (
@@ -56,6 +57,7 @@ def run_once(
     init: Annotated[
         list[str] | None, typer.Option(help="The same for the class of a flex flow.")
     ] = None,
+    node: Annotated[str | None, typer.Option(help="Run this node alone.")] = None,
     variant: Annotated[str | None, typer.Option(help="${node.variant} to run with.")] = None,
     connections: Annotated[
         list[str] | None, typer.Option(help="node.input=connection; remembered.")
@@ -79,22 +81,26 @@ def run_once(
     """Run a flow once."""
     out = Printer(output)
     if interactive or ui:
-        _otherwise(out, path, interactive, connections, environment_variables)
+        if not out.talks:
+            raise UsageError("--interactive and --ui print no document.", remedy="Leave out -o.")
+        otherwise(path, interactive, connections, environment_variables)
         return
     with _one_document(out):
         if stream_output and not out.talks:
             raise UsageError("--stream-output and -o json exclude each other.")
-        chosen = assignments(connections, "--connections")
-        given = read_inputs(inputs or [])
-        opening = {
-            "variant": variant,
-            "init": read_inputs(init or [], "--init"),
-            "environment": assignments(environment_variables, "--environment-variables"),
-            "timeout": timeout,
-        }
-        result, log = _result(path, given, chosen, opening, stream=stream_output)
+        result, log = once(
+            path,
+            inputs=inputs,
+            init=init,
+            node=node,
+            variant=variant,
+            connections=connections,
+            environment_variables=environment_variables,
+            timeout=timeout,
+            stream=stream_output,
+        )
         if detail is not None:
-            _write(detail, result, log)
+            write_detail(detail, result, log)
         _print(out, result, log, shown=stream_output)
     if result["status"] == "Failed":
         raise typer.Exit(1)
@@ -104,24 +110,41 @@ def register(app: typer.Typer) -> None:
     app.command("test", cls=OneDocument, epilog=example_text(EXAMPLE, MORE))(run_once)
 
 
-def _result(
+def once(
     path: Path,
-    inputs: dict[str, Any],
-    overrides: dict[str, str],
-    opening: dict[str, Any],
     *,
-    stream: bool,
+    inputs: list[str] | None,
+    init: list[str] | None,
+    node: str | None,
+    variant: str | None,
+    connections: list[str] | None,
+    environment_variables: list[str] | None,
+    timeout: float = 600.0,
+    stream: bool = False,
 ) -> tuple[dict[str, Any], str]:
-    """The result, and what the flow printed; the answer is shown as it comes with `stream`."""
+    """The result of one run, and what the flow printed; with `stream` the answer is shown as it
+    comes. The words are those of a command line.
+
+    Raises:
+        UsageError, NotFound, InvalidInput: a word or a file that is wrong.
+        NotFound, FlowError: no flow there, or a faulty one.
+    """
+    overrides = assignments(connections, "--connections")
+    given = read_inputs(inputs or [])
+    started = read_inputs(init or [], "--init")
+    variables = assignments(environment_variables, "--environment-variables")
     from phoundry.client import Client
     from phoundry.client.waiting import on_stop
 
     flows = Client().flows
-    with flows.session(path, **opening) as session, on_stop(session.close):
+    opened = flows.session(
+        path, variant=variant, init=started, environment=variables, timeout=timeout
+    )
+    with opened as session, on_stop(session.close):
         if stream:
-            result = _streamed(session.stream(inputs, overrides=overrides))
+            result = _streamed(session.stream(given, overrides=overrides, variant=variant))
         else:
-            result = session.run(inputs, overrides=overrides, variant=opening["variant"])
+            result = session.run(given, overrides=overrides, variant=variant, node=node)
         flows.keep_connections(session)
         return result.model_dump(mode="json"), session.log()
 
@@ -179,23 +202,20 @@ def _print(out: Printer, result: dict[str, Any], log: str, *, shown: bool) -> No
         out.note(f"Error: {error.get('message', '')}\n  ({codes})")
 
 
-def _write(file: Path, result: dict[str, Any], log: str) -> None:
+def write_detail(file: Path, result: dict[str, Any], log: str) -> None:
     from phoundry.files import write_atomic
 
     told = {**result, "log": log}
     write_atomic(file, json.dumps(told, ensure_ascii=False, indent=2) + "\n")
 
 
-def _otherwise(
-    out: Printer,
+def otherwise(
     path: Path,
     interactive: bool,
     connections: list[str] | None,
     environment_variables: list[str] | None,
 ) -> None:
     """`--interactive` and `--ui`: the commands that chat with a flow and serve its page."""
-    if not out.talks:
-        raise UsageError("--interactive and --ui print no document.", remedy="Leave out -o.")
     if interactive:
         import os
 

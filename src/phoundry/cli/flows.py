@@ -7,7 +7,7 @@ from typing import Annotated
 
 import typer
 
-from phoundry.cli import flow_check, flow_edit, flow_serve, flow_test
+from phoundry.cli import flow_check, flow_edit, flow_run, flow_serve, flow_test
 from phoundry.cli.commands import noun, verb
 from phoundry.cli.output import Format, Output, Printer
 
@@ -36,4 +36,5 @@ def init(
 flow_test.register(app)
 flow_check.register(app)
 flow_edit.register(app)
-verb(app, "serve", example=flow_serve.EXAMPLE, more=flow_serve.MORE)(flow_serve.serve)
+flow_run.register(app)
+flow_serve.register(app)
