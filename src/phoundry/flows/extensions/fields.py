@@ -12,6 +12,17 @@ from phoundry.flows.document import Document, Place, is_list, is_mapping
 from phoundry.flows.errors import FlowDefinitionError, FlowError
 
 
+def numeric(value: Any) -> Any:
+    """`value`, or the number that it spells: what comes from the environment is text."""
+    if isinstance(value, str):
+        for kind in (int, float):
+            try:
+                return kind(value)
+            except ValueError:
+                continue
+    return value
+
+
 @dataclass(frozen=True, slots=True)
 class Fields:
     """The fields of `data`, which stands at `at` of the document; faults go to `errors`."""
@@ -53,7 +64,7 @@ class Fields:
 
     def number(self, key: str, default: float, *, least: float, whole: bool = False) -> Any:
         """A finite number of at least `least`; `default` where there is a fault or no key."""
-        value = self.data.get(key, default)
+        value = numeric(self.data.get(key, default))
         kinds = (int,) if whole else (int, float)
         if isinstance(value, bool) or not isinstance(value, kinds) or not math.isfinite(value):
             noun = "whole number" if whole else "number"

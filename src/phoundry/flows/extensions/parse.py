@@ -8,7 +8,7 @@ from typing import Any, cast
 from phoundry.flows.document import Document, Place
 from phoundry.flows.errors import FlowDefinitionError, FlowError
 from phoundry.flows.extensions.conditions import is_plain, parse_condition
-from phoundry.flows.extensions.fields import Fields
+from phoundry.flows.extensions.fields import Fields, numeric
 from phoundry.flows.extensions.model import (
     NONE,
     Cache,
@@ -84,6 +84,7 @@ def _retry(document: Document, at: Place, value: Any, errors: list[FlowError]) -
 def _timeout(document: Document, at: Place, value: Any, errors: list[FlowError]) -> float | None:
     if value is None:
         return None
+    value = numeric(value)
     number = isinstance(value, int | float) and not isinstance(value, bool)
     if number and math.isfinite(value) and value > 0:
         return float(value)
