@@ -1,4 +1,4 @@
-"""`phoundry flow serve`"""
+"""`phoundry flow serve`, and beside it `phoundry flow build`."""
 
 from __future__ import annotations
 
@@ -8,7 +8,9 @@ from typing import Annotated
 
 import typer
 
+from phoundry.cli import flow_build
 from phoundry.cli.arguments import assignments
+from phoundry.cli.commands import verb
 from phoundry.cli.output import echo
 from phoundry.errors import UsageError
 
@@ -20,6 +22,12 @@ MORE = (
     "On another address than loopback every request needs a key: the one in PHOUNDRY_FLOW_KEY, or\n"
     "in --key-file, else one that is made and kept. Put TLS in front of it."
 )
+
+
+def register(app: typer.Typer) -> None:
+    """Add the verbs to the noun."""
+    verb(app, "serve", example=EXAMPLE, more=MORE)(serve)
+    verb(app, "build", example=flow_build.EXAMPLE, more=flow_build.MORE)(flow_build.build)
 
 
 def serve(

@@ -21,6 +21,8 @@ from phoundry.settings import Home, Settings
 if TYPE_CHECKING:
     from phoundry.flows import ConnectionResolver, Flow
     from phoundry.flows.prepare import Connections
+    from phoundry.serving.flow.build import Built
+    from phoundry.serving.flow.build import Format as BuildFormat
     from phoundry.serving.flow.supervisor import Supervisor
 
 SHORTEST_KEY = 16  # characters
@@ -117,6 +119,29 @@ def serving(
             supervisor.stop()
     finally:
         listener.close()
+
+
+def build_folder(
+    path: Path,
+    output: Path,
+    *,
+    kind: BuildFormat = "docker",
+    overrides: Mapping[str, str] | None = None,
+    variant: str | None = None,
+) -> Built:
+    """Write the folder `output`, from which the flow in `path` is served by itself.
+
+    Raises:
+        NotFound, FlowError: no flow there, or a faulty one.
+        Conflict: `output` is there and holds something.
+        PhoundryError: a connection is missing, or several fit.
+    """
+    from phoundry.flows import load_flow
+    from phoundry.serving.flow.build import build
+
+    flow = load_flow(path, variant=variant)
+    found = _connections(flow, Serving(path, overrides=overrides or {}))
+    return build(flow, found, output.expanduser().absolute(), kind=kind, variant=variant)
 
 
 def _connections(flow: Flow, asked: Serving) -> Connections:

@@ -94,10 +94,8 @@ class FlowApp:
         body = await read_body(scope, receive, BODY_LIMIT)
         if self._pool.running >= WAITING_LIMIT:
             raise TooManyRequests(f"{WAITING_LIMIT} requests wait already.")
-        if streams and self._hosted.streamed is not None:
+        if streams:
             await self._stream(body, json_too, scope, receive, send)
-        elif not json_too:
-            raise _unacceptable(scope)
         else:
             status, answer = await self._pool.run(partial(self._answer, body))
             await reply_bytes(send, status, answer)
@@ -111,7 +109,7 @@ class FlowApp:
         if outcome.error is not None:
             found = body_of(outcome.error, self._hosted.secrets)
             return status_of(outcome.error), encode(found)
-        return 200, encode(self._hosted.shown(outcome.output or {}))
+        return 200, encode(self._hosted.answer(outcome))
 
     async def _stream(
         self, body: bytes, json_too: bool, scope: Scope, receive: Receive, send: Send
@@ -121,30 +119,29 @@ class FlowApp:
         feed = Feed()
         task = asyncio.ensure_future(self._pool.run(partial(self._hosted.ask, inputs, feed.put)))
         task.add_done_callback(lambda _: feed.wake())
-        field = self._hosted.streamed
-        started = False
+        sent: set[str] = set()
         try:
             async with while_connected(receive, scope):
                 while True:
                     over = task.done()  # looked at first: what is taken then is the rest
                     if pieces := await feed.take() if not over else feed.rest():
-                        events = b"".join(event({field: text}) for text in pieces)
-                        await _send_events(send, events, first=not started)
-                        started = True
+                        events = b"".join(event({name: text}) for name, text in pieces)
+                        await _send_events(send, events, first=not sent)
+                        sent.update(name for name, _ in pieces)
                     if over:
                         break
         finally:
             feed.close()
-        if not started:
+        if not sent:
             outcome = await task
             if not json_too and outcome.error is None:
                 raise _unacceptable(scope)
             status, answer = self._written(outcome)
             await reply_bytes(send, status, answer)
             return
-        await send({"type": "http.response.body", "body": self._last(task)})
+        await send({"type": "http.response.body", "body": self._last(task, sent)})
 
-    def _last(self, task: asyncio.Future[Outcome]) -> bytes:
+    def _last(self, task: asyncio.Future[Outcome], sent: set[str]) -> bytes:
         """The events after the pieces: the other outputs, or what went wrong."""
         error = task.exception()
         outcome = None if error else task.result()
@@ -154,7 +151,7 @@ class FlowApp:
         if outcome is None:
             return event(body_of(PhoundryError("The server failed."), ()))
         shown = self._hosted.shown(outcome.output or {})
-        others = {name: it for name, it in shown.items() if name != self._hosted.streamed}
+        others = {name: it for name, it in shown.items() if name not in sent}
         return event(others) if others else b""
 
     async def _other(self, scope: Scope, receive: Receive, send: Send) -> None:

@@ -62,7 +62,7 @@ def read_inputs(body: bytes, inputs: Mapping[str, FlowInput]) -> dict[str, Any]:
         if name not in given and item.default is None:
             raise _lacking(given, value, inputs)
     if given is not value:
-        kind = type(value).__name__
+        kind = type(cast(object, value)).__name__
         raise BadRequest(
             f"The body is a JSON {kind}.", remedy="Send an object with the flow's inputs: {…}."
         )

@@ -6,14 +6,16 @@ import os
 from collections.abc import Callable, Generator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from typing import Any
 
+from phoundry.errors import Conflict
 from phoundry.flows.chat import ChatRoles, chat_roles
 from phoundry.flows.executor import surroundings
 from phoundry.flows.load import load_flow
 from phoundry.flows.model import Flow
-from phoundry.flows.reference import NodeReference
+from phoundry.flows.returned import OUTPUT
 from phoundry.flows.runner import Outcome, Runner, open_runner
 from phoundry.serving.flow.opening import Opening
 
@@ -22,29 +24,45 @@ from phoundry.serving.flow.opening import Opening
 class Hosted:
     """A flow with its tools imported in this process.
 
-    `streamed` is the output that may come in pieces, `hidden` those which an answer leaves out.
+    `hidden` are outputs which an answer leaves out.
     """
 
     flow: Flow
     runner: Runner
     roles: ChatRoles | None
-    streamed: str | None
     hidden: frozenset[str]
     secrets: tuple[str, ...] = ()
 
     def ask(
-        self, inputs: Mapping[str, Any], on_piece: Callable[[str], None] | None = None
+        self, inputs: Mapping[str, Any], on_piece: Callable[[str, str], None] | None = None
     ) -> Outcome:
-        """One line, without aggregation, as Prompt flow serves it. May be called from threads."""
+        """One line, without aggregation, as Prompt flow serves it. May be called from threads.
+
+        `on_piece` gets the name of an output and a piece of its text, of those that stream.
+        """
         if on_piece is None:
             return self.runner.line(inputs)
-        return self.runner.line(inputs, on_piece=on_piece, stream_output=self.streamed)
+        names = [name for name in self.flow.outputs if name not in self.hidden]
+        return self.runner.line(
+            inputs, stream_outputs={name: partial(on_piece, name) for name in names}
+        )
 
     def shown(self, output: Mapping[str, Any]) -> Mapping[str, Any]:
-        """`output` as it is answered."""
+        """`output` without what an answer leaves out."""
         if not self.hidden:
             return output
         return {name: value for name, value in output.items() if name not in self.hidden}
+
+    def answer(self, outcome: Outcome) -> Any:
+        """What a completed run is answered with: its outputs; of a function or a prompty that
+        gave no mapping, the value itself."""
+        output = outcome.output or {}
+        if self.flow.kind != "dag" and set(output) == {OUTPUT}:
+            from phoundry.flows.flex.runner import RESULT
+
+            if not isinstance(outcome.aggregation_inputs.get(RESULT), Mapping):
+                return output[OUTPUT]
+        return self.shown(output)
 
 
 @contextmanager
@@ -63,32 +81,20 @@ def opened(opening: Opening) -> Generator[Hosted]:
             flow,
             runner,
             roles_of(flow),
-            _streamed(flow),
             frozenset(name for name, item in flow.outputs.items() if item.evaluation_only),
             tuple(opening.secrets),
         )
 
 
 def roles_of(flow: Flow) -> ChatRoles | None:
-    """What a chat page is made of; None where the flow's file marks no chat input."""
+    """What a chat page is made of; None for a flow with neither a chat input nor a history."""
     marked = [name for name, item in flow.inputs.items() if item.is_chat_input]
-    if len(marked) != 1 or not flow.outputs:
+    remembers = any(item.is_chat_history for item in flow.inputs.values())
+    if not flow.outputs or not (len(marked) == 1 or remembers):
         return None
-    answers = [name for name, item in flow.outputs.items() if item.is_chat_output]
-    return chat_roles(flow, None, marked[0], (answers or [next(iter(flow.outputs))])[0])
-
-
-def _streamed(flow: Flow) -> str | None:
-    """The chat output, else the first that is a node's whole value which no other node reads."""
     flagged = [name for name, item in flow.outputs.items() if item.is_chat_output]
-    if len(flagged) == 1:
-        return flagged[0]
-    read = {name for node in flow.nodes for name in node.dependencies}
-    for name, item in flow.outputs.items():
-        reference = item.reference
-        if isinstance(reference, NodeReference) and not reference.path:
-            if reference.node not in read:
-                return name
-        elif not flow.nodes:
-            return name  # a flex flow or a prompty: what it gives may come in pieces
-    return None
+    answer = (flagged or list(flow.outputs))[0]
+    try:
+        return chat_roles(flow, None, marked[0] if len(marked) == 1 else None, answer)
+    except Conflict:
+        return None  # it remembers, and there is no telling which input is the question

@@ -70,7 +70,7 @@ def about(hosted: Hosted) -> dict[str, object]:
     return {
         "name": flow.root.name,
         "chat": roles and {"input": roles.input, "output": roles.output, "history": roles.history},
-        "streamed": hosted.streamed,
+        "kind": flow.kind,
         "inputs": [
             {
                 "name": name,

@@ -6,6 +6,7 @@ from collections.abc import Collection
 from typing import Any
 
 from phoundry.flows.model import Flow, FlowInput, FlowOutput
+from phoundry.flows.returned import OUTPUT
 
 _TYPES = {
     "int": "integer",
@@ -49,7 +50,8 @@ def _score(flow: Flow, hidden: Collection[str]) -> dict[str, Any]:
         inputs["properties"] = {name: _field(item) for name, item in flow.inputs.items()}
         inputs["required"] = [name for name, item in flow.inputs.items() if item.default is None]
     outputs: dict[str, Any] = {"type": "object"}
-    if flow.outputs:
+    # What a function or a prompty gives is known only where its file or its return type says so.
+    if flow.outputs and not (flow.kind != "dag" and set(flow.outputs) == {OUTPUT}):
         shown = {name: item for name, item in flow.outputs.items() if name not in hidden}
         outputs["properties"] = {name: _field(item) for name, item in shown.items()}
     return {
@@ -71,7 +73,8 @@ def _score(flow: Flow, hidden: Collection[str]) -> dict[str, Any]:
 
 
 def _feedback() -> dict[str, Any]:
-    anything = {"application/json": {"schema": {"type": "object", "additionalProperties": {}}}}
+    schema: dict[str, Any] = {"type": "object", "additionalProperties": {}}
+    anything = {"application/json": {"schema": schema}}
     return {
         "post": {
             "summary": "collect promptflow feedback",

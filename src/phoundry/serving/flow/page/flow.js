@@ -132,14 +132,24 @@ async function ask(inputs, onPiece, signal) {
       const found = JSON.parse(event.replace(/^data: /, ""));
       if (found.error && !about.outputs.includes("error")) throw new Error(found.error.message);
       for (const [name, piece] of Object.entries(found)) {
-        if (name === about.streamed && typeof piece === "string") {
-          outputs[name] = (outputs[name] || "") + piece;
-          onPiece(name, outputs[name]);
-        } else {
-          outputs[name] = piece;
-        }
+        // An output comes in pieces or whole, and never both.
+        const before = typeof outputs[name] === "string" ? outputs[name] : "";
+        outputs[name] = typeof piece === "string" ? before + piece : piece;
+        if (typeof piece === "string") onPiece(name, outputs[name]);
       }
     }
+  }
+}
+
+// DAG flows remember inputs and outputs, the others messages as OpenAI has them.
+function remember(inputs, outputs) {
+  const { input, output, history: name } = about.chat;
+  if (about.kind === "dag") {
+    const { [name]: before, ...kept } = inputs;
+    history.push({ inputs: kept, outputs });
+  } else {
+    history.push({ role: "user", content: inputs[input] });
+    history.push({ role: "assistant", content: outputs[output] });
   }
 }
 
@@ -162,16 +172,15 @@ async function turn(controls) {
   send.disabled = true;
   stop.hidden = false;
   try {
-    const shown = chat ? chat.output : about.streamed;
     const onPiece = (name, text) => {
-      if (name === shown) target.textContent = text;
+      if (!chat || name === chat.output) target.textContent = text;
     };
-    const outputs = await ask(inputs, onPiece, running.signal);
+    let outputs = await ask(inputs, onPiece, running.signal);
+    const plain = outputs === null || typeof outputs !== "object" || Array.isArray(outputs);
+    if (chat && plain) outputs = { [chat.output]: outputs };
     show(target, chat ? outputs[chat.output] : outputs);
     if (chat) {
-      const kept = {};
-      for (const [name, value] of Object.entries(inputs)) if (name !== chat.history) kept[name] = value;
-      history.push({ inputs: kept, outputs });
+      remember(inputs, outputs);
       clear.hidden = false;
     }
   } catch (error) {

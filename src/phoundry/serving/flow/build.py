@@ -1,0 +1,156 @@
+"""A folder from which a flow is served by itself, on any machine with Python or Docker.
+
+flow/                the flow's files, with what it includes
+connections/*.yaml   its connections; a secret is `${env:NAME}`
+settings.json        every variable that must be set, {"NAME": ""}
+requirements.txt     what is installed
+start.sh             serves it
+README.md            how
+Dockerfile, .dockerignore
+"""
+
+from __future__ import annotations
+
+import json
+import re
+import shlex
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from string import Template
+from typing import Any, Literal
+
+from phoundry.errors import Conflict
+from phoundry.files import atomic_folder, write_atomic
+from phoundry.flows.model import Flow
+from phoundry.flows.prepare import Connections
+from phoundry.serving.flow.copying import copy_flow
+from phoundry.specs import yaml
+from phoundry.version import __version__
+
+Format = Literal["docker", "folder"]
+FILES = Path(__file__).with_name("build_files")
+KEY = "PHOUNDRY_FLOW_KEY"
+# What serves: the base install and its server, none of the extras' engines.
+_SERVER = ("uvicorn>=0.40", "uvloop>=0.22; sys_platform != 'win32'", "httptools>=0.7")
+# Answered for by Phoundry itself while a flow runs.
+_PROVIDED = re.compile(r"promptflow(-(core|devkit|tracing|azure))?(?![\w.-])", re.IGNORECASE)
+_ENVIRONMENT = re.compile(r"\$\{env:([A-Za-z_][A-Za-z0-9_]*)(:-[^{}]*)?\}")
+_HERE = re.compile(r"//(localhost|127\.0\.0\.1|\[::1\])[:/]")
+
+
+@dataclass(frozen=True, slots=True)
+class Built:
+    """`variables` must be set where the folder runs; `notices` are for whoever moves it there."""
+
+    path: Path
+    variables: list[str]
+    connections: list[str]
+    notices: list[str]
+
+
+def build(
+    flow: Flow, connections: Connections, output: Path, *, kind: Format, variant: str | None = None
+) -> Built:
+    """Write the folder `output`, whole or not at all. No secret's value goes into it.
+
+    Raises:
+        Conflict: `output` is there and holds something.
+    """
+    if output.exists() and (not output.is_dir() or any(output.iterdir())):
+        raise Conflict(
+            f"{output} is there already, and not empty.", remedy="Name a new or empty folder."
+        )
+    with atomic_folder(output) as folder:
+        copy_flow(flow, folder / "flow")
+        variables: dict[str, None] = {}
+        for name, values in connections.values.items():
+            file = folder / "connections" / f"{name}.yaml"
+            write_atomic(file, yaml.dump(_connection(values, variables)))
+        variables |= dict.fromkeys(_read_by(folder / "flow"))
+        needed = [*variables, KEY]
+        settings = json.dumps(dict.fromkeys(needed, ""), indent=2)
+        write_atomic(folder / "settings.json", settings + "\n")
+        write_atomic(folder / "requirements.txt", _requirements(folder / "flow"))
+        (folder / "connections").mkdir(exist_ok=True)
+        arguments = _arguments(flow, connections, variant)
+        _scripts(folder, flow, kind, arguments, list(variables))
+    return Built(output, needed, sorted(connections.values), _notices(connections))
+
+
+def variable_of(connection: str, key: str) -> str:
+    """The variable for a secret of a connection, such as `OPEN_AI_CONNECTION_API_KEY`."""
+    name = re.sub(r"\W", "_", f"{connection}_{key}", flags=re.ASCII).upper()
+    return f"_{name}" if name[0].isdigit() else name
+
+
+def _connection(values: Mapping[str, Any], variables: dict[str, None]) -> dict[str, Any]:
+    secrets: dict[str, str] = {}
+    for key in values.get("secrets", {}):
+        variable = variable_of(values["name"], key)
+        variables[variable] = None
+        secrets[key] = f"${{env:{variable}}}"
+    document: dict[str, Any] = {"name": values["name"], "type": values["type"]}
+    if values.get("configs"):
+        document["configs"] = dict(values["configs"])
+    return document | ({"secrets": secrets} if secrets else {})
+
+
+def _read_by(folder: Path) -> list[str]:
+    """Variables that the flow's own YAML reads and gives no default for."""
+    found: list[str] = []
+    for file in sorted([*folder.glob("*.yaml"), *folder.glob("*.yml"), *folder.glob("*.prompty")]):
+        text = file.read_text(encoding="utf-8", errors="replace")
+        found += [match[1] for match in _ENVIRONMENT.finditer(text) if not match[2]]
+    return found
+
+
+def _requirements(folder: Path) -> str:
+    lines = [f"phoundry=={__version__}", *_SERVER]
+    file = folder / "requirements.txt"
+    if file.is_file():
+        lines.append("# The flow's own:")
+        for line in file.read_text(encoding="utf-8").splitlines():
+            provided = _PROVIDED.match(line.strip())
+            lines.append(f"# {line}   (Phoundry stands in for it)" if provided else line)
+    return "\n".join(lines) + "\n"
+
+
+def _arguments(flow: Flow, connections: Connections, variant: str | None) -> str:
+    words = ["flow/" + flow.file.name, "--connections-dir", "connections"]
+    for place, name in sorted({**connections.chosen, **connections.overrides}.items()):
+        words += ["--connections", f"{place}={name}"]
+    if variant:
+        words += ["--variant", variant]
+    return shlex.join(words)
+
+
+def _scripts(folder: Path, flow: Flow, kind: Format, arguments: str, variables: list[str]) -> None:
+    name = re.sub(r"[^a-z0-9._-]+", "-", flow.root.resolve().name.lower()).strip("-._") or "flow"
+    words = {
+        "name": name,
+        "arguments": arguments,
+        "key": KEY,
+        "variables": "\n".join(f"- `{each}`" for each in variables) or "None besides the key.",
+        "exports": "\n".join(f"export {each}=…" for each in variables),
+        "passed": " ".join(f"-e {each}" for each in [*variables, KEY]),
+    }
+    files = {"start.sh": "start.sh", "README.md": f"README.{kind}.md"}
+    if kind == "docker":
+        files |= {"Dockerfile": "Dockerfile", ".dockerignore": "dockerignore"}
+    for target, source in files.items():
+        text = Template((FILES / source).read_text(encoding="utf-8")).substitute(words)
+        mode = 0o755 if target == "start.sh" else 0o644
+        write_atomic(folder / target, text, mode=mode)
+
+
+def _notices(connections: Connections) -> list[str]:
+    found: list[str] = []
+    for name, values in sorted(connections.values.items()):
+        for key, text in {**values.get("configs", {}), **values.get("secrets", {})}.items():
+            if _HERE.search(str(text)):
+                found.append(
+                    f"'{key}' of the connection '{name}' leads to this machine; from a container "
+                    "or another machine it must be another address."
+                )
+    return found

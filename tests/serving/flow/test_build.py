@@ -1,0 +1,181 @@
+from __future__ import annotations
+
+import json
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+import httpx
+import pytest
+
+from phoundry.errors import Conflict, InvalidInput
+from phoundry.flows.load import load_flow
+from phoundry.flows.prepare import Connections
+from phoundry.serving.flow.build import build, variable_of
+from phoundry.serving.flow.connection_files import ConnectionFiles
+
+CANARY = "canary-secret-4711"
+YAML = """\
+inputs:
+  question: {type: string}
+outputs:
+  answer: {type: string, reference: "${say.output}"}
+environment_variables:
+  REGION: ${env:REGION}
+  PLACE: ${env:PLACE:-here}
+additional_includes:  # what others share
+- ../shared
+nodes:
+- name: say
+  type: python
+  source: {type: code, path: say.py}
+  inputs: {question: "${inputs.question}"}
+"""
+TOOL = """\
+import os
+
+from promptflow import tool
+from promptflow.connections import CustomConnection
+
+from shared.words import WORD
+
+
+@tool
+def say(question: str, connection: CustomConnection):
+    known = connection.token == os.environ["EXPECTED"]
+    return f"{WORD} {question} {connection.api_base} {known} {os.environ['REGION']}"
+"""
+
+
+@pytest.fixture
+def flow_folder(tmp_path: Path) -> Path:
+    folder = tmp_path / "My Flow"
+    folder.mkdir()
+    (folder / "flow.dag.yaml").write_text(YAML)
+    (folder / "say.py").write_text(TOOL)
+    (folder / "requirements.txt").write_text(
+        "promptflow[azure]==1.18.5\npromptflow-tools\nrequests\n"
+    )
+    (folder / ".env").write_text(f"TOKEN={CANARY}")
+    (tmp_path / "shared").mkdir()
+    (tmp_path / "shared" / "words.py").write_text("WORD = 'Well,'\n")
+    return folder
+
+
+def connections() -> Connections:
+    values = {
+        "name": "faq",
+        "type": "custom",
+        "configs": {"api_base": "http://127.0.0.1:7411/v1"},
+        "secrets": {"token": CANARY},
+    }
+    return Connections({"say.connection": "faq"}, {"faq": values}, {})
+
+
+@pytest.fixture
+def built(flow_folder: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    monkeypatch.setenv("REGION", "EU")
+    flow = load_flow(flow_folder)
+    made = build(flow, connections(), tmp_path / "dist", kind="docker")
+    assert made.variables == ["FAQ_TOKEN", "REGION", "PHOUNDRY_FLOW_KEY"]
+    assert made.connections == ["faq"]
+    (notice,) = made.notices
+    assert "'api_base' of the connection 'faq' leads to this machine" in notice
+    return made.path
+
+
+def test_what_is_in_it(built: Path) -> None:
+    files = {str(it.relative_to(built)) for it in built.rglob("*") if it.is_file()}
+    assert files == {
+        ".dockerignore",
+        "Dockerfile",
+        "README.md",
+        "connections/faq.yaml",
+        "flow/flow.dag.yaml",
+        "flow/requirements.txt",
+        "flow/say.py",
+        "flow/shared/words.py",
+        "requirements.txt",
+        "settings.json",
+        "start.sh",
+    }
+    assert "${env:FAQ_TOKEN}" in (built / "connections" / "faq.yaml").read_text()
+    assert json.loads((built / "settings.json").read_text())["FAQ_TOKEN"] == ""
+    kept = (built / "flow" / "flow.dag.yaml").read_text()
+    assert "additional_includes" not in kept
+    assert 'reference: "${say.output}"' in kept
+    lines = (built / "requirements.txt").read_text().splitlines()
+    assert lines[-3].startswith("# promptflow[azure]")
+    assert lines[-2:] == ["promptflow-tools", "requests"]
+
+
+def test_no_secret_is_in_it(built: Path) -> None:
+    for file in built.rglob("*"):
+        if file.is_file():
+            assert CANARY.encode() not in file.read_bytes(), file
+
+
+def test_the_docker_file_runs_as_nobody_special_and_looks_after_itself(built: Path) -> None:
+    text = (built / "Dockerfile").read_text()
+    assert text.index("USER flow") < text.index("CMD")
+    assert "HEALTHCHECK" in text
+    assert "FROM python:3." in text
+    assert "$name" not in (built / "README.md").read_text()
+
+
+def test_it_runs_by_itself(built: Path, tmp_path: Path) -> None:
+    away = tmp_path / "elsewhere"
+    built.rename(away)
+    environ = {
+        "PATH": os.environ["PATH"],
+        "PYTHON": sys.executable,
+        "PYTHONPATH": os.pathsep.join(path for path in sys.path if path.endswith("src")),
+        "HOME": str(tmp_path),
+        "FAQ_TOKEN": CANARY,
+        "EXPECTED": CANARY,
+        "REGION": "EU",
+        "PORT": "0",
+    }
+    process = subprocess.Popen(
+        [str(away / "start.sh")], env=environ, stderr=subprocess.PIPE, text=True, cwd="/"
+    )
+    assert process.stderr is not None
+    try:
+        first = process.stderr.readline()
+        assert "answers at" in first, first + process.stderr.read()
+        answer = httpx.post(f"{first.split()[-1]}/score", json={"question": "now"})
+        assert answer.json() == {"answer": "Well, now http://127.0.0.1:7411/v1 True EU"}
+    finally:
+        process.terminate()
+        process.wait(30)
+        process.stderr.close()
+
+
+def test_every_variable_that_is_not_set_is_named(built: Path) -> None:
+    (built / "connections" / "other.yaml").write_text(
+        "type: custom\nconfigs: {place: 'https://${env:HOST_NAME}/v1'}\nsecrets: {key: x}\n"
+    )
+    with pytest.raises(InvalidInput) as caught:
+        ConnectionFiles(built / "connections", {})
+    assert "FAQ_TOKEN" in str(caught.value)
+    assert "HOST_NAME" in str(caught.value)
+    found = ConnectionFiles(built / "connections", {"FAQ_TOKEN": "t", "HOST_NAME": "h"})
+    assert found.values("other").configs == {"place": "https://h/v1"}
+    assert found.values("faq").secrets == {"token": "t"}
+
+
+def test_a_folder_that_holds_something_is_left_alone(
+    flow_folder: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("REGION", "EU")
+    (tmp_path / "full").mkdir()
+    (tmp_path / "full" / "mine").write_text("x")
+    with pytest.raises(Conflict):
+        build(load_flow(flow_folder), Connections(), tmp_path / "full", kind="folder")
+    assert [it.name for it in (tmp_path / "full").iterdir()] == ["mine"]
+
+
+def test_names_of_variables() -> None:
+    assert variable_of("open_ai connection", "api_key") == "OPEN_AI_CONNECTION_API_KEY"
+    assert variable_of("2nd-one", "key") == "_2ND_ONE_KEY"
