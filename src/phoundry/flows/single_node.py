@@ -11,11 +11,14 @@ from dataclasses import replace
 from typing import Any
 
 from phoundry.errors import nearest
+from phoundry.flows.document import is_mapping
 from phoundry.flows.errors import InputNotFound, NodeReferenceNotFound
+from phoundry.flows.extensions.model import NONE
 from phoundry.flows.model import Flow, FlowInput, FlowOutput, Node
 from phoundry.flows.prepare import Connections
 from phoundry.flows.reference import InputReference, Literal, NodeReference, Reference
 from phoundry.flows.runner import Outcome
+from phoundry.flows.values import coerce_inputs
 
 RESULT = "output"
 
@@ -59,21 +62,28 @@ def single(flow: Flow, name: str, inputs: Mapping[str, Any]) -> tuple[Flow, dict
             f"Node '{name}' needs {', '.join(missing)}, and no value is given.",
             remedy=f"Write --inputs {key}=VALUE, or {str(references[key])[2:-1]}=VALUE.",
         )
-    return _alone(flow, node, references, found), {
-        key: value[0] for key, value in found.items() if value
-    }
+    values = {key: value[0] for key, value in found.items() if value}
+    alone = _alone(flow, node, references, values)
+    return _listed(flow, node, alone, values) if node.aggregation else (alone, values)
 
 
 def _value(flow: Flow, key: str, item: Reference, inputs: Mapping[str, Any]) -> tuple[Any] | None:
     """What is given for the input `key`, in a tuple; None where nothing is."""
-    names = [key, str(item)[2:-1]]
+    names = [str(item)[2:-1], key]
     if isinstance(item, InputReference):
         names.append(item.name)
     for name in names:
         if name in inputs:
-            return (inputs[name],)
+            return (_picked(item, inputs[name]),)
     spec = flow.inputs.get(item.name) if isinstance(item, InputReference) else None
     return (spec.default,) if spec is not None and spec.default is not None else None
+
+
+def _picked(item: Reference, value: Any) -> Any:
+    """For `${other.output.score}`, `{"score": 1}` is as good as `1`."""
+    if isinstance(item, NodeReference) and is_mapping(value) and item.path in value:
+        return value[item.path]
+    return value
 
 
 def _alone(
@@ -88,9 +98,31 @@ def _alone(
     taken: dict[str, Reference] = {
         key: InputReference(key) if key in references else item for key, item in node.inputs.items()
     }
+    # Conditions and standbys are about other nodes.
+    keys = NONE
+    if node.extensions is not NONE:  # which is told by identity
+        keys = replace(node.extensions, condition=None, standby_for=None, after=frozenset())
     return replace(
         flow,
         inputs=declared,
         outputs={RESULT: FlowOutput("object", NodeReference(node.name))},
-        nodes=(replace(node, inputs=taken, activate=None, aggregation=False),),
+        nodes=(replace(node, inputs=taken, activate=None, aggregation=False, extensions=keys),),
     )
+
+
+def _listed(flow: Flow, node: Node, alone: Flow, values: dict[str, Any]) -> tuple[Flow, Any]:
+    """For an aggregation: what comes from lines is a list, here of one."""
+    of_lines = [
+        key
+        for key, item in node.inputs.items()
+        if isinstance(item, InputReference)
+        or (isinstance(item, NodeReference) and not _aggregates(flow, item.node))
+    ]
+    typed = coerce_inputs(alone.inputs, values, None)
+    typed |= {key: [typed[key]] for key in of_lines}
+    return replace(alone, inputs={key: FlowInput("object") for key in alone.inputs}), typed
+
+
+def _aggregates(flow: Flow, name: str) -> bool:
+    found = flow.node(name)
+    return found is not None and found.aggregation
