@@ -55,7 +55,7 @@ class FlowError(PhoundryError):
     def codes(self) -> list[str]:
         """Outermost to innermost, such as `["UserError", "ToolExecutionError"]`."""
         chain = [kind for kind in type(self).__mro__ if issubclass(kind, FlowError)]
-        return [kind.code for kind in reversed(chain[:-1])] or [self.code]
+        return list(dict.fromkeys(kind.code for kind in reversed(chain[:-1]))) or [self.code]
 
     def __str__(self) -> str:
         place = f"{self.where}: " if self.where else ""
@@ -123,7 +123,21 @@ class NoDefinition(FlowDefinitionError):
     code = "TypeError"
 
 
-class NoVariant(FlowDefinitionError):
+class SDKError(FlowUserError):
+    code = "SDKError"
+
+
+class InvalidFlowError(SDKError):
+    code = "InvalidFlowError"
+
+
+class UnknownVariant(InvalidFlowError, FlowDefinitionError):
+    """A choice of a variant that the file does not have."""
+
+    code = "InvalidFlowError"
+
+
+class NoVariant(UnknownVariant):
     """`variants` or a variant's `node` is not there."""
 
     code = "KeyError"
@@ -243,6 +257,12 @@ class NoToolDefined(PythonParsingError):
 
 class MultipleToolsDefined(PythonParsingError):
     code = "MultipleToolsDefined"
+
+
+class BadFunctionInterface(PythonParsingError):
+    """A tool method that takes an argument of the same name as its class's `__init__`."""
+
+    code = "BadFunctionInterface"
 
 
 class ToolExitAtLoad(PythonLoadError):

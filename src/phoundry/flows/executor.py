@@ -16,6 +16,7 @@ from phoundry.flows.aggregation import Aggregation
 from phoundry.flows.environment import applied
 from phoundry.flows.errors import FlowError, FlowOutputUnserializable
 from phoundry.flows.extensions.wrap import extended
+from phoundry.flows.includes import merged
 from phoundry.flows.model import Flow, FlowOutput
 from phoundry.flows.plan import Get, getter, make_plan
 from phoundry.flows.prepare import Connections, prepare
@@ -219,22 +220,21 @@ def surroundings(flow: Flow, connections: Connections | None = None) -> Generato
     before = set(sys.modules)
     written, sys.dont_write_bytecode = sys.dont_write_bytecode, True  # the folder stays as it is
     paths, folder = list(sys.path), os.getcwd()  # noqa: PTH109 - restored with chdir
-    includes = [str((flow.root / item).parent) for item in flow.additional_includes]
-    sys.path[:0] = [str(flow.root), *includes]
-    os.chdir(flow.root)
-    try:
-        with import_names(values), applied(flow.environment_variables, values):
-            yield
-    finally:
-        os.chdir(folder)
-        sys.path[:] = paths
-        sys.dont_write_bytecode = written
-        for name in set(sys.modules) - before:
-            # The next flow may have a `helpers.py` too; libraries stay.
-            if (getattr(sys.modules[name], "__file__", None) or "").startswith(
-                f"{flow.root}{os.sep}"
-            ):
-                del sys.modules[name]
+    with merged(flow) as place:
+        sys.path.insert(0, str(place))
+        os.chdir(place)
+        try:
+            with import_names(values), applied(flow.environment_variables, values):
+                yield
+        finally:
+            os.chdir(folder)
+            sys.path[:] = paths
+            sys.dont_write_bytecode = written
+            for name in set(sys.modules) - before:
+                # The next flow may have a `helpers.py` too; libraries stay.
+                file = getattr(sys.modules[name], "__file__", None) or ""
+                if file.startswith((f"{flow.root}{os.sep}", f"{place}{os.sep}")):
+                    del sys.modules[name]
 
 
 def run_in_process(

@@ -22,6 +22,7 @@ from phoundry.flows.document import (
 )
 from phoundry.flows.errors import (
     FlowError,
+    FlowValidationError,
     InvalidMessageFormat,
     MissingKey,
     NoDefinition,
@@ -57,6 +58,12 @@ def load_flow(path: Path | str, *, variant: str | None = None) -> Flow:
     fill_environment(document, child_environ(), missing)
     raise_together(missing)
     if "entry" in document.data:
+        if "nodes" in document.data:
+            raise FlowValidationError(
+                f"{file.name} has both `entry` and `nodes`.",
+                remedy="A flex flow has an `entry`, a DAG has `nodes`: keep one of them.",
+                where=document.where("entry"),
+            )
         return importlib.import_module("phoundry.flows.flex").load(document)
     return load_dag(document, variant)
 
@@ -76,8 +83,11 @@ def _build(document: Document) -> Flow:
     outputs = _each(document, "outputs", _output, errors)
     nodes = read_nodes(document, errors)
     message_format = _message_format(document, errors)
-    raise_together(errors)
     data = document.data
+    variables: Any = data.get("environment_variables") or {}
+    if not is_mapping(variables):
+        errors.append(no_mapping(document, "environment_variables"))
+    raise_together(errors)
     return Flow(
         root=document.file.parent,
         file=document.file,
@@ -85,7 +95,7 @@ def _build(document: Document) -> Flow:
         outputs=outputs,
         nodes=nodes,
         message_format=message_format,
-        environment_variables=data.get("environment_variables") or {},
+        environment_variables=variables,
         additional_includes=tuple(str(item) for item in data.get("additional_includes") or ()),
     )
 

@@ -129,19 +129,17 @@ class Flow:
         return next((node for node in self.nodes if node.name == name), None)
 
     def locate(self, path: str) -> Path | None:
-        """The file `path` names: in the flow's folder, else beside it through an include.
+        """The file `path` names: an included one, else in the flow's folder.
 
         Neither `..` nor a link leads out of the folder and the includes: whoever reads the list of
         includes of a flow that came from elsewhere knows every file that it reads in.
         """
-        if _within(self.root / path, self.root):
-            return self.root / path
         for include in self.additional_includes:
             shared = self.root / include
             target = shared.parent / path
             if Path(path).parts[:1] == (Path(include).name,) and _within(target, shared):
                 return target
-        return None
+        return self.root / path if _within(self.root / path, self.root) else None
 
     def where(self, line: int) -> str:
         """`flow.dag.yaml:12`, for messages."""

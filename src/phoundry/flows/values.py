@@ -79,6 +79,9 @@ def coerce_inputs(
     inputs = dict(given)
     for name, spec in declared.items():
         if name not in given:
+            if spec.default is None and spec.is_chat_history:
+                inputs[name] = []  # a chat begins
+                continue
             if spec.default is None:
                 raise InputNotFound(
                     f"The input for flow is incorrect. The value for flow input '{name}' is not "

@@ -7,14 +7,14 @@ from typing import Any
 
 from phoundry.errors import nearest
 from phoundry.flows.document import Document, is_list, is_mapping
-from phoundry.flows.errors import FlowDefinitionError, NoVariant
+from phoundry.flows.errors import NoVariant, UnknownVariant
 
 
 def apply_variants(document: Document, choice: str | None) -> None:
     """Put the chosen or default variant of every `use_variants` node in its place.
 
     Raises:
-        FlowDefinitionError: no such node or variant; the nearest names are in the remedy.
+        UnknownVariant: no such node or variant; the nearest names are in the remedy.
         NoVariant: a table of variants that lacks `variants` or a variant's `node`.
     """
     node_name, variant = _split(choice)
@@ -70,7 +70,7 @@ def _split(choice: str | None) -> tuple[str | None, str | None]:
     inner = choice.removeprefix("${").removesuffix("}")
     node, dot, variant = inner.partition(".")
     if not dot or not node or not variant:
-        raise FlowDefinitionError(
+        raise UnknownVariant(
             f"'{choice}' names no variant.", remedy="Write --variant '${node.variant}'."
         )
     return node, variant
@@ -78,8 +78,8 @@ def _split(choice: str | None) -> tuple[str | None, str | None]:
 
 def _unknown(
     noun: str, name: str, known: Mapping[str, Any], document: Document, index: int | None = None
-) -> FlowDefinitionError:
+) -> UnknownVariant:
     near = nearest(name, [str(key) for key in known]) or sorted(str(key) for key in known)
     where = document.where("nodes", index) if index is not None else document.where("node_variants")
     remedy = f"There is {', '.join(near)}." if near else "The file defines none."
-    return FlowDefinitionError(f"There is no {noun} '{name}'.", remedy=remedy, where=where)
+    return UnknownVariant(f"There is no {noun} '{name}'.", remedy=remedy, where=where)

@@ -14,6 +14,7 @@ from types import ModuleType
 from typing import Any, cast
 
 from phoundry.flows.errors import (
+    BadFunctionInterface,
     FlowError,
     InputTypeMismatch,
     MissingRequiredInputs,
@@ -24,6 +25,7 @@ from phoundry.flows.errors import (
     ToolExitAtLoad,
     ToolLoadError,
 )
+from phoundry.flows.includes import running_file
 from phoundry.flows.inspection import read_file, two_tools
 from phoundry.flows.model import Flow, Node
 from phoundry.flows.provided.core import TOOL_MARK, ToolProvider
@@ -45,7 +47,7 @@ def load_tool(flow: Flow, node: Node) -> tuple[Tool, Signature, ModuleType]:
         NoToolDefined, MultipleToolsDefined: not exactly one tool in it.
     """
     file, _ = read_file(flow, node)
-    module = _import(Path(file))
+    module = _import(running_file(flow, Path(file)))
     found = [*_functions(module), *_methods(module)]
     if not found:
         raise NoToolDefined(
@@ -102,10 +104,18 @@ class Method:
         """Make the object, taking its arguments out of `constants`.
 
         Raises:
+            BadFunctionInterface: the method has a parameter of the same name as `__init__`.
             InputTypeMismatch: an argument is a reference; the object is there before any run.
             MissingRequiredInputs: an argument without default is not given.
             ToolLoadError: `__init__` raised.
         """
+        own = inspect.signature(getattr(self._provider, self.__name__)).parameters
+        if both := sorted(self._start.keys() & own.keys()):
+            raise BadFunctionInterface(
+                f"Parse interface for tool '{self.__name__}' failed: both it and `__init__` take "
+                f"{', '.join(both)}.",
+                remedy="Give one of them another name.",
+            )
         for name in self._start:
             if name in references:
                 raise InputTypeMismatch(

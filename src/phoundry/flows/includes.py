@@ -1,0 +1,84 @@
+"""`additional_includes`: files and folders from elsewhere that a flow finds beside its own.
+
+While such a flow runs, its folder is one made for the run: a tree of real folders whose files are
+links, the flow's own and over them the included ones. A file of both is the included one, folders
+become one, as Prompt flow merges them. What the flow writes beside its files is gone afterwards.
+"""
+
+from __future__ import annotations
+
+import os
+import shutil
+import tempfile
+from collections.abc import Generator
+from contextlib import contextmanager
+from pathlib import Path
+
+from phoundry.flows.model import Flow
+
+# Where the flows that run now are, by their own folder; the process has one working directory too.
+_places: dict[Path, Path] = {}
+SKIPPED = frozenset({"__pycache__", ".git", ".promptflow"})
+
+
+def place_of(flow: Flow) -> Path:
+    """The folder that `flow` runs in: its own, or the one made for its includes."""
+    return _places.get(flow.root, flow.root)
+
+
+def running_file(flow: Flow, file: Path) -> Path:
+    """`file`, one that `flow.locate` found, as it is called where the flow runs."""
+    place = _places.get(flow.root)
+    if place is None:
+        return file
+    for start, name in ((flow.root, ""), *((source, source.name) for source in sources(flow))):
+        if file == start or file.is_relative_to(start):
+            found = place / name / file.relative_to(start)
+            return found if found.exists() else file
+    return file
+
+
+def sources(flow: Flow) -> list[Path]:
+    """The included files and folders; entries that name the flow's own folder are none."""
+    found = [Path(os.path.normpath(flow.root / item)) for item in flow.additional_includes if item]
+    return [path for path in found if path.exists() and not flow.root.is_relative_to(path)]
+
+
+@contextmanager
+def merged(flow: Flow) -> Generator[Path]:
+    """The folder to run `flow` in for the length of the block: its own if it includes nothing."""
+    included = sources(flow)
+    if not included:
+        yield flow.root
+        return
+    place = Path(tempfile.mkdtemp(prefix="phoundry-flow-")).resolve()
+    before = _places.get(flow.root)
+    try:
+        _link(flow.root, place)
+        for source in included:
+            _link(source, place / source.name)
+        _places[flow.root] = place
+        yield place
+    finally:
+        if before is None:
+            _places.pop(flow.root, None)
+        else:
+            _places[flow.root] = before
+        shutil.rmtree(place, ignore_errors=True)
+
+
+def _link(source: Path, target: Path) -> None:
+    """A link to the file `source` at `target`, in place of any other; of a folder, to each file."""
+    if source.is_file():
+        target.parent.mkdir(parents=True, exist_ok=True)
+        target.unlink(missing_ok=True)
+        target.symlink_to(source)
+        return
+    for folder, folders, files in os.walk(source):
+        folders[:] = [name for name in folders if name not in SKIPPED]
+        here = target / Path(folder).relative_to(source)
+        here.mkdir(parents=True, exist_ok=True)
+        for name in files:
+            link = here / name
+            link.unlink(missing_ok=True)
+            link.symlink_to(Path(folder) / name)
