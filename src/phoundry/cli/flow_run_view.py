@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Generator, Mapping, Sequence
 from contextlib import contextmanager
-from typing import TYPE_CHECKING, Any, cast
+from typing import TYPE_CHECKING, Any
 
 import typer
 
@@ -121,7 +121,7 @@ def print_details(out: Printer, lines: Sequence[Mapping[str, Any]]) -> None:
         out.note("There is no such line.")
         return
     inputs = list(dict.fromkeys(name for line in lines for name in line["inputs"]))
-    outputs = list(dict.fromkeys(name for line in lines for name in _output(line)))
+    outputs = list(dict.fromkeys(name for line in lines for name in line["outputs"]))
     titles = ["line", "status", *(f"inputs.{name}" for name in inputs)]
     titles += [*(f"outputs.{name}" for name in outputs), "seconds"]
     failed = any(line["error"] for line in lines)
@@ -130,7 +130,7 @@ def print_details(out: Printer, lines: Sequence[Mapping[str, Any]]) -> None:
             str(line["line_number"]),
             str(line["status"]),
             *(_short(cell(line["inputs"].get(name))) for name in inputs),
-            *(_short(cell(_output(line).get(name))) for name in outputs),
+            *(_short(cell(line["outputs"].get(name))) for name in outputs),
             cell(line["seconds"]),
             *([_short(cell((line["error"] or {}).get("message")), 100)] if failed else []),
         ]
@@ -165,13 +165,6 @@ def _change(before: Any, after: Any) -> str:
     if not isinstance(before, int | float) or not isinstance(after, int | float):
         return ""
     return f"{after - before:+.4g}" if after != before else ""
-
-
-def _output(line: Mapping[str, Any]) -> Mapping[str, Any]:
-    output = line["output"]
-    if output is None:
-        return {}
-    return cast("dict[str, Any]", output) if isinstance(output, dict) else {"output": output}
 
 
 def _short(text: str, widest: int = WIDEST) -> str:

@@ -23,6 +23,7 @@ if TYPE_CHECKING:
     from phoundry.flows.batch.store import RunStore
     from phoundry.flows.batch.work import Work
     from phoundry.flows.prepare import Connections as Chosen
+    from phoundry.flows.session.pool import LineResult
 
 
 class FlowRuns:
@@ -127,7 +128,8 @@ class FlowRuns:
     def details(
         self, name: str, *, limit: int | None = 100, failed: bool = False
     ) -> Sequence[dict[str, Any]]:
-        """Lines with inputs, status, outputs, seconds and error; `failed` only those that did."""
+        """`{"line_number", "status", "inputs", "outputs", "seconds", "error", "log"}` of lines;
+        `failed` only those that did."""
         from phoundry.flows.batch.reading import details
 
         folder = self._store.folder(name)
@@ -187,7 +189,9 @@ class FlowRuns:
     ) -> Work:
         from phoundry.flows.batch.work import Work, spread
         from phoundry.flows.session.pool import SessionPool
+        from phoundry.traces.record import recorder
 
+        traces = recorder(self._transport.home)
         variables = {**flow.environment_variables, **record.environment_variables}
         flow = replace(flow, environment_variables=variables)
 
@@ -203,9 +207,22 @@ class FlowRuns:
                 variant=record.variant,
                 environment=record.environment_variables,
                 workers=lines,
+                traced=traces is not None,
             )
 
-        return Work(folder, record, flow, pool, on_progress)
+        def keep(line: LineResult) -> None:
+            if traces is not None:
+                found: dict[str, Any] = line.result["error"] or {}
+                number = line.number if line.number >= 0 else None
+                traces.put(
+                    line.spans,
+                    str(flow.root),
+                    run=record.name,
+                    line=number,
+                    error=found.get("message"),
+                )
+
+        return Work(folder, record, flow, pool, on_progress, keep if traces else None)
 
     def _connections_of(self, flow: Flow, overrides: Mapping[str, str]) -> Chosen:
         """What the flow's nodes take; without a look into the store where they take nothing."""

@@ -93,7 +93,8 @@ class AsyncFlowRuns:
     async def details(
         self, name: str, *, limit: int | None = 100, failed: bool = False
     ) -> Sequence[dict[str, Any]]:
-        """Lines with inputs, status, outputs, seconds and error; `failed` only those that did."""
+        """`{"line_number", "status", "inputs", "outputs", "seconds", "error", "log"}` of lines;
+        `failed` only those that did."""
         return await self._runner.call(
             lambda client: client.runs.details(name, limit=limit, failed=failed)
         )

@@ -8,12 +8,13 @@ from __future__ import annotations
 import os
 import shutil
 from collections.abc import Mapping
-from typing import Any, cast
+from typing import Any
 
 from phoundry.files import PRIVATE, atomic_file, write_json
 from phoundry.flows.batch.folder import Record, RunFolder
 from phoundry.flows.batch.journal import Index, ended_lines
 from phoundry.flows.batch.mapping import LINE_NUMBER
+from phoundry.flows.batch.reading import fields
 from phoundry.flows.batch.text import LENIENT, line_of
 
 
@@ -28,7 +29,7 @@ def finish(folder: RunFolder, record: Record, index: Index) -> None:
         for line in ended_lines(index, folder.journal):
             number = line[LINE_NUMBER]
             if line["status"] == "Completed":
-                outputs.write(line_of({LINE_NUMBER: number, **_fields(line["output"])}))
+                outputs.write(line_of({LINE_NUMBER: number, **fields(line["output"])}))
             else:
                 error: dict[str, Any] = line.get("error") or {}
                 errors.write(line_of({LINE_NUMBER: number, "error": _nested(error)}))
@@ -40,11 +41,6 @@ def finish(folder: RunFolder, record: Record, index: Index) -> None:
     _same_file(folder)
     write_json(folder.metrics, record.metrics, mode=PRIVATE)
     _errors(folder, record, first)
-
-
-def _fields(output: Any) -> Mapping[str, Any]:
-    """A flex flow may return anything; what is no mapping becomes the field `output`."""
-    return cast("dict[str, Any]", output) if isinstance(output, dict) else {"output": output}
 
 
 def _log(where: str, text: str) -> bytes:

@@ -3,18 +3,18 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
-from typing import Any
+from typing import Any, cast
 
 from phoundry.flows.batch.folder import RunFolder
 from phoundry.flows.batch.journal import load_index
 from phoundry.flows.batch.mapping import LINE_NUMBER
 from phoundry.flows.batch.text import value_of
 
-FLOW_KEYS = ("output", "seconds", "error", "log")
+TAKEN = ("seconds", "error", "log")
 
 
 def details(folder: RunFolder, *, failed: bool = False) -> Iterator[dict[str, Any]]:
-    """`{"line_number", "status", "inputs", "output", "seconds", "error", "log"}` of every line, by
+    """`{"line_number", "status", "inputs", "outputs", "seconds", "error", "log"}` of every line, by
     line number; a line that has not ended is `NotStarted`. `failed`: those that failed alone.
 
     Lines are read as they are taken; memory is that of the index.
@@ -33,7 +33,8 @@ def details(folder: RunFolder, *, failed: bool = False) -> Iterator[dict[str, An
                 LINE_NUMBER: number,
                 "status": found.get("status", "NotStarted"),
                 "inputs": given,
-                **{key: found.get(key) for key in FLOW_KEYS},
+                "outputs": fields(found.get("output")),
+                **{key: found.get(key) for key in TAKEN},
             }
 
 
@@ -42,3 +43,11 @@ def _at(journal: Any, offset: int) -> dict[str, Any]:
         return {}
     journal.seek(offset)
     return value_of(journal.readline())
+
+
+def fields(output: Any) -> dict[str, Any]:
+    """The outputs of a line by name. A flex flow may return anything: what is no mapping is the
+    output `output`."""
+    if output is None:
+        return {}
+    return cast("dict[str, Any]", output) if isinstance(output, dict) else {"output": output}

@@ -62,10 +62,10 @@ class Work:
 
     @contextmanager
     def undone_unless_begun(self) -> Generator[None]:
-        """Remove the run when the block fails before a line has completed."""
+        """Remove the run when the block fails, or is interrupted, before a line has ended."""
         try:
             yield
-        except PhoundryError:
+        except BaseException:
             if not (self.record.lines.completed or self.record.lines.failed):
                 shutil.rmtree(self.folder.path, ignore_errors=True)
             raise

@@ -5,7 +5,8 @@ Requests:  {"op": "open", "path", "variant", "chosen", "values", "overrides", "i
            {"op": "run", "inputs", "stream": output or null, "node": name or null}
            {"op": "lines", "lines": [[number, inputs], …]}
            {"op": "aggregate", "numbers", "inputs", "values"}
-Answers:   {"event": "ready", "aggregates"} · {"event": "failed", "error"}
+Answers:   {"event": "ready", "aggregates"} · {"event": "declined"} (see `alone`)
+           · {"event": "failed", "error"}
            · {"event": "piece", "text"} · {"event": "result", "result", "spans",
              "printed"}
            · {"event": "lines", "results": [[number, result, inputs, aggregation inputs, names of
@@ -25,11 +26,12 @@ import queue
 import sys
 import threading
 from collections.abc import Callable
-from contextlib import ExitStack
+from contextlib import ExitStack, suppress
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
+from phoundry.errors import PhoundryError
 from phoundry.flows.errors import FlowError, FlowUserError, UnexpectedError
 from phoundry.flows.executor import surroundings
 from phoundry.flows.load import load_flow
@@ -43,6 +45,8 @@ from phoundry.flows.session.slots import Slots
 from phoundry.flows.session.watch import Watch
 
 Request = dict[str, Any]
+# Nodes that run at once: of a single run, and of each line where many run, as in Prompt flow.
+NODES_ALONE, NODES_OF_A_LINE = 16, 2
 
 
 class Child:
@@ -80,16 +84,31 @@ class Child:
         limit_memory(request.get("memory_limit"))
         self._around.close()
         connections = Connections(request["chosen"], request["values"], request["overrides"])
-        flow = load_flow(Path(request["path"]), variant=request["variant"])
+        flow = self._load(request)
+        if flow is None:
+            self.answer("declined")
+            return
         if given := request.get("environment"):
             flow = replace(flow, environment_variables={**flow.environment_variables, **given})
         self._around.enter_context(surroundings(flow, connections))
         self._open = flow, connections
-        self._runner = open_runner(flow, connections, request.get("init"))
+        nodes = NODES_ALONE if self._slots is None else NODES_OF_A_LINE
+        self._runner = open_runner(flow, connections, request.get("init"), concurrency=nodes)
         self._watch = Watch(bool(request.get("trace")), secrets_of(connections))
         if self._slots is not None:
             self._lines = Lines(self._runner, self._slots, self._send_lines, self._watch)
         self.answer("ready", aggregates=self._runner.aggregates)
+
+    def _load(self, request: Request) -> Flow | None:
+        """The flow; None where `alone` is asked of one that is not for it, or is faulty."""
+        if not request.get("alone"):
+            return load_flow(Path(request["path"]), variant=request["variant"])
+        from phoundry.flows.session.alone import stands_alone
+
+        with suppress(PhoundryError):
+            flow = load_flow(Path(request["path"]))
+            return flow if stands_alone(flow) else None
+        return None
 
     def do_run(self, request: Request) -> None:
         runner = self._opened()

@@ -11,8 +11,6 @@ from collections.abc import Mapping, Sequence
 from html import escape
 from typing import Any
 
-from phoundry.flows.batch.report.table import fields
-
 BINS = 24
 WIDTH, HEIGHT, MARGIN = 360, 120, 18  # pixels
 MOST_PLOTS = 8  # numeric outputs of one run
@@ -28,7 +26,7 @@ class Figures:
     def add(self, line: Mapping[str, Any]) -> None:
         if line["seconds"] is not None:
             self.numbers["seconds"].append(line["seconds"])
-        for name, value in fields(line["output"]).items():
+        for name, value in line["outputs"].items():
             number = _number(value)
             if number is not None and (name in self.numbers or len(self.numbers) <= MOST_PLOTS):
                 self.numbers.setdefault(f"outputs.{name}", array("d")).append(number)

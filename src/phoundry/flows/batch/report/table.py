@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 import math
 from collections.abc import Mapping, Sequence
-from typing import Any, cast
+from typing import Any
 
 MOST_LINES = 2_000  # of one run; a browser sorts and filters so many at once
 MOST_FAILED = 1_000  # that failed, beyond those
@@ -36,9 +36,8 @@ class Table:
             row.setdefault(f"inputs.{name}", value)
             self._columns.setdefault(f"inputs.{name}")
         before = f"{self._runs[run]}: " if self._several else ""
-        output = fields(line["output"])
-        cells = {"status": line["status"], **{f"outputs.{key}": output[key] for key in output}}
-        cells |= {"seconds": line["seconds"]}
+        outputs = {f"outputs.{name}": value for name, value in line["outputs"].items()}
+        cells = {"status": line["status"], **outputs, "seconds": line["seconds"]}
         if error := line["error"]:
             cells["error"] = error.get("message")
         for name, value in cells.items():
@@ -57,13 +56,6 @@ class Table:
             for number in sorted(self._rows)
         ]
         return {"columns": ["line", *columns], "rows": rows}
-
-
-def fields(output: Any) -> Mapping[str, Any]:
-    """The outputs of a line; what is no mapping is `output`."""
-    if output is None:
-        return {}
-    return cast("dict[str, Any]", output) if isinstance(output, dict) else {"output": output}
 
 
 def cell(value: Any) -> Any:
