@@ -24,6 +24,7 @@ GUIDES = (
     "your-own-data",
     "plan-and-pause",
     "prompt-flow-folder",
+    "flow-extensions",
     "traffic",
     "protect-and-watch",
     "collect-and-train",
