@@ -22,7 +22,6 @@ once with `status` and `{"error": {"code", "message", ...}}`.
 
 from __future__ import annotations
 
-import difflib
 from collections.abc import Iterable, Sequence
 from dataclasses import asdict, dataclass
 from typing import Any, ClassVar
@@ -179,6 +178,8 @@ class Cancelled(PhoundryError):
 
 def nearest(name: str, known: Iterable[str], limit: int = 3) -> list[str]:
     """Names of `known` that a user who typed `name` may have meant, best first."""
+    import difflib  # what goes well never needs it, and a flow's process starts often
+
     by_lower = {candidate.lower(): candidate for candidate in known}
     near = difflib.get_close_matches(name.lower(), by_lower, n=limit, cutoff=0.5)
     contained = [low for low in sorted(by_lower) if name.lower() in low and low not in near]

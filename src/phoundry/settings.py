@@ -6,7 +6,6 @@ a variable and go on.
 
 from __future__ import annotations
 
-import hashlib
 import os
 from collections.abc import Mapping
 from dataclasses import dataclass, field
@@ -262,6 +261,8 @@ class Home:
         """
         text = f"{kind}-{'.'.join(names)}"
         if len(text) > LONGEST_FOLDER:
+            import hashlib
+
             digest = hashlib.sha256(text.encode()).hexdigest()[:16]
             text = f"{text[:LONGEST_FOLDER]}-{digest}"
         return self.runs / text

@@ -11,22 +11,19 @@ import sys
 
 import typer
 
+from phoundry.cli.escaping import escaped
 from phoundry.settings import Settings
+
+__all__ = ["echo", "echo_marked", "escaped", "visible"]
 
 # Line feed and tab stay; the others have pictures of their own, or are unknown to Unicode's.
 _PICTURES = {code: 0x2400 + code for code in range(32) if chr(code) not in "\n\t\r"}
 _CONTROLS = _PICTURES | {0x7F: 0x2421} | dict.fromkeys(range(0x80, 0xA0), 0xFFFD)
-_ESCAPED = {code: f"\\u{code:04x}" for code in range(0x7F, 0xA0)}
 
 
 def visible(text: str) -> str:
     """`text` with pictures in place of control characters; a carriage return begins a line."""
     return text.replace("\r\n", "\n").replace("\r", "\n").translate(_CONTROLS)
-
-
-def escaped(document: str) -> str:
-    """A JSON document with the control characters escaped that JSON itself lets pass."""
-    return document.translate(_ESCAPED)
 
 
 def echo_marked(mark: str, colour: str, text: str) -> None:

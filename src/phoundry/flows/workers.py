@@ -7,13 +7,15 @@ what was left behind never holds the process up.
 
 from __future__ import annotations
 
-import asyncio
 import os
 import queue
 import threading
 from collections.abc import Callable, Coroutine
 from contextvars import Context, copy_context
-from typing import Any
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    import asyncio
 
 IDLE_SECONDS = 30.0
 Work = tuple[Callable[..., object], tuple[Any, ...]]
@@ -57,6 +59,8 @@ class Loop:
     """One event loop in a thread of its own, for the async tools of the process."""
 
     def __init__(self) -> None:
+        import asyncio  # here and below: most flows have no async tool, and it takes long
+
         self._loop = asyncio.new_event_loop()
         threading.Thread(target=self._loop.run_forever, name="async nodes", daemon=True).start()
 
@@ -77,6 +81,8 @@ class Loop:
         Whoever stops waiting (Ctrl-C) cancels it. Called on the loop's own thread, by an async tool
         that runs a flow in passing, it gets a loop of its own.
         """
+        import asyncio
+
         try:
             asyncio.get_running_loop()
         except RuntimeError:
@@ -93,6 +99,8 @@ def _apart(coroutine: Coroutine[Any, Any, Any]) -> Any:
     results: queue.SimpleQueue[tuple[Any, BaseException | None]] = queue.SimpleQueue()
 
     def work() -> None:
+        import asyncio
+
         try:
             results.put((asyncio.run(coroutine), None))
         except BaseException as error:  # noqa: BLE001 - handed to the waiting thread

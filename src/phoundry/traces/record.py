@@ -6,7 +6,6 @@ none that a process leaves behind, so a command that ends has kept what it trace
 
 from __future__ import annotations
 
-import logging
 import threading
 from collections.abc import Sequence
 
@@ -16,8 +15,6 @@ from phoundry.traces.store import TraceStore
 from phoundry.traces.trace import SpanData, Trace, new_trace
 
 MOST = 5_000  # traces that may wait; whoever brings more waits for the disk
-
-_log = logging.getLogger("phoundry.traces")
 
 
 class Recorder:
@@ -76,7 +73,9 @@ class Recorder:
                 step(traces)
             except PhoundryError as error:
                 if self.problem is None:  # once is enough
-                    _log.warning("%s", error)
+                    import logging
+
+                    logging.getLogger("phoundry.traces").warning("%s", error)
                 self.problem = str(error)
 
     def _send(self, traces: list[Trace]) -> None:

@@ -6,10 +6,9 @@ import importlib
 import sys
 from collections.abc import Generator, Mapping, Sequence
 from contextlib import contextmanager
-from importlib.abc import Loader, MetaPathFinder
 from importlib.machinery import ModuleSpec
 from types import ModuleType
-from typing import Any
+from typing import Any, cast
 
 from phoundry.flows.provided.at_hand import connections_at_hand
 from phoundry.flows.provided.names import ROOT, TABLE, not_provided
@@ -40,7 +39,7 @@ def _take_out() -> dict[str, ModuleType]:
     return {name: sys.modules.pop(name) for name in names}
 
 
-class _Finder(MetaPathFinder, Loader):
+class _Finder:  # by its methods; the classes of importlib.abc take long to import
     def find_spec(
         self, fullname: str, path: Sequence[str] | None, target: ModuleType | None = None
     ) -> ModuleSpec | None:
@@ -49,7 +48,7 @@ class _Finder(MetaPathFinder, Loader):
         if fullname not in TABLE:
             # Not None: the next finder would serve an installed promptflow's own module.
             raise ModuleNotFoundError(not_provided(fullname), name=fullname)
-        return ModuleSpec(fullname, self, origin="phoundry", is_package=True)
+        return ModuleSpec(fullname, cast("Any", self), origin="phoundry", is_package=True)
 
     def create_module(self, spec: ModuleSpec) -> ModuleType | None:
         return None

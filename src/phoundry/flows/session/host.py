@@ -168,7 +168,7 @@ class FlowSession:
         flow = self.flow
         if variant is not None:
             flow = self._with_environment(load_flow(flow.file, variant=variant))
-        found = resolved(flow, self._resolver, self.settings.connections, overrides)
+        found = resolved(flow, self._resolver, self.settings.connections, overrides, self._init)
         self.connections = dict(found.chosen)
         self._secrets = secrets_of(found)
         return opening(

@@ -38,7 +38,7 @@ def opening(
         "overrides": dict(connections.overrides),
         "init": dict(init) if init else None,
         "environment": dict(environment) if environment else None,
-        "memory_limit": memory_limit or _memory_of_machine(),
+        "memory_limit": memory_limit or memory_of_machine(),
         "trace": traced,
     }
 
@@ -64,6 +64,6 @@ def as_error(body: Mapping[str, Any]) -> FlowError:
     return error
 
 
-def _memory_of_machine() -> int:
+def memory_of_machine() -> int:
     """Bytes."""
     return os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES")

@@ -22,6 +22,7 @@ from phoundry.settings import child_environ
 # What each answer carries beside its name.
 CARRIES: dict[str, tuple[str, type]] = {
     "failed": ("error", dict),
+    "declined": ("event", str),
     "piece": ("text", str),
     "result": ("result", dict),
     "lines": ("results", list),

@@ -9,7 +9,6 @@ from __future__ import annotations
 import mmap
 import os
 import struct
-import tempfile
 import time
 
 _START, _NUMBER = struct.Struct("=d"), struct.Struct("=q")
@@ -51,6 +50,8 @@ class Slots:
 
 def slots_file(count: int) -> int:
     """A descriptor of a file without a name, large enough for `count` slots; the caller's."""
+    import tempfile  # the parent's alone
+
     with tempfile.TemporaryFile() as file:
         os.ftruncate(file.fileno(), count * _SIZE)
         return os.dup(file.fileno())

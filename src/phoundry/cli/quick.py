@@ -1,0 +1,85 @@
+"""`phoundry flow test PATH --inputs … -o json`, the call that tools make many times, without what
+the other commands need: Typer, pydantic, the client. Anything else is left to them."""
+
+from __future__ import annotations
+
+import json
+import os
+import re
+import sys
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+_VALUE = re.compile(r"^[\w.-]+=")
+_VARIABLES = ("PHOUNDRY_FLOW_", "_PHOUNDRY_")  # an option may stand in the environment, too
+
+
+def quick(words: Sequence[str]) -> int | None:
+    """Run `phoundry flow test` with `words` after it; the exit code. None: not a call for this
+    file, and nothing has happened."""
+    if any(name.startswith(_VARIABLES) for name in os.environ):
+        return None
+    call = _read(words)
+    if call is None:
+        return None
+    from phoundry.flows.session.alone import run_alone
+    from phoundry.settings import Home
+    from phoundry.traces.record import recorder
+
+    path, inputs = call
+    keeping = recorder(Home.current())
+    try:
+        result = run_alone(path, inputs, keep=keeping.put if keeping else None)
+    except KeyboardInterrupt:
+        return 130
+    if result is None:
+        return None
+    _print(result)
+    return 1 if result["status"] == "Failed" else 0
+
+
+def _print(result: dict[str, Any]) -> None:
+    from phoundry.cli.escaping import escaped
+
+    names = ("status", "output", "nodes", "metrics", "error")
+    document = {name: result[name] for name in names}
+    sys.stdout.write(escaped(json.dumps(document, ensure_ascii=False, indent=2)) + "\n")
+    sys.stdout.flush()
+
+
+def _read(words: Sequence[str]) -> tuple[Path, dict[str, Any]] | None:
+    """The flow and its inputs; None where `words` are more than PATH, --inputs and -o json."""
+    rest = list(words)
+    path: Path | None = None
+    inputs: dict[str, Any] = {}
+    asked = False
+    while rest:
+        word = rest.pop(0)
+        if word in ("-o", "--output") and rest[:1] == ["json"] and not asked:
+            asked, rest = True, rest[1:]
+        elif word == "--inputs" and rest:
+            while rest and (not inputs or _VALUE.match(rest[0]) or rest[0].endswith(".json")):
+                values = _values(rest.pop(0))
+                if values is None:
+                    return None
+                inputs |= values
+        elif not word.startswith("-") and path is None:
+            path = Path(word)
+        else:
+            return None
+    return (path, inputs) if path is not None and asked else None
+
+
+def _values(word: str) -> dict[str, Any] | None:
+    """The inputs of one `name=value`, or of a file with a JSON object."""
+    name, equals, value = word.partition("=")
+    if equals:
+        return {name: value} if _VALUE.match(word) else None
+    if not word.endswith(".json"):
+        return None
+    try:
+        found: Any = json.loads(Path(word).read_text(encoding="utf-8-sig"))
+    except (OSError, ValueError, RecursionError):
+        return None  # the long way says what is wrong with it
+    return found if isinstance(found, dict) else None  # pyright: ignore[reportUnknownVariableType]
