@@ -3,41 +3,43 @@ fits."""
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Protocol
+from typing import Any
 
 from phoundry.errors import Conflict, NotFound, UsageError, nearest
+from phoundry.flows.connection_values import Asked, ConnectionResolver
 from phoundry.flows.environment import connection_names
+from phoundry.flows.mentions import mentions
 from phoundry.flows.model import Flow, Node
 from phoundry.flows.prepare import Connections
 from phoundry.flows.reference import Literal
-from phoundry.specs.connection import Connection, ConnectionValues
+from phoundry.specs.connection import Connection
+from phoundry.specs.connection_types import KINDS
+
+__all__ = [
+    "ConnectionResolver",
+    "Wanted",
+    "choose_connections",
+    "needs_connections",
+    "resolved",
+    "split_overrides",
+    "wanted_connections",
+]
 
 LLM_SETTINGS = ("connection", "model", "deployment_name")
 # What an llm node needs of a custom connection: an address and a key, under either name.
 LLM_KEYS = (frozenset({"api_base", "base_url"}), frozenset({"key", "api_key"}))
 # What `ConnectionSpec.to_endpoint` fills in.
 OF_AN_ENDPOINT = frozenset({"endpoint", "key", "api_base", "model"})
-TYPE_OF_CLASS = {"CustomConnection": "custom", "OpenAIConnection": "open_ai"}
-CREATE = "phoundry connection create --set name=NAME"
-
-
-class ConnectionResolver(Protocol):
-    """Where connections come from: the store's service, or a test's dictionary."""
-
-    def list(self) -> list[Connection]:
-        """Every connection there is, secrets hidden."""
-        ...
-
-    def values(self, name: str) -> ConnectionValues:
-        """The values of one, secrets included.
-
-        Raises:
-            NotFound: there is none of that name.
-        """
-        ...
+TYPE_OF_CLASS = {kind.class_name: name for name, kind in KINDS.items()}
+LLM_CLASSES = (
+    "OpenAIConnection",
+    "AzureOpenAIConnection",
+    "ServerlessConnection",
+    "CustomConnection",
+)
 
 
 @dataclass(frozen=True, slots=True)
@@ -73,8 +75,7 @@ def wanted_connections(flow: Flow, around: frozenset[Path] = frozenset()) -> lis
             found += _of_inner_flow(flow, node, around | {flow.file.resolve()})
             continue
         if node.type == "llm":
-            classes = ("OpenAIConnection", "AzureOpenAIConnection", "CustomConnection")
-            found.append(Wanted(node.name, "connection", classes, LLM_KEYS, node.connection))
+            found.append(Wanted(node.name, "connection", LLM_CLASSES, LLM_KEYS, node.connection))
         found += _of_tool(flow, node)
     return found
 
@@ -84,11 +85,13 @@ def choose_connections(
     available: Sequence[Connection],
     remembered: Mapping[str, str],
     overrides: Mapping[str, str],
+    beside: Callable[[str], bool] = lambda name: False,
 ) -> dict[str, str]:
     """`{"node.input": connection name}` for every input of `flow` that takes one.
 
     An override wins, then the name in the file, then what is remembered, then the only connection
-    that fits: of the right type, with the keys that the tool's source is seen to read.
+    that fits: of the right type, with the keys that the tool's source is seen to read. `beside`
+    says whether a name that is no connection stands for one: that of an endpoint of ours.
 
     Raises:
         NotFound: a name that is no connection, or nothing fits; the remedy makes one.
@@ -102,11 +105,11 @@ def choose_connections(
     for item in wanted:
         named = overrides.get(item.place) or item.written
         if named is not None:
-            if named not in known:
+            if named not in known and not beside(named):
                 raise _missing(named, known, item)
             chosen[item.place] = named
-        elif remembered.get(item.place) in known:
-            chosen[item.place] = remembered[item.place]
+        elif (kept := remembered.get(item.place)) and (kept in known or beside(kept)):
+            chosen[item.place] = kept
         elif not item.optional:
             chosen[item.place] = _only(item, available)
     return chosen
@@ -117,17 +120,31 @@ def resolved(
     resolver: ConnectionResolver,
     remembered: Mapping[str, str],
     overrides: Mapping[str, str],
+    init: Mapping[str, Any] | None = None,
 ) -> Connections:
-    """What a run of `flow` needs: the choice, its values, and overrides of llm nodes.
+    """What a run of `flow` needs: the choice, its values, those that its files or `init` mention,
+    and overrides of llm nodes. `${env:VAR}` in a value is this process's variable.
 
     Raises:
         NotFound, Conflict, UsageError: as `choose_connections` and `split_overrides`.
+        GetConnectionError: a variable that a value is taken from is not set.
     """
     wanted, others = split_overrides(flow, overrides)
-    chosen = choose_connections(flow, resolver.list(), remembered, wanted)
+    available = resolver.list()
+    asked = Asked(resolver)
+    chosen = choose_connections(flow, available, remembered, wanted, asked.has)
     names = {*chosen.values(), *connection_names(flow.environment_variables)}
-    values = {name: resolver.values(name).model_dump() for name in sorted(names)}
-    return Connections(chosen, values, others)
+    mentioned = mentions(flow, init)
+    known = {item.name for item in available}
+    names |= mentioned.texts & known
+    # What the code asks for by a name that nothing has is said when it asks.
+    names |= {name for name in mentioned.named if name in known or asked.has(name)}
+    return Connections(chosen, {name: asked.values(name) for name in sorted(names)}, others)
+
+
+def needs_connections(flow: Flow, init: Mapping[str, Any] | None = None) -> bool:
+    """Whether a run of `flow` may take a connection, so that the store must be asked."""
+    return bool(wanted_connections(flow)) or bool(mentions(flow, init))
 
 
 def split_overrides(

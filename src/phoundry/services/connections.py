@@ -5,11 +5,13 @@ from __future__ import annotations
 from sqlalchemy import select
 
 from phoundry.errors import Conflict
+from phoundry.services import endpoint_tokens, endpoints
 from phoundry.services.context import Context, now, record
 from phoundry.services.rows import find, get
 from phoundry.specs.connection import HIDDEN, KEPT, Connection, ConnectionSpec, ConnectionValues
-from phoundry.store.tables import ConnectionRow
+from phoundry.store.tables import ConnectionRow, EndpointRow
 
+ENDPOINT = "endpoint:"
 _REMEDY = "`phoundry connection list` shows what there is; `phoundry connection create` adds one."
 
 
@@ -52,7 +54,39 @@ def show(context: Context, name: str) -> Connection:
 
 
 def values(context: Context, name: str) -> ConnectionValues:
-    """With the secrets in clear, for a flow that runs. Recorded in the connection's history."""
+    """With the secrets in clear, for a flow that runs. Recorded in the connection's history.
+
+    A name that no connection has, or `endpoint:NAME`, may be an endpoint's: then these are what
+    calls it now, and its key is copied nowhere.
+
+    Raises:
+        NotFound: neither a connection nor an endpoint.
+    """
+    if name.startswith(ENDPOINT):
+        return of_endpoint(context, name.removeprefix(ENDPOINT))
+    with context.begin("connections/listsecrets") as session:
+        row = find(session, context, ConnectionRow, name)
+        found = row is not None or find(session, context, EndpointRow, name) is None
+    return _stored(context, name) if found else of_endpoint(context, name)
+
+
+def of_endpoint(context: Context, name: str) -> ConnectionValues:
+    """What a flow needs to call the endpoint `name`: its address, and its key or a new token.
+
+    Raises:
+        NotFound: there is no such endpoint.
+    """
+    endpoint = endpoints.show(context, name)
+    if endpoint.auth_mode == "aml_token":
+        key = endpoint_tokens.issue(context, name).accessToken
+    else:
+        key = endpoints.keys(context, name).primaryKey
+    spec = ConnectionSpec.to_endpoint(name, endpoint, key)
+    secrets = {item: value.get_secret_value() for item, value in spec.secrets.items()}
+    return ConnectionValues(name=name, type=spec.type, configs=spec.configs, secrets=secrets)
+
+
+def _stored(context: Context, name: str) -> ConnectionValues:
     with context.begin("connections/listsecrets") as session:
         row = get(session, context, ConnectionRow, name, noun="connection", remedy=_REMEDY)
         record(session, context, f"connection/{name}", "read", "Secrets were read.")

@@ -3,28 +3,60 @@
 from __future__ import annotations
 
 from datetime import datetime
-from typing import Literal
+from typing import Literal, Self
 
-from pydantic import Field, SecretStr
+from pydantic import Field, SecretStr, field_validator, model_validator
 
 from phoundry.specs.base import Spec, View
+from phoundry.specs.connection_types import KINDS, SIGN_IN, kind_named
 from phoundry.specs.endpoint import Endpoint
 from phoundry.specs.names import AssetName
 
-ConnectionType = Literal["custom", "open_ai"]
+ConnectionType = Literal[
+    "custom",
+    "open_ai",
+    "azure_open_ai",
+    "serverless",
+    "serp",
+    "cognitive_search",
+    "azure_ai_services",
+    "azure_content_safety",
+    "form_recognizer",
+    "qdrant",
+    "weaviate",
+]
 HIDDEN = "***"
 ASKED = "<user-input>"  # Prompt flow's placeholder: ask, or keep the value that there is
 KEPT = (ASKED, "<no-change>", HIDDEN)
 
 
 class ConnectionSpec(Spec):
-    """Prompt flow's YAML for a custom connection: `configs` in clear, `secrets` encrypted."""
+    """Prompt flow's YAML: `configs` in clear, `secrets` encrypted. The types besides `custom` have
+    fields of their own, which `specs.connection_types` lists. A value `${env:VAR}` is taken from
+    the environment of whoever runs a flow."""
 
     schema_: str | None = Field(default=None, alias="$schema")
     name: AssetName
     type: ConnectionType = "custom"
     configs: dict[str, str] = Field(default_factory=dict[str, str])
     secrets: dict[str, SecretStr] = Field(default_factory=dict[str, SecretStr])
+
+    @field_validator("type", mode="before")
+    @classmethod
+    def _as_prompt_flow_spells_it(cls, value: object) -> object:
+        return kind_named(value) if isinstance(value, str) else value
+
+    @model_validator(mode="after")
+    def _has_its_fields(self) -> Self:
+        have = self.configs.keys() | self.secrets.keys()
+        if self.configs.get("auth_mode", "key").lower() in SIGN_IN:
+            raise ValueError(
+                "auth_mode: signing in to Azure is not supported here. Write `auth_mode: key` and "
+                "the resource's key as api_key"
+            )
+        if missing := [name for name in KINDS[self.type].required if name not in have]:
+            raise ValueError(f"a connection of type {self.type} needs {', '.join(missing)}")
+        return self
 
     @classmethod
     def to_endpoint(cls, name: str, endpoint: Endpoint, key: str) -> ConnectionSpec:

@@ -1,7 +1,8 @@
 """Prompt flow's connection YAML, of both shapes.
 
-A custom connection has `configs:` and `secrets:`. A strong-typed one (`type: open_ai`) has its
-values at the top: `api_key` is a secret, the others are not.
+A custom connection has `configs:` and `secrets:`, and beside them the class that it stands for, if
+any. A strong-typed one (`type: open_ai`) has its values at the top: `api_key` is a secret, the
+others are not.
 """
 
 from __future__ import annotations
@@ -12,9 +13,8 @@ from typing import Any, cast
 
 from phoundry.errors import Fault, InvalidInput, nearest
 from phoundry.specs import yaml
+from phoundry.specs.connection_types import KINDS, STRONG_TYPE_KEYS, kind_named
 
-TOP_SECRETS = frozenset({"api_key"})
-TOP_CONFIGS = frozenset({"base_url", "api_base", "organization", "api_type", "api_version"})
 PLAIN_KEYS = frozenset({"$schema", "name", "type", "configs", "secrets"})
 
 
@@ -29,18 +29,21 @@ def read_connection(path: Path) -> dict[str, Any]:
 
 def connection_values(path: str, document: Any) -> dict[str, Any]:
     """As `read_connection`, of a document that was read already; `path` is for messages."""
-    custom = document.get("type") in (None, "custom")
-    movable = frozenset[str]() if custom else TOP_SECRETS | TOP_CONFIGS
-    moved = [key for key in document if key in movable]
-    values: dict[str, Any] = {key: document[key] for key in document if key not in moved}
+    kind = KINDS.get(kind_named(str(document.get("type") or "custom")), KINDS["custom"])
+    names = STRONG_TYPE_KEYS if kind is KINDS["custom"] else dict[str, str]()
+    # Some fields are written where their type has none, such as the api_version of OpenAI's.
+    others = () if names else (name for item in KINDS.values() for name in item.configs)
+    movable = (*kind.configs, *kind.secrets, *names, *others)
+    moved = [key for key in document if key in movable and document[key] is not None]
+    values: dict[str, Any] = {key: document[key] for key in document if key not in movable}
     for section in ("configs", "secrets"):
         values[section] = _texts(path, document, section)
     for key in moved:
-        where = "secrets" if key in TOP_SECRETS else "configs"
-        values[where][key] = _text(document[key])
+        where = "secrets" if key in kind.secrets else "configs"
+        values[where][names.get(key, key)] = _text(document[key])
     unknown = [key for key in values if key not in PLAIN_KEYS]
     if unknown:
-        _refuse(path, document, unknown)
+        _refuse(path, document, unknown, {*PLAIN_KEYS, *movable})
     return values
 
 
@@ -65,10 +68,10 @@ def _text(value: Any) -> str:
     return str(value).lower() if isinstance(value, bool) else str(value)
 
 
-def _refuse(path: str, document: Any, unknown: list[str]) -> None:
+def _refuse(path: str, document: Any, unknown: list[str], known: set[str]) -> None:
     faults: list[Fault] = []
     for key in unknown:
-        near = nearest(key, PLAIN_KEYS | TOP_SECRETS | TOP_CONFIGS)
+        near = nearest(key, known)
         hint = f"; did you mean {near[0]}?" if near else ""
         faults.append(
             Fault(f"{path}:{yaml.line_of(document, (key,))}", f"unknown key '{key}'{hint}")

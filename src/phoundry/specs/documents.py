@@ -20,6 +20,7 @@ from phoundry.specs.base import Spec
 from phoundry.specs.batch import BatchJobSpec
 from phoundry.specs.connection import ConnectionSpec
 from phoundry.specs.connection_file import connection_values
+from phoundry.specs.connection_types import KINDS as CONNECTION_KINDS
 from phoundry.specs.data import DataFormat
 from phoundry.specs.deployment import DeploymentSpec
 from phoundry.specs.endpoint import EndpointSpec
@@ -112,8 +113,7 @@ _TYPES: dict[str, Kind] = {
     "data": "data",
     "mlflow_model": "model",
     "custom_model": "model",
-    "custom": "connection",
-    "open_ai": "connection",
+    **dict.fromkeys(CONNECTION_KINDS, "connection"),
 }
 # Keys that one kind alone has, the surest first.
 _KEYS: tuple[tuple[str, Kind], ...] = (

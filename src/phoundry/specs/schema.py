@@ -16,7 +16,7 @@ from typing import Any, cast
 
 from pydantic.json_schema import models_json_schema
 
-from phoundry.specs.connection_file import TOP_CONFIGS, TOP_SECRETS
+from phoundry.specs.connection_types import KINDS, STRONG_TYPE_KEYS
 from phoundry.specs.documents import MODELS
 from phoundry.specs.finetune.spellings import others
 
@@ -76,7 +76,8 @@ def _open_connection(connection: Schema) -> None:
     properties: dict[str, Schema] = connection["properties"]
     for name in ("configs", "secrets"):
         properties[name]["additionalProperties"] = {"type": PLAIN}
-    for name in sorted(TOP_SECRETS | TOP_CONFIGS):
+    fields = {name for kind in KINDS.values() for name in (*kind.configs, *kind.secrets)}
+    for name in sorted(fields | STRONG_TYPE_KEYS.keys()):
         properties[name] = {"type": PLAIN}
 
 

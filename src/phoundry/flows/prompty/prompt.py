@@ -193,7 +193,7 @@ def _counter() -> Callable[[str], int]:
     except ImportError:
         return _quarters
     encode: Callable[[str], list[int]] = tiktoken.get_encoding("cl100k_base").encode  # pyright: ignore[reportUnknownMemberType, reportUnknownVariableType]
-    return lambda text: len(encode(text))
+    return lambda text: len(encode(text))  # pyright: ignore[reportUnknownArgumentType]
 
 
 def _quarters(text: str) -> int:
