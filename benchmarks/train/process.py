@@ -7,7 +7,7 @@ import subprocess
 import sys
 import threading
 import time
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -34,8 +34,16 @@ def run_module(module: str, *arguments: str, log: Path, environ: Mapping[str, st
     Raises:
         Failed: with the end of the log.
     """
+    return run_command([sys.executable, "-m", module, *arguments], log=log, environ=environ)
+
+
+def run_command(command: Sequence[str], *, log: Path, environ: Mapping[str, str]) -> Measured:
+    """Run `command`, its output in `log`.
+
+    Raises:
+        Failed: with the end of the log.
+    """
     started = time.monotonic()
-    command = [sys.executable, "-m", module, *arguments]
     with log.open("wb") as output:
         process = subprocess.Popen(
             command, cwd=ROOT, env={**environ}, stdout=output, stderr=subprocess.STDOUT
@@ -52,7 +60,7 @@ def run_module(module: str, *arguments: str, log: Path, environ: Mapping[str, st
     process.returncode = os.waitstatus_to_exitcode(status)
     if process.returncode:
         tail = log.read_text(errors="replace")[-3000:]
-        raise Failed(f"{module} ended with {process.returncode}:\n{tail}")
+        raise Failed(f"{' '.join(command)} ended with {process.returncode}:\n{tail}")
     own = usage.ru_maxrss * (1 if sys.platform == "darwin" else 1024)
     cpu = usage.ru_utime + usage.ru_stime
     return Measured(time.monotonic() - started, cpu, max(own, tree.peak))

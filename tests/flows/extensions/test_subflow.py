@@ -43,6 +43,25 @@ def test_a_flow_in_a_flow(run: Run) -> None:
     assert outcome.nodes == {"sub": "Completed", "sub.double": "Completed", "n": "Completed"}
 
 
+def test_modules_of_the_same_name_do_not_meet(run: Run) -> None:
+    says = f"{IMPORTS}import same_name\n@tool\ndef t(x):\n    return [x, same_name.WHOSE]\n"
+    inner = INNER.replace("type: int, reference", "type: object, reference")
+    files = {
+        "inner/flow.dag.yaml": inner,
+        "inner/d.py": says,
+        "inner/same_name.py": "WHOSE = 'inner'\n",
+        "same_name.py": "WHOSE = 'outer'\n",
+        "says.py": says,
+    }
+    nodes = (
+        node("first", path="says.py", x=0)
+        + flow_node("sub", n=1)
+        + node("n", path="says.py", x="${sub.output.twice}")
+    )
+    outcome = run(nodes, files=files)
+    assert outcome.output == {"o": [[1, "inner"], "outer"]}
+
+
 def test_its_spans_lie_within_the_nodes(run: Run) -> None:
     with recording() as found:
         run(flow_node("n", n=4), files=FILES)

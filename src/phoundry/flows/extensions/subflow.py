@@ -8,7 +8,8 @@ themselves; how deep is bounded when they run.
 from __future__ import annotations
 
 import sys
-from collections.abc import Mapping
+from collections.abc import Generator, Mapping
+from contextlib import contextmanager
 from contextvars import ContextVar
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -76,9 +77,31 @@ def _open(flow: Flow, node: Node, file: Path, connections: Connections) -> Runne
             "and a process has one environment.",
             remedy="Set them in the outer flow's `environment_variables` too.",
         )
-    if str(inner.root) not in sys.path:
-        sys.path.insert(0, str(inner.root))  # `surroundings` puts the path back
-    return open_runner(inner, connections)
+    with _own_modules(flow.root, inner.root):
+        return open_runner(inner, connections)
+
+
+@contextmanager
+def _own_modules(outer: Path, inner: Path) -> Generator[None]:
+    """Let tools of `inner` import what lies beside them, also where `outer` has a module of the
+    same name. Afterwards the outer flow's come first again; `surroundings` puts all of it back."""
+    hidden = {
+        name: module
+        for name, module in sys.modules.items()
+        if (file := getattr(module, "__file__", None))
+        and Path(file).is_relative_to(outer)
+        and not Path(file).is_relative_to(inner)
+    }
+    for name in hidden:
+        del sys.modules[name]
+    sys.path.insert(0, str(inner))
+    try:
+        yield
+    finally:
+        sys.path.remove(str(inner))
+        if str(inner) not in sys.path:
+            sys.path.append(str(inner))  # for what its tools import while they run
+        sys.modules.update(hidden)
 
 
 def within(connections: Connections, node: str) -> Connections:
