@@ -153,4 +153,7 @@ def _attribute(value: Any, name: str) -> Any:
         return value[name]
     if name.startswith("_"):  # a flow file reads data, not the insides of objects
         raise AttributeError(name)
-    return getattr(value, name)
+    try:
+        return getattr(value, name)
+    except Exception:  # noqa: BLE001 - a property runs the code of the tool's own class
+        raise AttributeError(name) from None

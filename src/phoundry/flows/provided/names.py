@@ -19,7 +19,7 @@ _TOOL = _from("core", "tool", "ToolProvider")
 _CONNECTIONS = _from("connections", *CONNECTION_CLASSES, STRONG_TYPE_BASE)
 _TRACING = _from("tracing", "trace", "start_trace", "ThreadPoolExecutorWithContext")
 _TYPES = _from("types", "Secret", "PromptTemplate", "FilePath", "AssistantDefinition")
-_MULTIMEDIA = _from("multimedia", "Image", "PFBytes")
+_MULTIMEDIA = _from("multimedia", "Image", "PFBytes", "Text")
 _FLOWS = _from("flow", "Flow", "AsyncFlow") | _from("prompty", "Prompty", "AsyncPrompty")
 _MODELS = _from(
     "model_configuration",
