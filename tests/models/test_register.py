@@ -269,3 +269,14 @@ def test_two_registrations_at_once(
     results = [json.loads((tmp_path / str(n) / "result.json").read_text()) for n in range(2)]
     assert {result["version"] for result in results} == {"1", "2"}
     assert len({result["checkpoint_dir"] for result in results}) == 2
+
+
+def test_the_adapter_is_kept_beside_the_merged_model(spec: dict[str, Any], tmp_path: Path) -> None:
+    from phoundry.models.adapter import kept, kept_base, read_adapter
+
+    found = run({**spec, "base_sha256": None}, tmp_path)
+    folder = kept(Path(found["checkpoint_dir"]))
+    assert folder is not None
+    assert kept_base(folder) is None
+    assert read_adapter(folder).keys() == read_adapter(Path(spec["adapter_dir"])).keys()
+    assert kept(Path(spec["base_checkpoint_dir"])) is None

@@ -9,13 +9,14 @@ from __future__ import annotations
 
 import math
 import re
+import shutil
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, cast
 
 from phoundry.errors import Fault, InvalidInput
-from phoundry.files import read_json
+from phoundry.files import read_json, write_json
 from phoundry.models.tensors import SafetensorsFile, Weights
 
 if TYPE_CHECKING:
@@ -25,6 +26,7 @@ if TYPE_CHECKING:
     Floats = npt.NDArray[np.float32]
 
 WEIGHTS, CONFIG = "adapter_model.safetensors", "adapter_config.json"
+FOLDER, KEPT = "adapter", "base.json"  # beside a registered checkpoint
 _PREFIX = "base_model.model."
 # Settings that change what an adapter computes, and the values for which it is plain LoRA.
 _PLAIN: dict[str, tuple[Any, ...]] = {
@@ -143,6 +145,30 @@ def read_adapter(folder: Path) -> dict[str, Delta]:
     if not deltas:
         raise InvalidInput(f"{folder / WEIGHTS} holds no LoRA.")
     return deltas
+
+
+def keep(adapter: Path, base_sha256: str | None, folder: Path) -> None:
+    """Copy an adapter's two files into `folder`, and write down the weights of its base: a process
+    that serves several fine-tunes loads these, and not the merged model."""
+    folder.mkdir(parents=True)
+    for name in (WEIGHTS, CONFIG):
+        shutil.copyfile(adapter / name, folder / name)
+    write_json(folder / KEPT, {"base_sha256": base_sha256})
+
+
+def kept(checkpoint: Path) -> Path | None:
+    """The adapter from which a registered checkpoint was merged; None of any other.
+
+    It lies beside the checkpoint. Those registered before adapters were kept have none.
+    """
+    folder = checkpoint.with_name(FOLDER)
+    return folder if (folder / KEPT).is_file() else None
+
+
+def kept_base(folder: Path) -> str | None:
+    """SHA-256 of the weights of the base, where it was known."""
+    known: dict[str, str | None] = read_json(folder / KEPT) or {}
+    return known.get("base_sha256")
 
 
 def check_whole(

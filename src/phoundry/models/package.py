@@ -3,6 +3,7 @@
     MLmodel                  flavour python_function: model code, signature, where the checkpoint is
     chat_model.py            what answers (a copy of `phoundry.models.chat_model`)
     artifacts/checkpoint/    the merged model in Hugging Face's layout
+    artifacts/adapter/       the LoRA adapter that it was merged of, where there was one
     requirements.txt, conda.yaml, python_env.yaml
 
 MLflow's own `save_model` would copy the weights three times, guess the requirements by loading the

@@ -20,7 +20,7 @@ from typing import Any
 from phoundry.errors import InvalidInput
 from phoundry.files import atomic_folder, sha256_file
 from phoundry.models import elsewhere
-from phoundry.models.adapter import WEIGHTS
+from phoundry.models.adapter import FOLDER, WEIGHTS, keep
 from phoundry.models.checkpoints import check_folder, copy_checkpoint, copy_tokenizer, unchanged
 from phoundry.models.merge import merge
 from phoundry.models.package import CHECKPOINT, write_package
@@ -63,6 +63,8 @@ def task(spec: dict[str, Any], run_dir: Path, spool: Spool) -> dict[str, Any]:
         checkpoint = folder / CHECKPOINT
         checkpoint.mkdir(parents=True)
         tags[SHA256], measured = _checkpoint(spec, checkpoint, spool)
+        if (adapter := _adapter(spec)) is not None:
+            keep(adapter, spec.get("base_sha256"), checkpoint.with_name(FOLDER))
         write_package(
             folder, name, run_id=draft.run_id, model_id=draft.model_id, metadata=dict(tags)
         )
@@ -120,6 +122,14 @@ def _checkpoint(spec: dict[str, Any], folder: Path, spool: Spool) -> tuple[str, 
     say("Comparing the merged model with the trained one.")
     found = check_merge(base, adapter, folder)
     return digest, {"merge_logit_error": found.error, "merge_logit_change": found.changed}
+
+
+def _adapter(spec: dict[str, Any]) -> Path | None:
+    """The folder of the adapter that was merged."""
+    if "path" not in spec:
+        return Path(spec["adapter_dir"]) if spec.get("adapter_dir") else None
+    found = elsewhere.look_at(Path(spec["path"]))
+    return found.path if found.kind == "adapter" else None
 
 
 def _keep_replay(spec: dict[str, Any], folder: Path) -> None:

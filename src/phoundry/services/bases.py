@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import re
+from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
@@ -118,7 +119,9 @@ def preparation(session: Session, context: Context, reference: str) -> Preparati
     row = registered(session, context, reference)
     if row is not None:
         folder = Path(row.checkpoint_dir) if row.checkpoint_dir else None
-        return tasks.preparation(session, context, *_conversions(folder)) if folder else None
+        own = tasks.preparation(session, context, *_conversions(folder)) if folder else None
+        # What is served as an adapter waits for its base as well.
+        return own or (row.base_model and preparation(session, context, row.base_model)) or None
     try:
         key, folder = _place(context, _source(session, context, reference))
     except PhoundryError:
@@ -131,6 +134,9 @@ def retry(session: Session, context: Context, reference: str) -> None:
     row = registered(session, context, reference)
     if row is not None:
         folder = _ready(row)
+        with suppress(PhoundryError):  # gone since: whoever serves an adapter on it says so
+            if row.base_model:
+                retry(session, context, row.base_model)
     else:
         key, folder = _place(context, _source(session, context, reference))
         tasks.retry(session, context, key)
@@ -140,6 +146,12 @@ def retry(session: Session, context: Context, reference: str) -> None:
 def conversion_key(checkpoint: Path, quantization: Quantization) -> str:
     """The key of the task that converts a checkpoint to GGUF. Checkpoints never change."""
     return f"{_conversion(checkpoint)}{quantization}"
+
+
+def adapter_gguf(home: Home, checkpoint: Path) -> tuple[str, Path]:
+    """The task that converts the adapter of a registered checkpoint, and the file that it makes."""
+    key = f"{_conversion(checkpoint)}adapter"
+    return key, home.cache / "gguf" / f"{key.removeprefix('convert/')}.gguf"
 
 
 def ggufs(home: Home, checkpoint: Path) -> dict[Quantization, Path]:
@@ -154,7 +166,8 @@ def _conversion(checkpoint: Path) -> str:
 
 
 def _conversions(checkpoint: Path) -> list[str]:
-    return [conversion_key(checkpoint, kind) for kind in QUANTIZATIONS]
+    kinds = [conversion_key(checkpoint, kind) for kind in QUANTIZATIONS]
+    return [*kinds, f"{_conversion(checkpoint)}adapter"]
 
 
 def config(session: Session, context: Context, reference: str) -> dict[str, Any] | None:

@@ -72,6 +72,7 @@ def subject(
         weights or _stamps(sorted(checkpoint.glob("*.safetensors"))),
         _digest(checkpoint / name for name in (*TOKENIZER_FILES, REPLAY_FILE)),
         _gguf(Path(gguf)) if gguf else "none",
+        *([_stamps([Path(told["adapter_path"])])] if "adapter_path" in told else []),
         f"{told['engine']} {_version(told['engine'])} {quantization}",
         # A conversation that does not fit is left out.
         str(told["context_length"]),

@@ -19,7 +19,7 @@ from phoundry.specs.deployment import DeploymentSpec
 from phoundry.store.tables import DeploymentRow
 
 # A change of these needs other processes.
-_OF_THE_PROCESS = ("model", "engine", "quantization", "context_length")
+_OF_THE_PROCESS = ("model", "snapshot", "engine", "quantization", "adapter", "context_length")
 
 # How many replicas are wanted is no part of what a revision serves.
 _OF_THE_LOAD = ("instance_count", "scale_settings")
