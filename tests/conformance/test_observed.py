@@ -3,12 +3,14 @@ that flows here do the same. Where they do otherwise on purpose, the row says `o
 
 A row is a shared case (see `test_promptflow`) with more keys where it needs them: `binary` files
 (base64), `lines` (inputs of several lines, then the aggregation), `variant`, `node` (that one
-alone), `environment_variables`, `encoding`. Everything runs in this process.
+alone), `environment_variables`, `encoding`, `package` (of `packages.json`, installed beside the
+flow). Everything runs in this process.
 """
 
 from __future__ import annotations
 
 import base64
+import json
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -25,6 +27,7 @@ from phoundry.flows.single_node import run_node
 from tests.conformance.test_promptflow import rows, same
 
 Row = dict[str, Any]
+PACKAGES = json.loads(Path(__file__).with_name("packages.json").read_text())
 FILES = sorted(Path(__file__).with_name("observed").glob("*.jsonl"))
 
 
@@ -56,7 +59,7 @@ def test_observed(row: Row, tmp_path: Path) -> None:
 
 
 def write(row: Row, root: Path) -> None:
-    for name, content in row["files"].items():
+    for name, content in {**PACKAGES.get(row.get("package", ""), {}), **row["files"]}.items():
         (root / name).parent.mkdir(parents=True, exist_ok=True)
         (root / name).write_bytes(content.encode(row.get("encoding", "utf-8")))
     for name, content in row.get("binary", {}).items():
@@ -108,6 +111,7 @@ TOPICS = {
     "literals",
     "nodes",
     "outputs",
+    "packages",
     "prompts",
     "references",
     "surroundings",
