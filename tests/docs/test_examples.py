@@ -25,6 +25,7 @@ GUIDES = (
     "plan-and-pause",
     "prompt-flow-folder",
     "flow-extensions",
+    "batch-runs-of-flows",
     "traffic",
     "protect-and-watch",
     "collect-and-train",

@@ -19,6 +19,9 @@ NAMED: dict[str, tuple[str, ...]] = {
     "target": ("endpoint", "deployment", "flow", "model", "catalog"),
     "compare": ("endpoint", "deployment", "model", "catalog"),
     "flow": ("flow",),
+    "run": ("run",),
+    "names": ("run",),
+    "resume_from": ("run",),
     "path": ("flow",),
 }
 OF_ROOT = {"get": ("journey", "endpoint")}

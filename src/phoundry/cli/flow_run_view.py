@@ -28,20 +28,21 @@ def followed(
     out: Printer, doing: str, name: str | None = None
 ) -> Generator[Callable[[Progress], None]]:
     """Yield what is told of a run's progress. Ctrl-C ends with 130 and says how to go on."""
+    began: list[str] = [name] if name else []
     try:
         with displayed(out) as show:
 
             def tell(progress: Progress) -> None:
+                began[:] = [progress.run]
                 words = progress_words(progress)
                 share = (progress.total - progress.left) / max(1, progress.total)
                 show(f"{doing}: {words}", doing, Bar(doing, share, words))
 
             yield tell
     except KeyboardInterrupt:
-        which = name or "NAME"
-        out.note(f"\nThe run is kept as far as it is. Go on with: phoundry run resume {which}")
-        if name is None:
-            out.note("Its name: phoundry run list")
+        if began:
+            out.note("\nWhat has ended is kept.")
+            out.suggest(f"phoundry run resume {began[0]}")
         raise typer.Exit(130) from None
 
 

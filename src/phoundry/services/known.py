@@ -21,7 +21,7 @@ _QUERIES = {
     "connection": "select name from connections",
     "journey": "select name from journeys",
 }
-NOUNS = (*_QUERIES, "flow")
+NOUNS = (*_QUERIES, "flow", "run")
 _BUSY_SECONDS = 0.1
 
 
@@ -30,6 +30,8 @@ def known(home: Home, noun: str) -> list[str]:
     if noun == "flow":
         flows = home.root / "flows"
         return sorted(str(path) for path in flows.iterdir()) if flows.is_dir() else []
+    if noun == "run":
+        return sorted(path.parent.name for path in home.runs.glob("*/run.json"))
     address = f"{home.database.absolute().as_uri()}?mode=ro"
     try:
         with closing(sqlite3.connect(address, uri=True, timeout=_BUSY_SECONDS)) as connection:

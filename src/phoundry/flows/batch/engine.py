@@ -40,8 +40,9 @@ class Pool(Protocol):
 
 @dataclass(frozen=True, slots=True)
 class Progress:
-    """How far a run is. `done` lines of this go took `seconds`."""
+    """How far the run `run` is. `done` lines of this go took `seconds`."""
 
+    run: str
     total: int
     completed: int
     failed: int
@@ -188,5 +189,5 @@ class Engine:
         counts.total = len(index)
         counts.completed, counts.failed = index.completed, index.failed
         if self.on_progress is not None:
-            told = Progress(counts.total, counts.completed, counts.failed, done, seconds)
-            self.on_progress(told)
+            name, failed = self.record.name, counts.failed
+            self.on_progress(Progress(name, counts.total, counts.completed, failed, done, seconds))
