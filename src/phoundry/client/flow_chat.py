@@ -63,7 +63,7 @@ class FlowChat:
         if not self._redirected:
             self._flows.keep_connections(self._session)
         answer = result.output.get(self._roles.output, "")
-        self.history.append(self._roles.turn(text, answer))
+        self.history += self._roles.turns(text, answer)
         return answer if isinstance(answer, str) else str(answer)
 
     def reset(self) -> None:

@@ -12,11 +12,23 @@ from phoundry.specs.flow import FlowSettings
 
 @dataclass(frozen=True, slots=True)
 class ChatRoles:
-    """Names of a flow's input and output that a chat uses; `history` is an input or None."""
+    """Names of a flow's input and output that a chat uses; `history` is an input or None, made of
+    OpenAI's messages where `messages` is set: in flex flows and prompties."""
 
     input: str
     output: str
     history: str | None
+    messages: bool = False
+
+    def turns(self, question: str, answer: Any) -> list[dict[str, Any]]:
+        """What one question and its answer add to the history."""
+        if not self.messages:
+            return [self.turn(question, answer)]
+        said = answer if isinstance(answer, str) else str(answer)
+        return [
+            {"role": "user", "content": question},
+            {"role": "assistant", "content": said},
+        ]
 
     def turn(self, question: str, answer: Any) -> dict[str, Any]:
         """One entry of the history, as DAG flows take it."""
@@ -60,7 +72,7 @@ def chat_roles(
         list(flow.outputs),
         list(flow.outputs),
     )
-    return ChatRoles(asked, answered, history)
+    return ChatRoles(asked, answered, history, messages=flow.kind != "dag")
 
 
 def streamed_output(flow: Flow, settings: FlowSettings) -> str | None:
