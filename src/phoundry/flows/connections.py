@@ -75,7 +75,9 @@ def wanted_connections(flow: Flow, around: frozenset[Path] = frozenset()) -> lis
             found += _of_inner_flow(flow, node, around | {flow.file.resolve()})
             continue
         if node.type == "llm":
-            found.append(Wanted(node.name, "connection", LLM_CLASSES, LLM_KEYS, node.connection))
+            found.append(
+                Wanted(node.name, "connection", LLM_CLASSES, LLM_KEYS, node.connection or None)
+            )
         found += _of_tool(flow, node)
     return found
 
