@@ -66,6 +66,9 @@ VARIABLES = (
     Variable("HF_HUB_OFFLINE", "1: ask no hub, use what is cached", "0"),
     Variable("PHOUNDRY_TRACING", "off: keep no traces of flows", "on"),
     Variable(
+        "PHOUNDRY_ENVIRONMENTS", "off: run flows with this Python whatever they require", "on"
+    ),
+    Variable(
         "OTEL_EXPORTER_OTLP_ENDPOINT",
         "a collector that traces are sent to, too, over HTTP",
         "they are sent nowhere",
@@ -165,6 +168,11 @@ class Settings:
     def tracing(self) -> bool:
         """Whether traces of flows are kept."""
         return self.environ.get("PHOUNDRY_TRACING", "").lower() not in _NO
+
+    @property
+    def environments(self) -> bool:
+        """Whether a flow's requirements.txt gets it an environment of its own."""
+        return self.environ.get("PHOUNDRY_ENVIRONMENTS", "").lower() not in _NO
 
     @property
     def collector(self) -> str | None:

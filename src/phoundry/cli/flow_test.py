@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import sys
 from collections.abc import Generator, Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -137,6 +138,8 @@ def once(
     from phoundry.client.waiting import on_stop
 
     flows = Client().flows
+    if sys.stderr.isatty():  # installing packages takes long; a program that calls us waits anyway
+        flows.tell = lambda line: echo(line, err=True)
     opened = flows.session(
         path, variant=variant, init=started, environment=variables, timeout=timeout
     )

@@ -208,6 +208,7 @@ class FlowRuns:
                 environment=record.environment_variables,
                 workers=lines,
                 traced=traces is not None,
+                python=self._flows.interpreter(flow),
             )
 
         def keep(line: LineResult) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 from collections.abc import Callable, Iterable, Mapping
 from functools import cache
 from pathlib import Path
@@ -27,6 +28,8 @@ class Flows:
     def __init__(self, transport: Transport, connections: Connections) -> None:
         self._transport = transport
         self._connections = connections
+        self.tell: Callable[[str], None] = logging.getLogger("phoundry.flows").info
+        "Gets a line about each step when packages are installed for a flow."
 
     def init(
         self, path: Path | str, *, template: str = "chat", connection: str | None = None
@@ -183,6 +186,7 @@ class Flows:
             connections=redirected or self._connections,
             settings=chosen,
             keep=keeper(self._transport.home, flow),
+            python=self.interpreter(flow),
         )
         return FlowChat(self, session, roles, dict(overrides or {}), redirected)
 
@@ -192,6 +196,17 @@ class Flows:
         from phoundry.flows import load_flow
 
         return scoring_node(load_flow(path)) is not None
+
+    def interpreter(self, flow: Flow) -> str | None:
+        """The Python that runs `flow`, with an environment of its own where its requirements.txt
+        asks for packages that are not here (made now if need be); None: this one.
+
+        Raises:
+            FlowError: the packages can't be installed.
+        """
+        from phoundry.flows.environments.use import interpreter_for
+
+        return interpreter_for(flow, self._transport.home, self.tell)
 
     def keep_connections(self, session: FlowSession) -> None:
         """Remember the connections that a session chose, if they are news."""
@@ -204,6 +219,7 @@ class Flows:
         from phoundry.flows.connections import wanted_connections
 
         more["keep"] = keeper(self._transport.home, flow)
+        more["python"] = self.interpreter(flow)
         if wanted_connections(flow):
             settings = self.settings(flow.root)
             return FlowSession(

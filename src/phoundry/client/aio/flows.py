@@ -13,6 +13,7 @@ if TYPE_CHECKING:
     from typing import Any
 
     from phoundry.client.redirect import Target
+    from phoundry.flows import Flow
     from phoundry.flows.check import Report
     from phoundry.specs.flow import FlowResult, FlowSettings
 
@@ -153,3 +154,12 @@ class AsyncFlows:
     async def scores(self, path: Path | str) -> bool:
         """Whether a tool of the flow posts to a scoring address, which names no deployment."""
         return await self._runner.call(lambda client: client.flows.scores(path))
+
+    async def interpreter(self, flow: Flow) -> str | None:
+        """The Python that runs `flow`, with an environment of its own where its requirements.txt
+        asks for packages that are not here (made now if need be); None: this one.
+
+        Raises:
+            FlowError: the packages can't be installed.
+        """
+        return await self._runner.call(lambda client: client.flows.interpreter(flow))

@@ -11,7 +11,7 @@ import time
 from collections.abc import Callable, Mapping
 from typing import TYPE_CHECKING, Any
 
-from phoundry.flows.errors import SessionCrash, SessionTimeout
+from phoundry.flows.errors import FlowError, SessionCrash, SessionTimeout
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -39,7 +39,7 @@ def run_alone(
     from phoundry.flows.session.process import ChildProcess
 
     folder = path if path.is_dir() else path.parent
-    if not path.exists() or (folder / "requirements.txt").exists():
+    if not path.exists() or _requires(folder / "requirements.txt"):
         return None
     folder = folder.resolve()
     child = ChildProcess(folder)
@@ -64,6 +64,17 @@ def run_alone(
         return _failed(error.to_dict())
     finally:
         child.close()
+
+
+def _requires(file: Path) -> bool:
+    if not file.exists():
+        return False
+    from phoundry.flows.environments.requirements import asks_for_more
+
+    try:
+        return asks_for_more(file)
+    except FlowError:
+        return True  # the long way says what is wrong with it
 
 
 def _opening(path: Path, *, traced: bool) -> dict[str, Any]:

@@ -1,0 +1,1 @@
+"""Environments of flows that need packages which this Python does not have."""

@@ -1,0 +1,215 @@
+"""A flow whose requirements.txt asks for more than this Python has."""
+
+from __future__ import annotations
+
+import json
+import os
+import sys
+import threading
+import zipfile
+from importlib.metadata import version
+from pathlib import Path
+
+import pytest
+
+from phoundry.flows import load_flow
+from phoundry.flows.environments.build import READY, FlowEnvironmentError, add_paths, refused
+from phoundry.flows.environments.requirements import (
+    Requirements,
+    asks_for_more,
+    is_own,
+    read_requirements,
+)
+from phoundry.flows.environments.use import environments, interpreter_for, name_of, remove
+from phoundry.flows.errors import InvalidSource
+from phoundry.flows.session.pool import SessionPool
+from phoundry.settings import Home
+from tests.flows.conftest import MakeFlow
+from tests.flows.test_session import OpenSession, one_tool
+
+
+def wheel(folder: Path, name: str, source: str) -> None:
+    """A wheel of one module, `name` 1.0, in `folder`."""
+    folder.mkdir(exist_ok=True)
+    info = f"{name}-1.0.dist-info"
+    with zipfile.ZipFile(folder / f"{name}-1.0-py3-none-any.whl", "w") as file:
+        file.writestr(f"{name}.py", source)
+        file.writestr(f"{info}/METADATA", f"Metadata-Version: 2.1\nName: {name}\nVersion: 1.0\n")
+        tags = "Wheel-Version: 1.0\nRoot-Is-Purelib: true\nTag: py3-none-any\n"
+        file.writestr(f"{info}/WHEEL", tags)
+        file.writestr(f"{info}/RECORD", f"{name}.py,,\n{info}/METADATA,,\n{info}/WHEEL,,\n")
+
+
+def requirements(tmp_path: Path, text: str) -> Requirements:
+    file = tmp_path / "requirements.txt"
+    file.write_text(text)
+    return read_requirements(file)
+
+
+def test_only_what_is_missing_is_missing(tmp_path: Path) -> None:
+    found = requirements(
+        tmp_path,
+        f"\ufeff# comment\npromptflow\nPrompt_Flow-tools==1.6 # ours\npromptflow[azure]>=1\n"
+        f"httpx>=0.1\njinja2 == {version('jinja2')}\nHTTPX<0.1\nno-such-thing\n"
+        "typer[all]\nother; python_version < '3'\n--extra-index-url https://u:p@host/simple\n"
+        "./local\nlong-name>=1,\\\n  <2\ngit+https://host/x.git\npydantic --hash=sha256:00\n",
+    )
+    assert found.present == (
+        "httpx>=0.1",
+        f"jinja2 == {version('jinja2')}",
+        "pydantic --hash=sha256:00",
+    )
+    assert found.missing == (
+        "Prompt_Flow-tools==1.6",
+        "HTTPX<0.1",
+        "no-such-thing",
+        "typer[all]",
+        "./local",
+        "long-name>=1,   <2",
+        "git+https://host/x.git",
+    )
+    assert found.options == ("--extra-index-url https://u:p@host/simple",)
+    assert requirements(tmp_path, "promptflow\npromptflow-tools\n") == Requirements()
+    assert read_requirements(tmp_path / "none.txt") == Requirements()
+
+
+@pytest.mark.parametrize(
+    ("line", "own"),
+    [
+        ("promptflow", True),
+        ("PromptFlow-Tools==1", True),
+        ("promptflow_core", True),
+        ("flow", False),
+    ],
+)
+def test_names_that_are_answered_here_are_not_asked_for(line: str, own: bool) -> None:
+    assert is_own(line) is own
+
+
+def test_files_that_name_others(tmp_path: Path) -> None:
+    (tmp_path / "more").mkdir()
+    (tmp_path / "more" / "a.txt").write_text("-r ../requirements.txt\nfrom-a\n")
+    found = requirements(tmp_path, "-r more/a.txt\n--requirement=more/a.txt\nhere\n")
+    assert set(found.missing) == {"from-a", "here"}
+    assert asks_for_more(tmp_path / "requirements.txt")
+    with pytest.raises(InvalidSource, match=r"There is no file gone\.txt"):
+        requirements(tmp_path, "-r gone.txt\n")
+    (tmp_path / "requirements.txt").write_bytes(b"\xff\xfe\x00")
+    with pytest.raises(InvalidSource, match="not UTF-8"):
+        read_requirements(tmp_path / "requirements.txt")
+
+
+def test_a_flow_gets_what_it_asks_for(
+    home: Home,
+    make_flow: MakeFlow,
+    open_session: OpenSession,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """One real environment, from a folder of wheels, with many looks at it."""
+    wheel(tmp_path / "wheels", "phx_tiny", "WORD = 'tiny'\n")
+    wheel(tmp_path / "wheels", "jinja2", "OWN = True\n")  # the flow's own wins over ours
+    body = "import phx_tiny, jinja2, httpx\nreturn [phx_tiny.WORD, jinja2.OWN, sys.executable, q]"
+    folder = one_tool(make_flow, body)
+    lines = f"--no-index\n--find-links {tmp_path / 'wheels'}\npromptflow\nphx-tiny==1.0\nhttpx\n"
+    (folder / "requirements.txt").write_text(f"{lines}jinja2==1.0\n")
+    flow, told = load_flow(folder), list[str]()
+    python = interpreter_for(flow, home, told.append)
+    assert python is not None
+    assert told[0] == "Installing for this flow, once: phx-tiny==1.0, jinja2==1.0"
+    assert any(line.startswith("Installing collected packages") for line in told)
+    session = open_session(folder, python=python)
+    assert session.run({"q": "x"}).output == {"o": ["tiny", True, python, "x"]}
+    with SessionPool(flow, python=python) as pool:
+        ((_, line),) = pool.run_lines([(0, {"q": "y"})])
+    assert line.result["output"] == {"o": ["tiny", True, python, "y"]}
+
+    told.clear()
+    assert interpreter_for(flow, home, told.append) == python  # found again, nothing installed
+    assert told == []
+    (only,) = environments(home)
+    assert only.requirements[-2:] == ("phx-tiny==1.0", "jinja2==1.0")
+    assert only.bytes > 1000
+    assert only.idle < 600
+    paths = next(only.place.rglob("zz_phoundry.pth"))
+    paths.write_text("/where/phoundry/was\n")
+    add_paths(only.place)
+    assert str(Path(__file__).parents[2] / "src") in paths.read_text().splitlines()
+    monkeypatch.setenv("PHOUNDRY_ENVIRONMENTS", "off")
+    assert interpreter_for(flow, home) is None
+    remove(only.place)
+    assert environments(home) == []
+
+
+def test_packages_that_cannot_be_had(
+    home: Home, make_flow: MakeFlow, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("phoundry.flows.environments.build._venv", _bare_venv)
+    monkeypatch.setenv("PIP_CONFIG_FILE", os.devnull)
+    monkeypatch.setenv("PIP_RETRIES", "1")
+    folder = one_tool(make_flow, "return q")
+    index = "--index-url http://user:canary@127.0.0.1:9/simple\nphx-nowhere==9\n"
+    (folder / "requirements.txt").write_text(index)
+    told: list[str] = []
+    with pytest.raises(FlowEnvironmentError, match="The package index could not be reached") as out:
+        interpreter_for(load_flow(folder), home, told.append)
+    text = str(out.value)
+    assert "could not be installed (phx-nowhere==9)" in text
+    assert "No matching distribution found for phx-nowhere==9" in text
+    assert "PHOUNDRY_ENVIRONMENTS=off" in text
+    assert "canary" not in f"{text}{told}"
+    assert [each.suffix for each in home.environments.iterdir()] == [".lock"]  # no half of it
+
+
+def test_what_pip_says_is_told_with_what_to_do() -> None:
+    wanted = Requirements(missing=("a==9",))
+    said = ["Collecting a==9", "ERROR: Could not find a version that satisfies a==9", "hint"]
+    error = refused(wanted, said)
+    assert "satisfies a==9" in error.message
+    assert "hint" not in error.message
+    assert "Correct the versions" in str(error)
+    odd = refused(wanted, ["error: cannot build from http://me:secret@host/x"])
+    assert "http://***@host/x" in odd.message
+    assert odd.codes == ["UserError", "FlowEnvironmentError"]
+
+
+def _bare_venv(place: Path, own_pip: bool) -> None:
+    """An environment as far as pip looks at it when it finds nothing to install."""
+    (place / "bin").mkdir(parents=True)
+    (place / "bin" / "python").symlink_to(sys.executable)
+    (place / "pyvenv.cfg").write_text(f"home = {Path(sys.executable).parent}\n")
+    version = f"python{sys.version_info.major}.{sys.version_info.minor}"
+    (place / "lib" / version / "site-packages").mkdir(parents=True)
+
+
+def test_two_makers_make_one(
+    home: Home, make_flow: MakeFlow, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    made: list[str] = []
+    monkeypatch.setattr("phoundry.flows.environments.build._venv", _bare_venv)
+
+    def install(place: Path, *rest: object) -> None:
+        made.append(str(place))
+
+    monkeypatch.setattr("phoundry.flows.environments.build._install", install)
+    folder = one_tool(make_flow, "return q")
+    (folder / "requirements.txt").write_text("phx-nowhere\n")
+    flow, found = load_flow(folder), list[str | None]()
+    half = home.environments / name_of(read_requirements(folder / "requirements.txt"))
+    (half / "bin").mkdir(parents=True)
+    (half / "rest-of-a-killed-one").write_text("")
+    threads = [
+        threading.Thread(target=lambda: found.append(interpreter_for(flow, home))) for _ in range(3)
+    ]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    assert found == [str(half / "bin" / "python")] * 3
+    assert len(made) == 1
+    assert not (half / "rest-of-a-killed-one").exists()
+    assert json.loads((half / READY).read_text()) == {"requirements": ["phx-nowhere"]}
+    (half / "bin" / "python").unlink()  # the Python that it stood on is gone: made anew
+    assert interpreter_for(flow, home) == found[0]
+    assert len(made) == 2
+    assert os.access(str(found[0]), os.X_OK)
