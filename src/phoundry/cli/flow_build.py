@@ -44,7 +44,7 @@ def build(
     if chosen is None or (path and source):
         raise UsageError("Name the flow's folder once.", remedy="Write: phoundry flow build PATH")
     if kind not in KINDS:
-        hint = "An executable is not built: a folder starts as fast. " if "exec" in kind else ""
+        hint = "Executables are not built here. " if "exec" in kind else ""
         raise UsageError(f"--format is '{kind}'.", remedy=f"{hint}Take one of: {', '.join(KINDS)}.")
     out = Printer(output)
     made = build_folder(

@@ -20,10 +20,12 @@ from typing import Any
 
 import psutil
 
+from phoundry.errors import TooLarge
 from phoundry.files import PRIVATE, read_json, write_json
 from phoundry.settings import child_environ
 from phoundry.worker import STOP_FILE, StopReason, ask_to_stop
 
+PIPE = 60_000  # bytes; Linux gives a pipe 65,536
 _OUTCOME = ("result.json", "ready.json", "process.json", "loaded.json", STOP_FILE)
 
 
@@ -43,13 +45,23 @@ class WorkerState:
 
 
 def start(
-    run_dir: Path, module: str, spec: dict[str, Any], *, environ: Mapping[str, str] | None = None
+    run_dir: Path,
+    module: str,
+    spec: dict[str, Any],
+    *,
+    environ: Mapping[str, str] | None = None,
+    private: bytes | None = None,
 ) -> int:
     """Start `python -m module run_dir` in a session of its own; returns its pid.
 
-    The spec goes through a file of mode 0600, never through arguments. If the folder's worker still
-    lives, nothing is started.
+    The spec goes through a file of mode 0600, never through arguments; `private` goes through its
+    standard input and into no file. If the folder's worker still lives, nothing is started.
+
+    Raises:
+        TooLarge: `private` is more than a pipe holds before anybody reads it.
     """
+    if private is not None and len(private) > PIPE:
+        raise TooLarge(f"{len(private):,} bytes of secrets are too many; the limit is {PIPE:,}.")
     if (state := inspect(run_dir)).running and state.pid:
         return state.pid
     run_dir.mkdir(parents=True, exist_ok=True)
@@ -59,12 +71,16 @@ def start(
     with (run_dir / "log.txt").open("ab") as log:
         process = subprocess.Popen(
             [sys.executable, "-m", module, str(run_dir)],
-            stdin=subprocess.DEVNULL,
+            stdin=subprocess.DEVNULL if private is None else subprocess.PIPE,
             stdout=log,
             stderr=subprocess.STDOUT,
             start_new_session=True,
             env=child_environ(environ) | {"PYTHONUNBUFFERED": "1"},
         )
+    if process.stdin is not None and private is not None:
+        with suppress(BrokenPipeError):  # it ended at once, which its folder tells
+            process.stdin.write(private)
+            process.stdin.close()
     created = _create_time(process.pid)
     # The worker writes the same once it holds the lock; until then this one tells that it lives.
     if created and not (run_dir / "process.json").exists():
@@ -109,12 +125,19 @@ def kill(run_dir: Path) -> bool:
     return _signal(run_dir, kill_tree)
 
 
-def memory_bytes(pid: int) -> int | None:
-    """Resident bytes of a process, or None if it is gone."""
+def memory_bytes(pid: int, *, family: bool = False) -> int | None:
+    """Resident bytes of a process (of a `family` with those that it started), or None if it is
+    gone."""
     try:
-        return int(psutil.Process(pid).memory_info().rss)
+        process = psutil.Process(pid)
+        size = int(process.memory_info().rss)
+        children = process.children(recursive=True) if family else []
     except psutil.Error:
         return None
+    for child in children:
+        with suppress(psutil.Error):
+            size += int(child.memory_info().rss)
+    return size
 
 
 def private_bytes(pid: int) -> int | None:

@@ -30,8 +30,6 @@ from phoundry.serving.flow.opening import Opening
 from phoundry.serving.flow.pool import Pool
 from phoundry.serving.listen import run, serve
 
-GRACE_SECONDS = 10
-
 
 class Parent:
     """Who started this process."""
@@ -88,7 +86,7 @@ async def _serve(hosted: Hosted, opening: Opening, listener: socket.socket, pare
         parent.tell("ready")
 
     try:
-        await serve(app, listener, started=started, stopping=_nothing, grace_seconds=GRACE_SECONDS)
+        await serve(app, listener, started=started, stopping=_nothing, grace_seconds=opening.grace)
     finally:
         pool.close()
 

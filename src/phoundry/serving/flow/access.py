@@ -14,7 +14,7 @@ from phoundry.errors import Forbidden, Unauthenticated
 from phoundry.serving.asgi import Scope, header
 from phoundry.serving.hosts import HostCheck
 
-OPEN = frozenset({"/health"})
+OPEN = frozenset({"/health", "/health/live", "/health/ready"})
 
 
 class Access:

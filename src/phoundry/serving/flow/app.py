@@ -163,6 +163,8 @@ class FlowApp:
             return
         documents = {
             "/health": self._health,
+            "/health/live": self._health,
+            "/health/ready": self._health,
             "/version": self._version,
             "/swagger.json": self._swagger,
         }

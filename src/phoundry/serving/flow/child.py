@@ -98,7 +98,7 @@ class Child:
 
     def _end_of_group(self) -> None:
         """What it started ends with it; itself, where it only closed its output."""
-        if not self.wait(GRACE):
+        if not self.wait(LINGERS):
             self.kill()
 
     def _pump(self, lines: IO[bytes]) -> None:
@@ -107,7 +107,7 @@ class Child:
                 self._log(redact(line.decode(errors="replace"), self._secrets))
 
 
-GRACE = 15.0  # seconds between the last word and the end of a process
+LINGERS = 15.0  # seconds between the last word and the end of a process
 
 
 def how_it_ended(code: int) -> str:

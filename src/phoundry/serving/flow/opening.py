@@ -9,6 +9,7 @@ from typing import Any
 from phoundry.flows.prepare import Connections
 
 TIMEOUT = 600.0  # seconds of one request, as Prompt flow allows a line
+GRACE = 10  # seconds that requests in flight have to end when the process is told to
 THREADS = 16  # lines at once
 
 
@@ -34,6 +35,7 @@ class Opening:
     feedback: str | None = None
     memory_limit: int | None = None
     timeout: float = TIMEOUT
+    grace: int = GRACE
     threads: int = THREADS
 
     @property

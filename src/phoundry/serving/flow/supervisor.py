@@ -22,7 +22,7 @@ from phoundry.serving.flow.opening import Opening
 STEADY = 60.0  # seconds after which an end is the first of a row
 LONGEST = 30.0  # seconds between two starts
 START = 120.0  # seconds that the first start may take
-STOP = 15.0  # seconds that processes have to end
+STOP = 5.0  # seconds beyond their grace that processes have to end
 
 Message = tuple[Child | None, dict[str, Any]]
 
@@ -117,7 +117,7 @@ class Supervisor:
         every = [*self._children, *self._leaving.values()]
         for child in every:
             child.terminate()
-        deadline = time.monotonic() + STOP
+        deadline = time.monotonic() + self._opening.grace + STOP
         for child in every:
             if not child.wait(max(0.0, deadline - time.monotonic())):
                 child.kill()

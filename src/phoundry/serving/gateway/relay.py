@@ -1,7 +1,7 @@
 """Ask a replica and pass its answer on: whole, or as the event stream that it is.
 
 No answer is lost with a replica: as long as nothing has gone to the client, the request is asked
-again of another, because generating changes nothing.
+again of another, because generating changes nothing. A flow may: it is asked once.
 """
 
 from __future__ import annotations
@@ -9,16 +9,20 @@ from __future__ import annotations
 import json
 
 from phoundry.errors import PhoundryError
-from phoundry.serving.asgi import Headers, encode
+from phoundry.serving.asgi import Headers, encode, header
 from phoundry.serving.errors import ReplicaFailed, openai_body
 from phoundry.serving.gateway.connection import BrokenOff, Connection
 from phoundry.serving.gateway.exchange import Exchange
 from phoundry.serving.gateway.routing import Deployment
 from phoundry.serving.gateway.upstream import Upstream
+from phoundry.serving.paths import SCORE
 
 # A request whose replica breaks off this often may be what breaks it: it shall not end them all.
 BREAKS = 3
 USAGE = b"x-phoundry-usage"
+# Of a replica's: an answer, and what the caller can mend. 406 and 415 are a flow's.
+_RELAYED = (200, 400, 406, 413, 415)
+_STREAM = b"text/event-stream"
 
 
 async def forward(exchange: Exchange, deployment: Deployment, path: str, body: bytes) -> None:
@@ -63,11 +67,14 @@ async def _ask(
             replicas.refused(upstream)  # it has just gone; nothing was sent
             continue
         try:
-            answering = connection.ask(upstream.request(path, exchange.request_id, body))
+            content = upstream.request(path, exchange.request_id, body, _accept(exchange, path))
+            answering = connection.ask(content)
             exchange.sent()
             await answering
         except BrokenOff:
             upstream.release(connection)
+            if deployment.once:
+                raise ReplicaFailed("The replica broke off; a flow is not run again.") from None
             broken, breaks = upstream, breaks + 1
             if breaks == BREAKS:
                 raise ReplicaFailed(f"{BREAKS} times a replica broke off.") from None
@@ -83,10 +90,18 @@ async def _ask(
         return upstream, connection
 
 
+def _accept(exchange: Exchange, path: str) -> bytes:
+    """The Accept of a request that a flow may answer with a stream. Models look at their body."""
+    if path != SCORE:
+        return b""
+    accept = header(exchange.scope, b"accept")
+    return b"Accept: %b\r\n" % accept if accept and _STREAM in accept else b""
+
+
 async def _whole(exchange: Exchange, connection: Connection) -> None:
     """Pass a whole answer on. The caller's faults keep their status; the rest is the model's."""
     status, content = connection.status, connection.body
-    if status != 200 and status not in (400, 413):
+    if status not in _RELAYED:
         raise ReplicaFailed.answered(status, _reason(content))
     headers: Headers = [
         (b"content-type", connection.headers.get(b"content-type", b"application/json")),

@@ -11,12 +11,13 @@
          "allowed_origins": ["https://example.org"],
          "deployments": {
            "blue": {"replicas": [{"url": "http://127.0.0.1:4567", "token": "…"}],
-                    "timeout_ms": 180000, "max_concurrent": 8, "asleep": false}}}}}
+                    "timeout_ms": 180000, "max_concurrent": 8, "asleep": false, "once": false}}}}}
 
 It is replaced whole, has mode 0600 (it holds the replicas' tokens) and grows in `generation` with
 every change. `max_concurrent` is for each replica. A token opens the endpoint until the second
 since the epoch beside it. A deployment that is `asleep` has no replica because nobody asked it
-anything: a request wakes it and waits.
+anything: a request wakes it and waits. One that answers `once` serves a flow: its tools may change
+things, so a request whose answer broke off is never asked again.
 """
 
 from __future__ import annotations
@@ -52,6 +53,7 @@ class DeploymentRoute:
     timeout_ms: int = 180_000
     max_concurrent: int = 8
     asleep: bool = False
+    once: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -161,6 +163,7 @@ class _Reader:
             self.whole(f"{where}.timeout_ms", fields.get("timeout_ms", 180_000), 1),
             self.whole(f"{where}.max_concurrent", fields.get("max_concurrent", 8), 1),
             fields.get("asleep") is True,
+            fields.get("once") is True,
         )
 
     def replica(self, where: str, value: object) -> ReplicaRoute:

@@ -34,6 +34,7 @@ class Deployment:
         self.full_name = f"{endpoint}/{name}"
         self.header = (PIN.encode(), name.encode())
         self.timeout = 0.0  # seconds
+        self.once = False  # whether a request must not be asked again
         self.limiter = Limiter(1)
         # No method of its own: tables are frozen (`reload`), and a cycle is never collected.
         self.replicas = Replicas(partial(_unavailable, endpoint, name), patience)
@@ -42,6 +43,7 @@ class Deployment:
 
     def apply(self, route: DeploymentRoute, upstreams: list[Upstream]) -> None:
         self.timeout = route.timeout_ms / 1000
+        self.once = route.once
         self.limiter.resize(route.max_concurrent * max(1, len(upstreams)))
         self.replicas.replace(upstreams, asleep=route.asleep)
 

@@ -30,12 +30,13 @@ class Upstream:
         self.resting_until = 0.0  # of time.monotonic
         self.retired = False  # no table names it any more
 
-    def request(self, path: str, request_id: str, body: bytes) -> bytes:
-        """The bytes of a POST."""
-        return b"POST %b%b%b\r\nContent-Length: %d\r\n\r\n%b" % (
+    def request(self, path: str, request_id: str, body: bytes, more: bytes = b"") -> bytes:
+        """The bytes of a POST. `more` are whole further lines of its head."""
+        return b"POST %b%b%b\r\n%bContent-Length: %d\r\n\r\n%b" % (
             path.encode(),
             self._head,
             request_id.encode(),
+            more,
             len(body),
             body,
         )
