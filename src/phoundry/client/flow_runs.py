@@ -23,7 +23,6 @@ if TYPE_CHECKING:
     from phoundry.flows.batch.store import RunStore
     from phoundry.flows.batch.work import Work
     from phoundry.flows.prepare import Connections as Chosen
-    from phoundry.flows.session.pool import LineResult
 
 
 class FlowRuns:
@@ -187,6 +186,7 @@ class FlowRuns:
         flow: Flow,
         on_progress: Callable[[Progress], None] | None,
     ) -> Work:
+        from phoundry.client.flow_traces import LineTraces
         from phoundry.flows.batch.work import Work, spread
         from phoundry.flows.session.pool import SessionPool
         from phoundry.traces.record import recorder
@@ -211,19 +211,8 @@ class FlowRuns:
                 python=self._flows.interpreter(flow),
             )
 
-        def keep(line: LineResult) -> None:
-            if traces is not None:
-                found: dict[str, Any] = line.result["error"] or {}
-                number = line.number if line.number >= 0 else None
-                traces.put(
-                    line.spans,
-                    str(flow.root),
-                    run=record.name,
-                    line=number,
-                    error=found.get("message"),
-                )
-
-        return Work(folder, record, flow, pool, on_progress, keep if traces else None)
+        keep = LineTraces(traces, str(flow.root), record.name).keep if traces else None
+        return Work(folder, record, flow, pool, on_progress, keep)
 
     def _connections_of(self, flow: Flow, overrides: Mapping[str, str]) -> Chosen:
         """What the flow's nodes take; without a look into the store where they take nothing."""
