@@ -111,6 +111,18 @@ class FlowDefinitionError(FlowUserError):
     code = "FlowDefinitionError"
 
 
+class APINotFound(FlowDefinitionError):
+    """An llm node's `api` that is neither `chat` nor `completion`."""
+
+    code = "APINotFound"
+
+
+class FailedToImportModule(FlowUserError):
+    """The module that an llm node names is not there."""
+
+    code = "FailedToImportModule"
+
+
 class NoMapping(FlowDefinitionError):
     """A section or node that is no `key: value` lines; Prompt flow lets Python's error through."""
 

@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from importlib.util import find_spec
 from typing import Any
 
 from phoundry.errors import nearest
 from phoundry.flows.document import Document, Place, is_list, is_mapping
 from phoundry.flows.errors import (
+    FailedToImportModule,
     FlowDefinitionError,
     FlowError,
     NoDefinition,
@@ -19,6 +21,9 @@ from phoundry.flows.extensions.link import link
 from phoundry.flows.extensions.parse import parse_extensions, parse_input
 from phoundry.flows.model import NODE_TYPES, Activate, Node, Source
 from phoundry.flows.reference import parse
+
+# Of promptflow-tools.
+MODULES = ("aoai", "openai", "aoai_gpt4v", "openai_gpt4v", "open_model_llm", "llm", "llm_vision")
 
 
 def read_nodes(document: Document, errors: list[FlowError]) -> tuple[Node, ...]:
@@ -57,6 +62,8 @@ def _node(document: Document, at: Place, data: dict[str, Any], errors: list[Flow
             remedy=f"Did you mean {near[0]}?" if near else f"Use one of {', '.join(NODE_TYPES)}.",
             where=document.where(*at, "type"),
         )
+    if kind == "llm":
+        _check_module(document, at, data, name)
     inputs: Any = data.get("inputs") or {}
     if not is_mapping(inputs):
         raise no_mapping(document, *at, "inputs")
@@ -73,6 +80,24 @@ def _node(document: Document, at: Place, data: dict[str, Any], errors: list[Flow
         line=document.line(*at),
         extensions=extensions,
     )
+
+
+def _check_module(document: Document, at: Place, data: Mapping[str, Any], name: str) -> None:
+    """Old files name the module that calls the model; ours calls it whatever stands there."""
+    module = str(data.get("module") or "")
+    top, _, rest = module.partition(".")
+    known = rest.removeprefix("tools.") in MODULES if top == "promptflow" else None
+    try:
+        known = find_spec(top) is not None if known is None and module else known
+    except (ImportError, ValueError):
+        known = False
+    if known is False:
+        raise FailedToImportModule(
+            f"Failed to import modules with error: Import node '{name}' provider module "
+            f"'{module}' failed.",
+            remedy="Drop the line: llm nodes need no module here.",
+            where=document.where(*at, "module"),
+        )
 
 
 def _source(document: Document, at: Place, data: Mapping[str, Any]) -> Source | None:

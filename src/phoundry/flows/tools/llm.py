@@ -8,7 +8,7 @@ from typing import Any
 
 from jinja2 import Template
 
-from phoundry.flows.errors import ChatAPIInvalidRole, FlowDefinitionError
+from phoundry.flows.errors import APINotFound, ChatAPIInvalidRole, FlowDefinitionError
 from phoundry.flows.inspection import read_file
 from phoundry.flows.messages import escape, image_lines, images_in, listed, plain, split_messages
 from phoundry.flows.model import Flow, Node
@@ -19,7 +19,7 @@ from phoundry.flows.streams import joined, wanted
 from phoundry.flows.tools.completions import CHAT, COMPLETION, complete, stream, whole_message
 from phoundry.flows.tools.http import Target
 from phoundry.flows.tools.offers import checked_offers
-from phoundry.flows.tools.prompt import make_step, parse_template, render, user_inputs
+from phoundry.flows.tools.prompt import make_step, parse_template, refuse_names, render, user_inputs
 from phoundry.flows.tools.targets import target_of
 from phoundry.flows.values import parse
 
@@ -45,6 +45,10 @@ SETTINGS: Mapping[str, str] = {
     "echo": "bool",
     "best_of": "int",
 }
+OF_COMPLETIONS = frozenset({"suffix", "echo", "best_of", "logprobs"})
+OF_CHATS = frozenset(
+    {"function_call", "functions", "tool_choice", "tools", "response_format", "seed"}
+)
 MODEL_NAMES = ("model", "deployment_name")
 # Inputs that are neither sent nor given to the prompt.
 IGNORED = ("stream", "prompt", "module")
@@ -56,19 +60,21 @@ def llm_step(flow: Flow, node: Node, connections: Connections) -> Step:
     """The step of an `llm` node.
 
     Raises:
-        FlowDefinitionError: `api` is neither `chat` nor `completion`.
+        APINotFound: `api` is neither `chat` nor `completion`.
         GetConnectionError, InvalidConnectionType: no connection, or one that can't be called.
         InvalidSource, TemplateSyntaxError: the prompt is not there or does not parse.
     """
+    values = connections.get(node.name, "connection", node.connection)
     api = node.api or "chat"
     if api not in ("chat", "completion"):
-        raise FlowDefinitionError(
+        raise APINotFound(
             f"Node '{node.name}' has `api: {api}`.", remedy="Write `api: chat` or `completion`."
         )
-    values = connections.get(node.name, "connection", node.connection)
     target = target_of(values, _model(node, connections.overrides), f"node '{node.name}'")
     file, text = read_file(flow, node)
     template = parse_template(image_lines(text), (node.source and node.source.path) or file)
+    others = OF_COMPLETIONS if api == "chat" else OF_CHATS
+    refuse_names(node, text, {*SETTINGS, "prompt", "stream"} - others, f"the parameters of {api}")
     call = Call(node.name, api, target, template, user_inputs(node))
     inputs = {name: item for name, item in node.inputs.items() if name not in MODEL_NAMES}
     return make_step(node, call, {name: _typed(name, item) for name, item in inputs.items()})

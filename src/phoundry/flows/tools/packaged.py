@@ -9,13 +9,13 @@ from functools import partial
 from types import ModuleType
 from typing import Any
 
-from phoundry.flows.errors import InvalidCustomLLMTool, NodeInputValidationError, PythonLoadError
+from phoundry.flows.errors import InvalidCustomLLMTool, PythonLoadError
 from phoundry.flows.inspection import read_file
 from phoundry.flows.model import Flow, Node
 from phoundry.flows.provided.types import PromptTemplate
 from phoundry.flows.signature import Signature
 from phoundry.flows.tools.packages import Description, load, signature_of
-from phoundry.flows.tools.prompt import parse_template
+from phoundry.flows.tools.prompt import parse_template, refuse_names
 from phoundry.flows.tools.python import Method
 
 Tool = Callable[..., Any]
@@ -51,17 +51,9 @@ def _function(module: ModuleType, description: Description) -> Tool:
 
 
 def _with_prompt(flow: Flow, node: Node, tool: Tool, inputs: Mapping[str, Any]) -> Tool:
-    from jinja2 import Environment, meta
-
     file, text = read_file(flow, node)
     parse_template(text, (node.source.path if node.source else None) or file)
-    # The template is parsed for its names only; the tool renders it itself.
-    names = meta.find_undeclared_variables(Environment(autoescape=False).parse(text))  # noqa: S701
-    if both := sorted(names & set(inputs)):
-        raise NodeInputValidationError(
-            f"Invalid inputs {both} in prompt template of node {node.name}. These inputs are "
-            "duplicated with the inputs of custom llm tool."
-        )
+    refuse_names(node, text, inputs.keys(), "the inputs of custom llm tool")
     place = _prompt_parameter(tool)
     if place is None:
         raise InvalidCustomLLMTool(

@@ -7,10 +7,10 @@ reads "system:\\n…" never becomes a system message (see `messages.py`).
 from __future__ import annotations
 
 import re
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Collection, Mapping
 from typing import Any
 
-from jinja2 import Environment, Template, Undefined
+from jinja2 import Environment, Template, Undefined, meta
 from jinja2 import TemplateAssertionError as JinjaAssertionError
 from jinja2 import TemplateSyntaxError as JinjaSyntaxError
 from jinja2.sandbox import SandboxedEnvironment
@@ -28,6 +28,7 @@ from phoundry.flows.model import Flow, Node
 from phoundry.flows.reference import InputReference, ItemReference, Literal, Reference
 from phoundry.flows.schedule import Step
 
+RESERVED = ("template",)  # a parameter of Prompt flow's own tool
 _SHOWN = re.compile(r"!\[\s*image\s*\]\(\{\{\s*(?P<name>\w+)\s*\}\}\)")
 
 
@@ -36,6 +37,7 @@ def prompt_step(flow: Flow, node: Node) -> Step:
 
     Raises:
         InvalidSource, TemplateSyntaxError: the template is not there or does not parse.
+        NodeInputValidationError: it uses a reserved name, or a literal image is none.
     """
     template = load_template(flow, node)
     untrusted = user_inputs(node)
@@ -43,12 +45,27 @@ def prompt_step(flow: Flow, node: Node) -> Step:
     def call(arguments: dict[str, Any]) -> PromptText:
         return PromptText.of(render(template, escape(arguments, untrusted)))
 
-    images = shown_images(read_file(flow, node)[1])
+    text = read_file(flow, node)[1]
+    refuse_names(node, text, RESERVED, "the reserved parameters of prompt tool")
+    images = shown_images(text)
     inputs = {
         name: image_literal(flow, name, item) if name in images else item
         for name, item in node.inputs.items()
     }
     return make_step(node, call, inputs, keep_empty=True)
+
+
+def refuse_names(node: Node, text: str, reserved: Collection[str], whose: str) -> None:
+    """Raise NodeInputValidationError when the template `text` uses a name that is `whose`."""
+    if not any(name in text for name in reserved):
+        return
+    parsed = SandboxedEnvironment(autoescape=False).parse(text)
+    if both := sorted(meta.find_undeclared_variables(parsed) & set(reserved)):
+        raise NodeInputValidationError(
+            f"Invalid inputs {both} in prompt template of node {node.name}. These inputs are "
+            f"duplicated with {whose}.",
+            remedy="Use other names in the template.",
+        )
 
 
 def shown_images(text: str) -> frozenset[str]:

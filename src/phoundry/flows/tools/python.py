@@ -34,6 +34,7 @@ from phoundry.flows.streams import joined, joined_later
 from phoundry.flows.workers import loop
 
 Tool = Callable[..., Any]
+MAIN_NAME = "__pf_main__"
 # Results that are neither awaited nor joined: most of them, and told by one look.
 WHOLE = frozenset({str, int, float, bool, dict, list, tuple, type(None)})
 
@@ -229,13 +230,14 @@ _OWN = Path(__file__).parents[1]
 
 
 def _import(file: Path) -> ModuleType:
-    # Under its own name a `requests.py` of the flow would shadow the package that it imports.
-    name = f"phoundry_flow_tool_{file.stem}"
-    spec = importlib.util.spec_from_file_location(name, file)
+    # Under its own name a `requests.py` of the flow would shadow the package that it imports; this
+    # one is Prompt flow's, and scripts ask for it: `if __name__ == "__pf_main__"`.
+    spec = importlib.util.spec_from_file_location(MAIN_NAME, file)
     if spec is None or spec.loader is None:
         raise PythonLoadError(f"Failed to load python module from file '{file}'.")
     module = importlib.util.module_from_spec(spec)
-    sys.modules[name] = module  # dataclasses and type hints look their module up
+    # Dataclasses and type hints look their module up; the second name outlives the next file.
+    sys.modules[MAIN_NAME] = sys.modules[f"phoundry_flow_tool_{file.stem}"] = module
     try:
         spec.loader.exec_module(module)
     except (Exception, SystemExit) as error:  # noqa: BLE001 - the boundary to the user's code
