@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import asyncio
 import json
 import statistics
 import subprocess
@@ -12,10 +11,10 @@ from dataclasses import dataclass
 
 import psutil
 
+from benchmarks.flows.load import rate
 from benchmarks.flows.material import NODES, QUESTION, make_lines
 from benchmarks.flows.sides import Side
 from benchmarks.gateway.load import Side as Asked
-from benchmarks.gateway.load import rush
 from benchmarks.gateway.processes import free_port, wait_for_port
 
 MANY = 16  # connections
@@ -112,9 +111,7 @@ def serve(sides: list[Side], size: Size) -> Figures:
         found = in_turn(
             sides,
             size.rounds,
-            lambda side: (
-                len(asyncio.run(rush(asked[side.name], MANY, size.seconds))) / size.seconds
-            ),
+            lambda side: rate(asked[side.name], MANY, size.seconds),
             "requests/s",
         )
         figures |= {"serve_rps": found["phoundry"], **_ratio("ratio_serve", found, best=max)}
@@ -140,7 +137,7 @@ def _servers(sides: list[Side]) -> Iterator[dict[str, Asked]]:
             started.append(process)
             wait_for_port(port, psutil.Process(process.pid))
             asked[side.name] = Asked(side.name, f"http://127.0.0.1:{port}/score", body)
-            asyncio.run(rush(asked[side.name], MANY, 1.0))  # warm
+            rate(asked[side.name], MANY, 1.0)  # warm
         yield asked
     finally:
         for process in started:
