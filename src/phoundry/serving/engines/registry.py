@@ -5,7 +5,7 @@ from __future__ import annotations
 from phoundry.errors import MissingDependency, NotFound
 from phoundry.serving.engines.base import Engine, EngineSpec
 
-ENGINES = ("llama.cpp", "openvino", "transformers", "fake")
+ENGINES = ("llama.cpp", "openvino", "transformers", "vllm", "fake")
 
 
 def open_engine(name: str, spec: EngineSpec) -> Engine:
@@ -27,6 +27,10 @@ def open_engine(name: str, spec: EngineSpec) -> Engine:
         return OpenVinoEngine(spec)
     if name == "transformers":
         return _transformers(spec)
+    if name == "vllm":
+        from phoundry.serving.engines.vllm import VllmEngine
+
+        return VllmEngine(spec)
     if name == "fake":
         from phoundry.serving.engines.fake import FakeEngine
 

@@ -11,17 +11,16 @@ import threading
 import time
 from collections.abc import AsyncGenerator, Callable
 from concurrent.futures import ThreadPoolExecutor
-from pathlib import Path
 from typing import Any
 
 import torch
 from tokenizers import Tokenizer
 from tokenizers.decoders import DecodeStream
-from transformers import AutoModelForCausalLM, DynamicCache
+from transformers import DynamicCache
 
 from phoundry.errors import InvalidInput, ModelError
-from phoundry.files import read_json, sha256_files
 from phoundry.serving.engines.base import Delta, EngineSpec, Feature, SamplingParams
+from phoundry.serving.engines.checkpoint import check_unchanged, load_model
 from phoundry.serving.engines.sampling import choose, likelihood
 
 _SILENT_SECONDS = 300  # for one token: longer than the longest prompt takes a small machine
@@ -38,9 +37,9 @@ class TransformersEngine:
         self.context_length = spec.context_length
         self.slots = 1
         self._end = spec.end_token_ids
-        _check_unchanged(spec.checkpoint_dir, spec.weights, spec.sha256)
+        check_unchanged(spec.checkpoint_dir, spec.weights, spec.sha256)
         torch.set_num_threads(spec.threads)
-        self._model: Any = _load(spec.checkpoint_dir, str(spec.options.get("dtype", "auto")))
+        self._model: Any = load_model(spec.checkpoint_dir, str(spec.options.get("dtype", "auto")))
         self._tokenizer = Tokenizer.from_file(str(spec.tokenizer_dir / "tokenizer.json"))
         self._thread = ThreadPoolExecutor(1, thread_name_prefix="transformers")
         self._step_at = time.monotonic()  # when a token was last begun
@@ -149,45 +148,3 @@ class TransformersEngine:
             last = count == params.max_tokens
             told = likelihood(self._tokenizer, logits, token, params.top_logprobs)
             emit(Delta(piece, count, (token,), "length" if last else None, told))
-
-
-def _check_unchanged(folder: Path, weights: tuple[str, ...], sha256: str | None) -> None:
-    """Raise ModelError unless the weights are those that were recorded.
-
-    Reads them once, which brings them into memory for `_load`.
-    """
-    if sha256 is None:
-        return
-    try:
-        found = sha256_files(folder / name for name in weights)
-    except OSError as error:
-        raise ModelError(f"The weights in {folder} cannot be read: {error}.") from None
-    if found != sha256:
-        raise ModelError(
-            f"The weights in {folder} have changed since they were recorded: SHA-256 "
-            f"{found[:12]}…, not {sha256[:12]}….",
-            remedy="Do not serve them. Put the files back from a copy, or remove the folder and "
-            "let Phoundry make it again (of a registered model: train or register it again).",
-        )
-
-
-def _load(folder: Path, dtype: str) -> Any:
-    config = read_json(folder / "config.json")
-    if config is None:
-        raise ModelError(f"There is no config.json in {folder}.")
-    if "auto_map" in config:
-        raise ModelError(
-            f"The checkpoint {folder.name} wants to run code of its own (auto_map).",
-            remedy="Use a checkpoint of an architecture that transformers has built in.",
-        )
-    try:
-        model = AutoModelForCausalLM.from_pretrained(
-            folder,
-            dtype=dtype,
-            local_files_only=True,
-            trust_remote_code=False,
-            use_safetensors=True,
-        )
-    except (OSError, ValueError, KeyError, RuntimeError) as error:
-        raise ModelError(f"transformers cannot load {folder.name}: {error}") from error
-    return model.eval()

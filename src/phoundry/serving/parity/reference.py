@@ -8,10 +8,10 @@ from typing import Any
 
 import psutil
 import torch
-from transformers import AutoModelForCausalLM
 
-from phoundry.errors import InsufficientResources, ModelError
+from phoundry.errors import InsufficientResources
 from phoundry.files import in_words, read_json
+from phoundry.serving.engines.checkpoint import load_model
 from phoundry.serving.parity.steps import Place
 
 # Weights are not all: a part of this is for what the forward pass needs.
@@ -29,7 +29,7 @@ class Reference:
         torch.set_num_threads(threads)
         available = psutil.virtual_memory().available if free is None else free
         self.dtype = _dtype(folder, available)
-        self._model: Any = _load(folder, self.dtype)
+        self._model: Any = load_model(folder, self.dtype)
 
     @property
     def name(self) -> str:
@@ -85,22 +85,3 @@ def _dtype(folder: Path, free: int) -> str:
         f"The reference of the gate needs {in_words(stored)}; {in_words(free)} are free.",
         remedy="End other jobs or deployments, or deploy without the gate: --no-gate.",
     )
-
-
-def _load(folder: Path, dtype: str) -> Any:
-    config: dict[str, Any] = read_json(folder / "config.json") or {}
-    if not config or "auto_map" in config:
-        raise ModelError(
-            f"The checkpoint {folder.name} has no config.json, or wants to run code of its own."
-        )
-    try:
-        model: Any = AutoModelForCausalLM.from_pretrained(
-            folder,
-            dtype=dtype,
-            local_files_only=True,
-            trust_remote_code=False,
-            use_safetensors=True,
-        )
-    except (OSError, ValueError, KeyError, RuntimeError) as error:
-        raise ModelError(f"transformers cannot load {folder.name}: {error}") from error
-    return model.eval()
