@@ -21,7 +21,7 @@ from phoundry.serving.engines.fake import FakeEngine
 from phoundry.serving.replica import collecting
 from phoundry.serving.replica.app import ReplicaApp
 from phoundry.serving.replica.collecting import Exchange, Writer, append
-from phoundry.serving.replica.collector import Collecting, LiveCollector, chosen
+from phoundry.serving.replica.collector import Collecting, chosen, live_collector
 from phoundry.serving.replica.generation import Generator
 from phoundry.serving.replica.joining import joined
 from phoundry.serving.replica.model import ServedModel
@@ -170,7 +170,7 @@ def test_settings_that_cannot_be_read_leave_those_in_force(
     monkeypatch.setattr("phoundry.serving.replica.collector.LOOK_SECONDS", 0.0)
     path = tmp_path / "spec.json"
     path.write_text('{"data_collector": {"sampling_rate": 0.5}}')
-    live = LiveCollector(path)
+    live = live_collector(path)
     first = live()
     assert first is not None
     assert first.sampling_rate == 0.5

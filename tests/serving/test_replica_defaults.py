@@ -15,7 +15,7 @@ from phoundry.errors import InvalidInput
 from phoundry.files import read_json
 from phoundry.serving.replica import chat as dialect
 from phoundry.serving.replica import score as azure
-from phoundry.serving.replica.defaults import LiveDefaults
+from phoundry.serving.replica.defaults import live_defaults
 from phoundry.specs.deployment import GenerationDefaults
 from tests.serving.conftest import StartReplica, chat, score
 from tests.serving.processes import Worker, replica_spec, spawn
@@ -154,7 +154,7 @@ def test_defaults_that_leave_no_room_end_the_start(
 def test_a_file_that_cannot_be_read_leaves_the_defaults_before(tmp_path: Path) -> None:
     file = tmp_path / "spec.json"
     file.write_text(json.dumps({"defaults": ALL}))
-    live = LiveDefaults(file)
+    live = live_defaults(file)
     assert live() == DEFAULTS
     file.write_text("{")
     assert live() == DEFAULTS

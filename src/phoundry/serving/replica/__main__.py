@@ -36,7 +36,7 @@ from phoundry.data import ChatTokenizer
 from phoundry.files import write_json
 from phoundry.serving.engines.registry import open_engine
 from phoundry.serving.listen import bind, port_of, run, serve
-from phoundry.serving.replica.assembly import assemble, engine_spec, live_defaults
+from phoundry.serving.replica.assembly import assemble, checked_defaults, engine_spec
 from phoundry.spool import Spool
 from phoundry.worker import main
 
@@ -46,7 +46,7 @@ def replica(spec: dict[str, Any], run_dir: Path, spool: Spool) -> dict[str, Any]
     begun = time.monotonic()
     spool.append("started", engine=spec["engine"], model_name=spec["model_name"])
     tokenizer = ChatTokenizer.load(Path(spec["tokenizer_dir"]))
-    defaults = live_defaults(spec, run_dir, tokenizer)
+    defaults = checked_defaults(spec, run_dir, tokenizer)
     loaded = engine_spec(spec, frozenset(tokenizer.end_token_ids))
     engine = open_engine(spec["engine"], loaded)
     made = assemble(spec, run_dir, engine, tokenizer, defaults)

@@ -11,9 +11,11 @@ from phoundry.data import ChatMessage, ChatTokenizer
 from phoundry.serving.engines.base import Engine, EngineSpec, SamplingParams
 from phoundry.serving.replica.app import ReplicaApp
 from phoundry.serving.replica.collector import Collecting
-from phoundry.serving.replica.defaults import LiveDefaults, check
+from phoundry.serving.replica.defaults import check, live_defaults
 from phoundry.serving.replica.generation import Ask, Generator
+from phoundry.serving.replica.live import Live
 from phoundry.serving.replica.model import ServedModel
+from phoundry.specs.deployment import GenerationDefaults
 from phoundry.version import __version__
 
 GRACE_SECONDS = 30
@@ -71,13 +73,15 @@ class Replica:
 _HELLO = [ChatMessage(role="user", content="Hi")]
 
 
-def live_defaults(spec: dict[str, Any], run_dir: Path, tokenizer: ChatTokenizer) -> LiveDefaults:
+def checked_defaults(
+    spec: dict[str, Any], run_dir: Path, tokenizer: ChatTokenizer
+) -> Live[GenerationDefaults]:
     """The deployment's defaults, once they are known to fit the model.
 
     Raises:
         InvalidInput: a short question cannot be asked under them.
     """
-    defaults = LiveDefaults(run_dir / "spec.json")
+    defaults = live_defaults(run_dir / "spec.json")
     check(defaults(), tokenizer, int(spec["context_length"]))
     return defaults
 
@@ -87,7 +91,7 @@ def assemble(
     run_dir: Path,
     engine: Engine,
     tokenizer: ChatTokenizer,
-    defaults: LiveDefaults,
+    defaults: Live[GenerationDefaults],
 ) -> Replica:
     """The application of the replica of `run_dir`; nothing is generated yet."""
     generator = Generator(engine, tokenizer)

@@ -18,6 +18,7 @@ from typing import Any, cast
 from phoundry.data import ChatMessage, ChatTokenizer, ToolCall
 from phoundry.errors import InvalidInput
 from phoundry.serving.errors import bad_parameter
+from phoundry.serving.replica.stops import overlap
 from phoundry.serving.replica.tools import Tool, ToolUse
 
 
@@ -153,7 +154,7 @@ class CallReader:
             return self._feed_whole()
         at = self._held.find(self._form.opening)
         if at < 0:
-            at = len(self._held) - _overlap(self._held, self._form.opening)
+            at = len(self._held) - overlap(self._held, self._form.opening)
         else:
             self._calling = True
         certain, self._held = self._held[:at], self._held[at:]
@@ -178,9 +179,3 @@ class CallReader:
             return ""
         held, self._held = self._held, ""
         return held
-
-
-def _overlap(text: str, opening: str) -> int:
-    """Length of the longest end of `text` that begins `opening`."""
-    longest = min(len(text), len(opening) - 1)
-    return next((n for n in range(longest, 0, -1) if opening.startswith(text[-n:])), 0)

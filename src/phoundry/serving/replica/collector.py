@@ -23,10 +23,10 @@ from collections.abc import Awaitable, Callable
 from pathlib import Path
 from typing import Any
 
-from phoundry.files import read_json
 from phoundry.serving.asgi import Message, Receive, Scope, Send, header
 from phoundry.serving.paths import CHAT, COMPLETIONS, EMBEDDINGS, SCORE
 from phoundry.serving.replica.collecting import Exchange, Writer
+from phoundry.serving.replica.live import Live
 from phoundry.specs.collection import DataCollector
 
 Application = Callable[[Scope, Receive, Send], Awaitable[None]]
@@ -54,34 +54,14 @@ def chosen(settings: DataCollector, request_id: str) -> tuple[str, ...]:
     )
 
 
-class LiveCollector:
-    """The settings of one spec.json (`data_collector`), as they stand about now."""
+def live_collector(spec_path: Path) -> Live[DataCollector | None]:
+    """The settings of one spec.json (`data_collector`), as they stand about now; None: nothing."""
+    return Live(spec_path, _settings, None, LOOK_SECONDS)
 
-    def __init__(self, spec_path: Path) -> None:
-        self._path = spec_path
-        self._seen: tuple[int, int] | None = None
-        self._next = 0.0
-        self._current: DataCollector | None = None
 
-    def __call__(self) -> DataCollector | None:
-        """Those in force, None for nothing. A file that cannot be read leaves the ones before."""
-        now = time.monotonic()
-        if now >= self._next:
-            self._next = now + LOOK_SECONDS
-            self._look()
-        return self._current
-
-    def _look(self) -> None:
-        try:
-            found = self._path.stat()
-            seen = (found.st_mtime_ns, found.st_ino)
-            if seen != self._seen:
-                spec: dict[str, Any] = read_json(self._path) or {}
-                written = spec.get("data_collector")
-                self._current = DataCollector.model_validate(written) if written else None
-                self._seen = seen
-        except (OSError, ValueError):  # pydantic's and JSON's faults are ValueErrors
-            self._seen = None
+def _settings(spec: dict[str, Any]) -> DataCollector | None:
+    written = spec.get("data_collector")
+    return DataCollector.model_validate(written) if written else None
 
 
 class Collecting:
@@ -102,7 +82,7 @@ class Collecting:
         folder = Path(spec.get("collect_dir") or run_dir / "collected")
         model = str(spec.get("model") or spec["model_name"])
         writer = Writer(folder, run_dir.name, source, model)
-        return cls(app, LiveCollector(run_dir / "spec.json"), writer)
+        return cls(app, live_collector(run_dir / "spec.json"), writer)
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         settings = self._settings()

@@ -7,43 +7,25 @@ that is being answered keeps those it began with.
 
 from __future__ import annotations
 
-import logging
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
 from phoundry.data import ChatMessage, ChatTokenizer
 from phoundry.errors import InvalidInput, PhoundryError
-from phoundry.files import read_json
+from phoundry.serving.replica.live import Live
 from phoundry.specs.deployment import GenerationDefaults
-
-log = logging.getLogger("phoundry.replica")
 
 NONE = GenerationDefaults()
 
 
-class LiveDefaults:
+def live_defaults(spec_path: Path) -> Live[GenerationDefaults]:
     """The defaults of one spec.json, as they stand when they are asked for."""
+    return Live(spec_path, _of, NONE)
 
-    def __init__(self, spec_path: Path) -> None:
-        self._path = spec_path
-        self._seen: tuple[int, int] | None = None
-        self._current = NONE
 
-    def __call__(self) -> GenerationDefaults:
-        """The defaults in force. A file that cannot be read leaves the ones before."""
-        try:
-            found = self._path.stat()
-            seen = (found.st_mtime_ns, found.st_ino)
-            if seen != self._seen:
-                self._current = GenerationDefaults.model_validate(
-                    (read_json(self._path) or {}).get("defaults") or {}
-                )
-                self._seen = seen
-        except (OSError, ValueError) as error:  # pydantic's and JSON's faults are ValueErrors
-            log.warning("defaults stay as they were: %s", error)
-            self._seen = None
-        return self._current
+def _of(spec: dict[str, Any]) -> GenerationDefaults:
+    return GenerationDefaults.model_validate(spec.get("defaults") or {})
 
 
 def filled(

@@ -33,7 +33,7 @@ from phoundry.errors import PhoundryError, WorkerFailed
 from phoundry.files import PRIVATE, read_json, sha256_files, write_json
 from phoundry.serving.engines.llamacpp_shared import SharedLlamaCpp
 from phoundry.serving.listen import bind, port_of, run, serve
-from phoundry.serving.replica.assembly import Replica, assemble, engine_spec, live_defaults
+from phoundry.serving.replica.assembly import Replica, assemble, checked_defaults, engine_spec
 from phoundry.worker import claim, leave_out_what_no_worker_needs
 
 _IDLE_SECONDS = 3.0  # without a member, after which it ends
@@ -172,7 +172,7 @@ class Pool:
     async def _open(self, run_dir: Path) -> tuple[Tenant, int]:
         spec: dict[str, Any] = read_json(run_dir / "spec.json")
         tokenizer = self._tokenizer(Path(spec["tokenizer_dir"]))
-        defaults = live_defaults(spec, run_dir, tokenizer)
+        defaults = checked_defaults(spec, run_dir, tokenizer)
         ends = frozenset(tokenizer.end_token_ids)
         engine = await self._shared.adapted(Path(spec["adapter_path"]), ends)
         tenant = Tenant(assemble(spec, run_dir, engine, tokenizer, defaults))

@@ -40,9 +40,10 @@ class StopStrings:
 
     def _possible(self) -> int:
         """Length of the longest end of the held text that begins a stop string."""
-        longest = max(len(stop) for stop in self._stops) - 1
-        for length in range(min(longest, len(self._held)), 0, -1):
-            end = self._held[-length:]
-            if any(stop.startswith(end) for stop in self._stops):
-                return length
-        return 0
+        return max(overlap(self._held, stop) for stop in self._stops)
+
+
+def overlap(text: str, wanted: str) -> int:
+    """Length of the longest end of `text` that begins `wanted` and is not all of it."""
+    longest = min(len(text), len(wanted) - 1)
+    return next((n for n in range(longest, 0, -1) if wanted.startswith(text[-n:])), 0)
