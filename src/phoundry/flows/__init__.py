@@ -1,5 +1,8 @@
 """Prompt flow's flows: load, check, schedule, run; in this process or in a session of their own.
 
+    from phoundry.flows import load_flow
+    load_flow("my-flow")(question="…")
+
 Nothing is imported before it is asked for: `load_flow` costs a YAML reader, `FlowSession` pydantic.
 """
 
@@ -12,6 +15,7 @@ if TYPE_CHECKING:
     from phoundry.flows.chat import ChatRoles, chat_roles
     from phoundry.flows.connections import ConnectionResolver, choose_connections
     from phoundry.flows.errors import FlowError
+    from phoundry.flows.library import FlowFunction
     from phoundry.flows.load import load_flow
     from phoundry.flows.model import Flow
     from phoundry.flows.session.host import FlowSession, failure
@@ -22,6 +26,7 @@ __all__ = [
     "ConnectionResolver",
     "Flow",
     "FlowError",
+    "FlowFunction",
     "FlowSession",
     "chat_roles",
     "choose_connections",
@@ -35,6 +40,7 @@ _HOMES = {
     "ConnectionResolver": "connections",
     "Flow": "model",
     "FlowError": "errors",
+    "FlowFunction": "library",
     "FlowSession": "session.host",
     "chat_roles": "chat",
     "choose_connections": "connections",

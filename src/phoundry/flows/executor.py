@@ -23,7 +23,7 @@ from phoundry.flows.prepare import Connections, prepare
 from phoundry.flows.provided import import_names
 from phoundry.flows.provided.core import metrics
 from phoundry.flows.reference import NodeReference
-from phoundry.flows.runner import Outcome, open_runner
+from phoundry.flows.runner import Outcome
 from phoundry.flows.schedule import CONCURRENCY, Line, NodeStatus, run_plan
 from phoundry.flows.streams import Send, awaited, gathered
 from phoundry.flows.values import coerce_inputs
@@ -235,19 +235,3 @@ def surroundings(flow: Flow, connections: Connections | None = None) -> Generato
                 file = getattr(sys.modules[name], "__file__", None) or ""
                 if file.startswith((f"{flow.root}{os.sep}", f"{place}{os.sep}")):
                     del sys.modules[name]
-
-
-def run_in_process(
-    flow: Flow, inputs: Mapping[str, Any], connections: Connections | None = None
-) -> dict[str, Any]:
-    """The outputs of one run in this process, whose working directory and import path are the
-    flow's meanwhile.
-
-    Raises:
-        FlowError: the flow does not load or fails.
-    """
-    with surroundings(flow, connections):
-        outcome = open_runner(flow, connections).run(inputs)
-    if outcome.error is not None:
-        raise outcome.error
-    return outcome.output or {}

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
@@ -13,6 +13,7 @@ from phoundry.flows.signature import Signature
 
 if TYPE_CHECKING:
     from phoundry.flows.connections import ConnectionResolver
+    from phoundry.flows.library import FlowFunction
 
 Kind = Literal["dag", "flex", "prompty"]
 NODE_TYPES = ("llm", "python", "prompt", "custom_llm", "csharp", "action", "flow")
@@ -80,7 +81,8 @@ class Node:
 
 @dataclass(frozen=True, slots=True)
 class Flow:
-    """Calling it runs it in this process: `load_flow(path)(question="…")` gives the outputs."""
+    """Calling it runs it in this process: `load_flow(path)(question="…")` gives the outputs, and
+    `await load_flow(path).acall(question="…")` does, too; see `phoundry.flows.library`."""
 
     root: Path
     file: Path
@@ -103,27 +105,44 @@ class Flow:
         Raises:
             FlowError: the flow does not load or a node fails.
         """
-        from phoundry.flows.executor import run_in_process
+        return self._function()(**inputs)
 
-        return run_in_process(self, inputs)
+    async def acall(self, **inputs: Any) -> dict[str, Any]:
+        """The same, awaited: the run has a thread of its own, and the event loop goes on."""
+        return await self._function().acall(**inputs)
 
     def using(
-        self, connections: ConnectionResolver, overrides: Mapping[str, str] | None = None
-    ) -> Callable[..., dict[str, Any]]:
-        """This flow with connections: `flow.using(resolver)(question="…")`.
+        self,
+        connections: ConnectionResolver | Mapping[str, Mapping[str, Any]],
+        overrides: Mapping[str, str] | None = None,
+        init: Mapping[str, Any] | None = None,
+    ) -> FlowFunction:
+        """This flow as a function with connections, whose tools are imported once::
+
+            ask = flow.using({"faq": {"api_base": "http://…/v1", "key": "${env:FAQ_KEY}"}})
+            ask(question="…")
+            await ask.acall(question="…")
+
+        Args:
+            connections: `{name: values}` with the keys of Prompt flow's connection YAML, `type`
+                (`custom` unless given) among them; `${env:VAR}` is a variable of this process. Or
+                whatever finds connections, such as `Client().connections`.
+            overrides: `node.input` to a connection's name; `node.model` to a model.
+            init: the arguments of a flex flow's class.
 
         Raises:
             NotFound, Conflict, UsageError: a connection is missing or must be chosen.
+            InvalidInput: values that no connection has.
         """
-        from phoundry.flows.connections import resolved
-        from phoundry.flows.executor import run_in_process
+        from phoundry.flows.library import bound
 
-        found = resolved(self, connections, {}, overrides or {})
+        return bound(self, connections, overrides, init)
 
-        def run(**inputs: Any) -> dict[str, Any]:
-            return run_in_process(self, inputs, found)
+    def _function(self) -> FlowFunction:
+        from phoundry.flows.library import FlowFunction
+        from phoundry.flows.prepare import Connections
 
-        return run
+        return FlowFunction(self, Connections())
 
     def node(self, name: str) -> Node | None:
         return next((node for node in self.nodes if node.name == name), None)
