@@ -71,8 +71,8 @@ class Served:
 def serving(
     asked: Serving,
     *,
-    note: Callable[[str], object] = lambda text: None,
-    log: Callable[[str], object] = lambda text: None,
+    note: Callable[[str], None] = lambda text: None,
+    log: Callable[[str], None] = lambda text: None,
 ) -> Generator[Served]:
     """The flow `asked.path` behind its address for the length of the block.
 
@@ -85,6 +85,7 @@ def serving(
         PhoundryError: a connection is missing, or several fit.
     """
     from phoundry.flows import load_flow
+    from phoundry.flows.environments.use import interpreter_for
     from phoundry.serving.flow.supervisor import Supervisor
     from phoundry.serving.listen import LOOPBACK, listening, port_of
 
@@ -92,6 +93,7 @@ def serving(
     static = _static(asked.static)
     key, key_at = _key(asked, needed=asked.host not in LOOPBACK)
     found = _connections(flow, asked)
+    python = interpreter_for(flow, Home.current(), note)
     listener = listening(asked.host, asked.port)
     shown = "127.0.0.1" if asked.host in ("0.0.0.0", "::", "localhost") else asked.host  # noqa: S104
     address = f"http://{f'[{shown}]' if ':' in shown else shown}:{port_of(listener)}"
@@ -109,6 +111,7 @@ def serving(
         memory_limit=_memory_of_machine(),
         timeout=asked.timeout,
         threads=asked.threads,
+        python=python,
     )
     try:
         supervisor = Supervisor(opening, listener, workers=asked.workers, note=note, log=log)

@@ -36,7 +36,13 @@ class Child:
         descriptor = listener.fileno()
         self._process = subprocess.Popen(
             # -P: the flow's folder is not on the path before our own modules are imported.
-            [sys.executable, "-P", "-m", "phoundry.serving.flow", str(descriptor)],
+            [
+                opening.python or sys.executable,
+                "-P",
+                "-m",
+                "phoundry.serving.flow",
+                str(descriptor),
+            ],
             env=child_environ() | {"PYTHONUNBUFFERED": "1", "PYTHONUTF8": "1"},
             stdin=subprocess.PIPE,
             stdout=subprocess.PIPE,

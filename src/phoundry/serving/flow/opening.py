@@ -19,7 +19,8 @@ class Opening:
 
     `environment` are variables for the flow besides its own; `init` the arguments of a flex flow's
     class. `key`: what a request must carry, or None. `names`: names of this server besides those of
-    loopback. `memory_limit` bounds the address space, in bytes.
+    loopback. `python`: the interpreter of the flow's own environment, or None for this one.
+    `memory_limit` bounds the address space, in bytes.
     """
 
     path: str
@@ -37,6 +38,7 @@ class Opening:
     timeout: float = TIMEOUT
     grace: int = GRACE
     threads: int = THREADS
+    python: str | None = None
 
     @property
     def connections(self) -> Connections:

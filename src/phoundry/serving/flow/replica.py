@@ -29,10 +29,13 @@ from typing import Any
 
 from phoundry.errors import Conflict
 from phoundry.files import sha256_file, write_json
+from phoundry.flows.environments.use import interpreter_for
+from phoundry.flows.load import load_flow
 from phoundry.serving.flow.opening import Opening
 from phoundry.serving.flow.packing import unpack
 from phoundry.serving.flow.supervisor import Supervisor
 from phoundry.serving.listen import bind, port_of
+from phoundry.settings import Home
 from phoundry.spool import Spool
 from phoundry.worker import main
 
@@ -48,8 +51,10 @@ def replica(spec: dict[str, Any], run_dir: Path, spool: Spool) -> dict[str, Any]
             f"The files of the flow have changed in {packed}.", remedy="Deploy the flow again."
         )
     unpack(packed, folder)
+    flow = load_flow(folder / spec["file"])
     opening = Opening(
-        path=str(folder / spec["file"]),
+        path=str(flow.file),
+        python=interpreter_for(flow, Home.current(), lambda line: _log(line + "\n")),
         chosen=spec["chosen"],
         values=private["values"],
         overrides=spec["overrides"],
