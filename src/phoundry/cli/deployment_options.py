@@ -15,10 +15,20 @@ if TYPE_CHECKING:
     from phoundry.specs.deployment import DeploymentSpec, DeploymentUpdate
 
 Model = Annotated[str | None, typer.Option(help="Registered NAME:VERSION, catalog name or folder.")]
-Engine = Annotated[str | None, typer.Option(help="llama.cpp (default), openvino or transformers.")]
+Engine = Annotated[
+    str | None,
+    typer.Option(help="llama.cpp (default), openvino, transformers, or vllm (GPU; untried)."),
+]
 Quantization = Annotated[
     str | None,
     typer.Option(help="Q8_0 (unless named), Q5_1, Q4_0, F16, BF16 or F32, of llama.cpp's GGUF."),
+]
+Adapter = Annotated[
+    str | None,
+    typer.Option(
+        help="Of a LoRA fine-tune: merged (default), or shared: one process for all fine-tunes of "
+        "its base."
+    ),
 ]
 ContextLength = Annotated[int | None, typer.Option(help="Tokens of a conversation.")]
 InstanceCount = Annotated[int | None, typer.Option(help="Replicas: processes that serve it.")]

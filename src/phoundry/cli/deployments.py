@@ -12,6 +12,7 @@ from phoundry.cli.arguments import assignments, confirm, deployment_reference
 from phoundry.cli.commands import noun, verb
 from phoundry.cli.defaults import MaxTokens, Stop, SystemPrompt, Temperature, TopP, given
 from phoundry.cli.deployment_options import (
+    Adapter,
     ContextLength,
     Engine,
     File,
@@ -53,6 +54,7 @@ def create(
     model: Model = None,
     engine: Engine = None,
     quantization: Quantization = None,
+    adapter: Adapter = None,
     context_length: ContextLength = None,
     instance_count: InstanceCount = None,
     system_prompt: SystemPrompt = None,
@@ -82,6 +84,7 @@ def create(
         "model": model,
         "engine": engine,
         "quantization": quantization,
+        "adapter": adapter,
         "context_length": context_length,
         "instance_count": instance_count,
         "gate": gate,
@@ -167,6 +170,7 @@ def update(
     model: Model = None,
     engine: Engine = None,
     quantization: Quantization = None,
+    adapter: Adapter = None,
     context_length: ContextLength = None,
     instance_count: InstanceCount = None,
     system_prompt: SystemPrompt = None,
@@ -189,10 +193,10 @@ def update(
 ) -> None:
     """Change a deployment while it serves; no request is dropped.
 
-    Another model, engine, quantization or context is a new revision: its replicas start beside
-    those that serve, get requests once they are ready, and the old ones end when they have answered
-    theirs. A revision that fails leaves the old one serving. Defaults and settings are in force
-    with the next request: nothing is restarted.
+    Another model, engine, quantization, adapter or context is a new revision: its replicas start
+    beside those that serve, get requests once they are ready, and the old ones end when they have
+    answered theirs. A revision that fails leaves the old one serving. Defaults and settings are in
+    force with the next request: nothing is restarted.
     """
     from phoundry.client import Client
 
@@ -205,6 +209,7 @@ def update(
         "model": model,
         "engine": engine,
         "quantization": quantization,
+        "adapter": adapter,
         "context_length": context_length,
         "instance_count": instance_count,
         "gate": gate,

@@ -3,14 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from pathlib import Path
 from typing import Any
 
 from phoundry.compute import machine
 from phoundry.services import serving_memory
+from phoundry.services.serving_memory import MOST, needed
 
-# Beyond this a batch of decoding gains little on a CPU, and each slot holds a context of memory.
-MOST = 16
 SHARE = 0.8  # of the free memory: a batch runs beside other work
 
 
@@ -35,16 +33,13 @@ def slots_for(
         InsufficientResources: not even one conversation, or what was asked for, fits the memory.
     """
     if engine == "transformers":
-        folder = Path(files["checkpoint_dir"])
-        weights = sum(file.stat().st_size for file in folder.glob("*.safetensors"))
-        serving_memory.check(model, serving_memory.transformers(config, weights, context))
+        serving_memory.check(model, needed(config, files, context, 1))
         return 1
-    weights = Path(files["gguf_path"]).stat().st_size
     if asked:
-        serving_memory.check(model, serving_memory.llama_cpp(config, weights, context, asked))
+        serving_memory.check(model, needed(config, files, context, asked))
         return asked
-    alone = serving_memory.llama_cpp(config, weights, context, 1)
+    alone = needed(config, files, context, 1)
     serving_memory.check(model, alone)
-    each = serving_memory.llama_cpp(config, weights, context, 2) - alone
+    each = needed(config, files, context, 2) - alone
     free = SHARE * machine.available_memory() - alone
     return max(1, min(MOST, lines, 1 + int(free // max(each, 1))))

@@ -16,7 +16,6 @@ from phoundry.models.catalog.sizes import BF16_BYTES, Q8_0_BYTES
 from phoundry.services import bases, serving_memory
 from phoundry.services.context import Context
 from phoundry.services.defaults import CONTEXT
-from phoundry.services.serving_memory import SLOTS
 from phoundry.settings import Settings
 from phoundry.specs.catalog import CatalogModel, Fits, Need, Needs
 from phoundry.specs.finetune import FineTuneParameters, resolve
@@ -134,7 +133,8 @@ def needs(
 
     q8_0, bf16 = round(view.parameters * Q8_0_BYTES), view.parameters * BF16_BYTES
     fetched = view.download_bytes or 0 if view.source.startswith("package:") else 0
-    together = f"{SLOTS} conversations of {context:,} tokens"
+    slots = serving_memory.usual_slots(config, context)
+    together = f"{slots} conversations of {context:,} tokens"
     qlora = training(QLORA_BITS, apply_lora=True, precision="16")
 
     def memory(size: int, note: str = "") -> Need:
@@ -145,7 +145,7 @@ def needs(
         train_lora=memory(training(apply_lora=True)),
         train_qlora=memory(qlora, _QLORA),
         serve_q8_0=memory(
-            serving_memory.llama_cpp(config, q8_0, context), f"llama.cpp, {together}"
+            serving_memory.llama_cpp(config, q8_0, context, slots), f"llama.cpp, {together}"
         ),
         serve_bf16=memory(
             serving_memory.transformers(config, bf16, context),
@@ -159,7 +159,7 @@ def needs(
         ),
         max_seq_length=row,
         context_length=context,
-        conversations=SLOTS,
+        conversations=slots,
         precision=base.precision,
     )
 

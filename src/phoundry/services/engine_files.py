@@ -15,7 +15,7 @@ from phoundry.models.adapter import kept, kept_base
 from phoundry.models.tensors import weight_files
 from phoundry.services import bases, tasks
 from phoundry.services.context import Context
-from phoundry.specs.quantization import DEFAULT, Quantization
+from phoundry.specs.quantization import DEFAULT, WHOLE, Quantization
 
 # Architectures (config.json's model_type) that OpenVINO's reader of GGUF takes.
 OPENVINO = ("llama", "qwen2", "qwen3")
@@ -88,7 +88,7 @@ def ready(
         PhoundryError: the conversion failed.
     """
     check(engine, read_json(checkpoint / "config.json") or {})
-    if engine == "transformers":
+    if engine in WHOLE:
         return {
             "checkpoint_dir": str(checkpoint),
             "weights": [path.name for path in weight_files(checkpoint)],

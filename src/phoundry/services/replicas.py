@@ -97,6 +97,7 @@ def view(replica: ReplicaRow) -> ReplicaView:
         pid=pid,
         port=told.get("port") if pid else None,
         memory_bytes=workers.memory_bytes(pid) if pid else None,
+        shared_pid=told.get("pool_pid") if pid else None,
         restarts=replica.restarts,
         error=replica.error,
     )

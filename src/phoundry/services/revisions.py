@@ -14,7 +14,7 @@ from sqlalchemy.orm import Session
 from phoundry.errors import Conflict
 from phoundry.services.context import Context
 from phoundry.services.deployment_rows import note
-from phoundry.services.serving_memory import slots
+from phoundry.services.serving_memory import most_slots
 from phoundry.specs.deployment import DeploymentSpec
 from phoundry.store.tables import DeploymentRow
 
@@ -58,7 +58,7 @@ def needs_processes(old: dict[str, Any], new: dict[str, Any]) -> bool:
     """Whether replicas of `old` cannot serve `new`. Fewer requests at once need no others."""
     if any(old.get(key) != new.get(key) for key in _OF_THE_PROCESS):
         return True
-    return slots(new["request_settings"]) > slots(old["request_settings"])
+    return most_slots(new["request_settings"]) > most_slots(old["request_settings"])
 
 
 def wanted(spec: DeploymentSpec, now: int | None) -> int:

@@ -18,7 +18,8 @@ from phoundry.specs.scaling import INSTANCES, ScaleSettings
 DeploymentStatus = Literal["Creating", "Succeeded", "Updating", "Failed", "Deleting"]
 ReplicaStatus = Literal["waiting", "starting", "ready", "unready", "crashed", "draining", "failed"]
 GateStatus = Literal["pending", "passed", "failed", "skipped"]
-EngineName = Literal["llama.cpp", "openvino", "transformers"]
+EngineName = Literal["llama.cpp", "openvino", "transformers", "vllm"]
+Adapter = Literal["merged", "shared"]
 StopText = Annotated[str, Field(min_length=1)]
 
 
@@ -53,6 +54,11 @@ class DeploymentKeys(Spec):
     model: str = Field(description="Registered model (NAME:VERSION), catalog name or folder")
     engine: EngineName = "llama.cpp"
     quantization: QuantizationField = None
+    adapter: Adapter = Field(
+        default="merged",
+        description="Of a LoRA fine-tune. merged: a process of its own; shared: one process serves "
+        "all fine-tunes of its base that say so and have the same quantization and context",
+    )
     context_length: int | None = Field(default=None, gt=0, description="Tokens of one conversation")
     defaults: GenerationDefaults = Field(default_factory=GenerationDefaults)
     request_settings: RequestSettings = Field(default_factory=RequestSettings)
@@ -72,23 +78,52 @@ class DeploymentKeys(Spec):
         check_engine(self.engine, self.quantization)
         return self
 
+    @model_validator(mode="after")
+    def _shared_by_what_can(self) -> DeploymentKeys:
+        if self.adapter == "merged":
+            return self
+        if self.engine != "llama.cpp":
+            raise ValueError(
+                f"adapter: shared is for the engine llama.cpp; {self.engine} serves a fine-tune "
+                "merged: leave one of the two out"
+            )
+        scale = self.scale_settings
+        most = scale.max_instances if scale and scale.type != "default" else self.instance_count
+        if most > 1:
+            raise ValueError(
+                f"adapter: shared answers in one process, so {most} replicas would be one: say "
+                "instance_count 1 (and max_instances 1), or adapter: merged"
+            )
+        return self
+
 
 class DeploymentSpec(AzureKeys, DeploymentKeys):
     """Azure ML's deployment, with Phoundry's `engine`, `quantization`, `context_length`, `defaults`
     and `gate`."""
 
 
+    def notices(self) -> list[str]:
+        told = super().notices()
+        if self.engine == "vllm":
+            told.append(
+                "The engine vllm is untried: it was written against vLLM's documented protocol, "
+                "and no GPU was at hand to run it."
+            )
+        return told
+
+
 class DeploymentUpdate(Spec):
     """What may change while a deployment serves: only what is written here changes.
 
-    Another model, engine, quantisation or context, and more requests at once than a replica was
-    started for, make a new revision: its replicas start beside those that serve, which then drain.
-    All else is in force at once.
+    Another model, engine, quantisation, adapter or context, and more requests at once than a
+    replica was started for, make a new revision: its replicas start beside those that serve, which
+    then drain. All else is in force at once.
     """
 
     model: str | None = None
     engine: EngineName | None = None
     quantization: QuantizationField = None
+    adapter: Adapter | None = None
     context_length: int | None = Field(default=None, gt=0, description="null: the model's")
     instance_count: int | None = Field(default=None, ge=1, le=INSTANCES)
     defaults: GenerationDefaults | None = Field(
@@ -116,6 +151,9 @@ class ReplicaView(View):
     pid: int | None = None
     port: int | None = None
     memory_bytes: int | None = None
+    shared_pid: int | None = Field(
+        default=None, description="Process that answers for several; its memory counts for none"
+    )
     restarts: int = 0
     error: dict[str, Any] | None = None
 
@@ -128,6 +166,7 @@ class Deployment(View):
     quantization: Quantization | None = Field(
         default=None, description="Of the GGUF; an engine that serves the checkpoint has none"
     )
+    adapter: Adapter = "merged"
     provisioning_state: DeploymentStatus
     revision: int = Field(default=1, description="Grows with each change of its processes")
     gate: GateStatus = "skipped"

@@ -11,6 +11,7 @@ from phoundry.errors import InvalidInput, nearest
 Quantization = Literal["Q8_0", "Q5_1", "Q4_0", "F16", "BF16", "F32"]
 QUANTIZATIONS = cast("tuple[Quantization, ...]", get_args(Quantization))
 DEFAULT: Quantization = "Q8_0"  # of a model that is served and names none
+WHOLE = ("transformers", "vllm")  # engines that serve the checkpoint itself, and no GGUF of it
 
 
 def quantization_named(text: str) -> Quantization:
@@ -42,14 +43,14 @@ def _named(value: Any) -> Any:
 
 def served_as(engine: str, named: Quantization | None) -> Quantization | None:
     """What a deployment serves; None for an engine that takes the checkpoint itself."""
-    return None if engine == "transformers" else named or DEFAULT
+    return None if engine in WHOLE else named or DEFAULT
 
 
 def check_engine(engine: str, named: Quantization | None) -> None:
     """Raise ValueError where a kind is named for an engine that has none."""
-    if named is not None and engine == "transformers":
+    if named is not None and engine in WHOLE:
         raise ValueError(
-            f"quantization {named} is for the engine llama.cpp; transformers serves the "
+            f"quantization {named} is for the engine llama.cpp; {engine} serves the "
             "checkpoint as it is: leave one of the two out"
         )
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import math
 from pathlib import Path
 from typing import Any
@@ -46,9 +47,13 @@ def worker_spec(
         return None
     config: dict[str, Any] = read_json(checkpoint / "config.json") or {}
     context_length = defaults.context_length(spec["model"], spec["context_length"], config)
-    slots = serving_memory.slots(spec["request_settings"])
-    needed = _memory(config, files, context_length, slots)
-    claimed = _claimed(session, context) - freed
+    slots = serving_memory.slots(spec["request_settings"], config, context_length)
+    threads = machine.cores()
+    if "adapter_path" in files:
+        common = (files["gguf_path"], context_length, slots, threads)
+        files["pool_dir"] = str(_pool(context, common))
+    needed = serving_memory.needed(config, files, context_length, slots)
+    claimed = _claimed(session, context, files.get("pool_dir")) - freed
     serving_memory.check(spec["model"], needed, claimed=claimed)
     return {
         "name": f"{row.endpoint}/{row.name}",
@@ -58,7 +63,7 @@ def worker_spec(
         "model_name": row.endpoint,
         "context_length": context_length,
         "slots": slots,
-        "threads": machine.cores(),
+        "threads": threads,
         "defaults": defaults.of(spec),
         "data_collector": spec.get("data_collector"),
         "collect_dir": str(context.home.collected / row.endpoint / row.name),
@@ -67,6 +72,18 @@ def worker_spec(
         "memory_bytes": needed,
         "token": context.vault.decrypt(replica.token),
     }
+
+
+def module(spec: dict[str, Any]) -> str:
+    """What a replica with this worker's spec runs."""
+    name = "phoundry.serving.replica"
+    return f"{name}.member" if "pool_dir" in spec else name
+
+
+def _pool(context: Context, common: tuple[Any, ...]) -> Path:
+    """The folder of the process that serves all adapters with the same `common` settings."""
+    digest = hashlib.sha256(repr(common).encode()).hexdigest()[:16]
+    return context.home.run("pool", digest)
 
 
 def grace_seconds(spec: dict[str, Any]) -> int:
@@ -80,7 +97,10 @@ def _files(
 ) -> dict[str, Any] | None:
     """What the engine loads, or None while it is being made; the row tells what was noticed."""
     kind: Quantization | None = spec.get("quantization")
-    found = engine_files.ready(session, context, spec["engine"], kind, checkpoint)
+    if spec.get("adapter") == "shared":
+        found = engine_files.shared(session, context, kind, spec["model"], checkpoint)
+    else:
+        found = engine_files.ready(session, context, spec["engine"], kind, checkpoint)
     if found and "gguf_path" in found:
         record = gguf_record.recorded(Path(found["gguf_path"])) or {}
         told = [each for each in record.get("notices", []) if each not in row.notices]
@@ -89,24 +109,15 @@ def _files(
     return found
 
 
-def _memory(config: dict[str, Any], files: dict[str, Any], context: int, slots: int) -> int:
-    """Bytes that a replica takes: weights, caches and process."""
-    if "gguf_path" in files:
-        weights = Path(files["gguf_path"]).stat().st_size
-        return serving_memory.llama_cpp(config, weights, context, slots)
-    folder = Path(files["checkpoint_dir"])
-    weights = sum(file.stat().st_size for file in folder.glob("*.safetensors"))
-    return serving_memory.transformers(config, weights, context)
-
-
-def _claimed(session: Session, context: Context) -> int:
-    """Bytes that replicas which are starting have not taken yet."""
+def _claimed(session: Session, context: Context, pool: str | None) -> int:
+    """Bytes that replicas which are starting have not taken yet; those that share count once, and
+    in their own `pool` not at all."""
     query = select(ReplicaRow.run_dir).filter_by(workspace=context.workspace, state="starting")
-    claimed = 0
+    claimed: dict[str, int] = {}
     for folder in map(Path, session.scalars(query)):
         told: dict[str, Any] = read_json(folder / "spec.json") or {}
         worker = workers.inspect(folder)
         taken = (workers.memory_bytes(worker.pid) if worker.pid else None) or 0
         if worker.running and not worker.ready:
-            claimed += max(0, int(told.get("memory_bytes", 0)) - taken)
-    return claimed
+            claimed[told.get("pool_dir") or str(folder)] = int(told.get("memory_bytes", 0)) - taken
+    return sum(max(0, size) for where, size in claimed.items() if where != pool)

@@ -77,7 +77,7 @@ def _start(session: Session, context: Context, row: DeploymentRow, replica: Repl
     spec = launch.worker_spec(session, context, row, replica)
     if spec is None:
         return
-    pid = workers.start(Path(replica.run_dir), "phoundry.serving.replica", spec)
+    pid = workers.start(Path(replica.run_dir), launch.module(spec), spec)
     replica.state, replica.retry_at, replica.stopping_since = "starting", None, None
     text = f"Replica {replica.number} of revision {replica.revision} in process {pid}."
     replicas.note(session, context, replica, "starting", text)

@@ -16,6 +16,7 @@ from sqlalchemy import select
 from sqlalchemy.orm import Session
 
 from phoundry.errors import PhoundryError
+from phoundry.files import read_json
 from phoundry.services import serving_memory
 from phoundry.services.context import Context
 from phoundry.services.deployment_rows import note
@@ -140,17 +141,18 @@ class Scaler:
         if row.gate == "pending" or row.state == "Updating":
             # The gate asks a replica that nobody else asks, and an update has to show that it runs.
             settings = settings.model_copy(update={"min_instances": max(1, settings.min_instances)})
-        now, slots = self._clock(), _slots(row)
+        now = self._clock()
         last = self._looks.get(row.id) or _Look(0.0, row.wanted, None)
         urgent = load.waiting or (load.in_flight and not row.wanted)
         if not urgent and 0 <= now - last.at < settings.polling_interval:
             return None
         before = last.since if last.wanted == row.wanted else None
-        since = quiet_since(settings, row.wanted, load, slots, now, before)
         ready, starting = _replicas(session, row)
+        slots = _slots(row, [*ready, *starting])
+        since = quiet_since(settings, row.wanted, load, slots, now, before)
         if load.in_flight and not ready:
             self.awaited += [Path(replica.run_dir) / "ready.json" for replica in starting]
-        wanted = decide(settings, row.wanted, load, slots, ready, now, since)
+        wanted = decide(settings, row.wanted, load, slots, len(ready), now, since)
         self._looks[row.id] = _Look(now, row.wanted, since)
         return None if wanted == row.wanted else _Change(wanted, _reason(row, wanted, load, now))
 
@@ -177,21 +179,26 @@ def _reason(row: DeploymentRow, wanted: int, load: Load, now: float) -> str:
     return f"{load.in_flight} requests in flight need no more"
 
 
-def _slots(row: DeploymentRow) -> int:
-    """Conversations that one replica decodes together."""
+def _slots(row: DeploymentRow, every: list[ReplicaRow]) -> int:
+    """Conversations that one replica decodes together, as the first one was told."""
     if row.spec["engine"] == "transformers":
         return 1
-    return serving_memory.slots(row.spec["request_settings"])
+    for replica in every:
+        told: dict[str, Any] = read_json(Path(replica.run_dir) / "spec.json") or {}
+        if "slots" in told:
+            return int(told["slots"])
+    most = serving_memory.most_slots(row.spec["request_settings"])
+    return min(most, serving_memory.FEWEST)
 
 
-def _replicas(session: Session, row: DeploymentRow) -> tuple[int, list[ReplicaRow]]:
-    """How many are ready, and those that start."""
+def _replicas(session: Session, row: DeploymentRow) -> tuple[list[ReplicaRow], list[ReplicaRow]]:
+    """Those that are ready, and those that start."""
     query = select(ReplicaRow).filter_by(
         workspace=row.workspace, endpoint=row.endpoint, deployment=row.name
     )
     every = session.scalars(query.where(ReplicaRow.state.in_(("ready", "starting")))).all()
     starting = [replica for replica in every if replica.state == "starting"]
-    return len(every) - len(starting), starting
+    return [replica for replica in every if replica.state == "ready"], starting
 
 
 def _name(row: DeploymentRow) -> str:

@@ -36,6 +36,7 @@ _NAME = "model"  # what the server calls it
 _SERVER = (sys.executable, "-m", "vllm.entrypoints.openai.api_server")
 _START_SECONDS = 1800.0  # it loads weights and compiles graphs before it listens
 _POLL_SECONDS = 0.2
+_OK = 200
 _PR_SET_PDEATHSIG = 1  # of prctl
 # Nothing is fetched and nobody is told.
 _QUIET = {"HF_HUB_OFFLINE": "1", "VLLM_NO_USAGE_STATS": "1", "DO_NOT_TRACK": "1"}
@@ -81,7 +82,7 @@ class VllmEngine:
         text, tokens = DecodeStream(skip_special_tokens=True), 0
         try:
             async with self._client.stream("POST", "/v1/completions", json=request) as answer:
-                if answer.status_code != httpx.codes.OK:
+                if answer.status_code != _OK:
                     raise ModelError(f"vLLM refused: {_reason(await answer.aread())}")
                 async for line in answer.aiter_lines():
                     if not line.startswith("data: ") or line == "data: [DONE]":
@@ -114,7 +115,7 @@ class VllmEngine:
             answer = await self._client.get("/health")
         except httpx.HTTPError as error:
             raise ModelError(f"vLLM stopped answering: {error}") from None
-        if answer.status_code != httpx.codes.OK:
+        if answer.status_code != _OK:
             raise ModelError(f"vLLM says that it is not well: {answer.status_code}.")
 
     async def close(self) -> None:
@@ -201,11 +202,10 @@ def _start(
         "--generation-config": "vllm",
     }
     told = [part for pair in arguments.items() for part in pair]
-    libc = ctypes.CDLL(None) if sys.platform == "linux" else None
+    libc = ctypes.CDLL(None)  # vLLM runs on Linux alone
 
     def end_with_parent() -> None:
-        if libc is not None:
-            libc.prctl(_PR_SET_PDEATHSIG, signal.SIGTERM)
+        libc.prctl(_PR_SET_PDEATHSIG, signal.SIGTERM)
 
     return subprocess.Popen(
         [*command, *told],
@@ -226,7 +226,7 @@ def _await_start(process: subprocess.Popen[bytes], port: int) -> None:
                     remedy="The log of this replica has its reason; it needs a GPU.",
                 )
             try:
-                if client.get("/health").status_code == httpx.codes.OK:
+                if client.get("/health").status_code == _OK:
                     return
             except httpx.TransportError:
                 pass

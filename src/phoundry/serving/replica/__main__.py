@@ -3,9 +3,9 @@
 spec.json:
 
     name             of the deployment, for logs
-    engine           "llama.cpp", "transformers"; "fake" in tests
+    engine           "llama.cpp", "openvino", "transformers", "vllm"; "fake" in tests
     gguf_path        for llama.cpp
-    checkpoint_dir   for transformers
+    checkpoint_dir   for transformers and vllm
     weights, sha256  its weight files and the SHA-256 that they must have (optional)
     tokenizer_dir    folder with tokenizer.json and chat_template.jinja
     model_name       what answers call themselves when the request names no model
