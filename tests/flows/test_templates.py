@@ -12,7 +12,7 @@ from phoundry.flows.templates import template_names
 
 
 def test_every_template_loads(tmp_path: Path) -> None:
-    assert template_names() == ["chat", "python"]
+    assert template_names() == ["chat", "evaluation", "python"]
     for name in template_names():
         load_flow(init_flow(tmp_path / name, name))
 

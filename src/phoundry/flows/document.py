@@ -62,7 +62,7 @@ def find_file(path: Path) -> Path:
 
     Raises:
         NotFound: there is none; the remedy says which names are looked for.
-        FlowValidationError: a folder with both a DAG and a flex flow.
+        FlowValidationError: a folder with several flows.
     """
     if path.is_file():
         return path.resolve()
@@ -72,9 +72,9 @@ def find_file(path: Path) -> Path:
             remedy=f"Give the flow's folder or file, or make one: phoundry flow init {path}",
         )
     found = [name for name in (*FILE_NAMES, *FLEX_NAMES) if (path / name).is_file()]
-    if len({name.rpartition(".")[0] for name in found}) > 1:
+    if len(found) > 1:
         raise FlowValidationError(
-            f"Both {found[0]} and {found[-1]} exist in {path}.",
+            f"Multiple files {', '.join(found)} exist in {path}.",
             remedy=f"Name the file that you mean, such as {path / found[0]}, or remove one.",
         )
     found += sorted(item.name for item in path.glob(f"*{PROMPTY}")) if not found else []
@@ -113,11 +113,10 @@ def read_document(file: Path) -> Document:
 
 def parse_document(file: Path, text: str) -> Document:
     """As `read_document`, of the YAML `text` that stands in `file`."""
-    from ruamel.yaml import YAML
     from ruamel.yaml.error import MarkedYAMLError, YAMLError
 
     try:
-        loaded: Any = YAML(typ="rt").load(text)
+        loaded: Any = _yaml().load(text)
     except RecursionError:
         raise _too_much(file, "values inside each other without end", str(DEEPEST)) from None
     except (YAMLError, ValueError) as error:  # ruamel lets ValueError out of bad scalars
@@ -136,6 +135,23 @@ def parse_document(file: Path, text: str) -> Document:
     reader = _Reader(file)
     data: Any = reader.plain(loaded, ())
     return Document(file, data, reader.lines, reader.columns)
+
+
+def _yaml() -> Any:
+    """A reader that ends at brackets without end: its time would grow with their square."""
+    from ruamel.yaml import YAML
+    from ruamel.yaml.scanner import RoundTripScanner
+
+    class Scanner(RoundTripScanner):
+        def save_possible_simple_key(self) -> None:
+            opened: list[str] = self.flow_context
+            if len(opened) > DEEPEST:
+                raise RecursionError
+            super().save_possible_simple_key()
+
+    reader = YAML(typ="rt")
+    reader.Scanner = Scanner
+    return reader
 
 
 class _Reader:

@@ -156,8 +156,8 @@ def _with_key(text: str, node: Any, key: str, value: Any) -> str:
     if node.flow_style:
         end = node.end_mark.index - 1  # before the brace
         bare = text[:end].rstrip()
-        comma = "" if bare.endswith(("{", ",")) else ","
-        return f"{bare}{comma} {line}{text[len(bare) : end].rstrip(' ')}{text[end:]}"
+        comma = "" if bare.endswith("{") else " " if bare.endswith(",") else ", "
+        return f"{bare}{comma}{line}{text[len(bare) : end].rstrip(' ')}{text[end:]}"
     end = _span(text, node).end
     rest = text.find("\n", end)
     at = len(text) if rest < 0 else rest

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from pathlib import Path
 
 from phoundry.flows.errors import (
     FlowError,
@@ -166,5 +167,12 @@ def _includes(flow: Flow) -> list[FlowError]:
             where=flow.file.name,
         )
         for item in flow.additional_includes
-        if not (flow.root / item).exists()
+        if not _exists(flow.root / item)
     ]
+
+
+def _exists(path: Path) -> bool:
+    try:
+        return path.exists()
+    except (OSError, ValueError):  # a name that no file can have
+        return False

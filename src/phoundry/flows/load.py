@@ -17,6 +17,7 @@ from phoundry.flows.document import (
     Document,
     Place,
     find_file,
+    is_list,
     is_mapping,
     read_document,
 )
@@ -26,6 +27,7 @@ from phoundry.flows.errors import (
     InvalidMessageFormat,
     MissingKey,
     NoDefinition,
+    NoMapping,
     raise_together,
 )
 from phoundry.flows.extensions.environment import fill_environment
@@ -87,6 +89,10 @@ def _build(document: Document) -> Flow:
     variables: Any = data.get("environment_variables") or {}
     if not is_mapping(variables):
         errors.append(no_mapping(document, "environment_variables"))
+    includes: Any = data.get("additional_includes") or []
+    if not is_list(includes):
+        message = "`additional_includes` is no list."
+        errors.append(NoMapping(message, where=document.where("additional_includes")))
     raise_together(errors)
     return Flow(
         root=document.file.parent,
@@ -96,7 +102,7 @@ def _build(document: Document) -> Flow:
         nodes=nodes,
         message_format=message_format,
         environment_variables=variables,
-        additional_includes=tuple(str(item) for item in data.get("additional_includes") or ()),
+        additional_includes=tuple(str(item) for item in includes),
     )
 
 

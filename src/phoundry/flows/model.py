@@ -167,4 +167,7 @@ class Flow:
 
 def _within(file: Path, place: Path) -> bool:
     """Whether `file` is a file in `place`, or is `place` itself."""
-    return file.is_file() and file.resolve().is_relative_to(place.resolve())
+    try:
+        return file.is_file() and file.resolve().is_relative_to(place.resolve())
+    except (OSError, ValueError):  # a name that no file can have
+        return False

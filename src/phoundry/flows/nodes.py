@@ -106,7 +106,12 @@ def _source(document: Document, at: Place, data: Mapping[str, Any]) -> Source | 
     source: Any = data["source"]
     if not is_mapping(source):
         raise no_mapping(document, *at, "source")
-    return Source(str(source.get("type") or "code"), source.get("path"), source.get("tool"))
+    path, tool = (_text(source.get(key)) for key in ("path", "tool"))
+    return Source(str(source.get("type") or "code"), path, tool)
+
+
+def _text(value: Any) -> str | None:
+    return None if value is None else str(value)
 
 
 def _activate(document: Document, at: Place, data: Mapping[str, Any], name: str) -> Activate | None:

@@ -133,7 +133,7 @@ def show_details(values: Values) -> None:
 
 def _flat(row: Values) -> Values:
     inputs: Values = row["inputs"]
-    outputs: Values = row["output"] or {}
+    outputs: Values = row["outputs"]
     flat: Values = {f"inputs.{key}": value for key, value in inputs.items()}
     flat["inputs.line_number"] = row["line_number"]
     flat |= {f"outputs.{key}": value for key, value in outputs.items()}
@@ -155,7 +155,7 @@ def visualize(values: Values) -> None:
     runs = Client().runs
     folder = Path(runs.show(names[0]).output)
     target = Path(values["html_path"]) if values["html_path"] else folder / "report.html"
-    echo(f"Web page URL: {runs.visualize(names, target).absolute().as_uri()}")
+    echo(f"The HTML file is generated at {str(runs.visualize(names, target).absolute())!r}.")
 
 
 def archive(values: Values) -> None:

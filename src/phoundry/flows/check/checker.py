@@ -19,7 +19,9 @@ from phoundry.flows.check.structure import check_structure
 from phoundry.flows.check.templates import check_template
 from phoundry.flows.document import PROMPTY, Document, find_file, read_document
 from phoundry.flows.errors import FlowError
+from phoundry.flows.extensions.environment import fill_environment
 from phoundry.flows.signature import Signature
+from phoundry.settings import child_environ
 
 COLUMN = re.compile(r"line (\d+), column (\d+)")
 
@@ -91,8 +93,10 @@ def _of_loader(document: Document, told: list[Finding]) -> list[Finding]:
     never called valid."""
     from phoundry.flows.load import load_dag
 
+    filled = replace(document, data=copy.deepcopy(document.data))
+    fill_environment(filled, child_environ(), [])  # what is missing was told with its place
     try:
-        load_dag(replace(document, data=copy.deepcopy(document.data)))
+        load_dag(filled)
     except FlowError as error:
         found = [finding_of(item, document.file.name, document) for item in (error, *error.others)]
         return [item for item in found if not _covered(item, told)]
@@ -113,14 +117,14 @@ def _covered(finding: Finding, told: Iterable[Finding]) -> bool:
 
 def finding_of(error: FlowError, file: str, document: Document | None = None) -> Finding:
     """An error of the loader as a finding; its place is `file:line`, sometimes in the message."""
-    name, _, number = (error.where or file).partition(":")
-    line = int(number) if number.isdigit() else 0
+    name, _, text = (error.where or file).partition(":")
+    line = int(text) if text.isdigit() else 0
     column = 0
     message = error.message
-    if match := COLUMN.search(message):
-        line, column = int(match[1]), int(match[2])
+    if found := COLUMN.findall(message):
+        line, column = int(found[-1][0]), int(found[-1][1])  # the context's comes before it
     elif document is not None and line:
-        at = [place for place, found in document.lines.items() if found == line]
+        at = [place for place, number in document.lines.items() if number == line]
         column = min((document.columns.get(place, 0) for place in at), default=0)
     node = re.search(r"(?:Tool load failed in|[Nn]ode) '([^']+)'", message)
     return Finding(

@@ -9,8 +9,9 @@ from pathlib import Path
 from typing import Any
 
 from phoundry.flows.document import Document, Place, is_list, is_mapping
+from phoundry.flows.extensions.parse import of_item
 from phoundry.flows.model import Flow, FlowInput, Node, Source
-from phoundry.flows.reference import Literal, NodeReference, Reference, parse
+from phoundry.flows.reference import ItemReference, Literal, NodeReference, Reference, parse
 
 ENVIRONMENT = "${env:"
 # Keys of a node that may hold references beside `inputs`.
@@ -25,6 +26,8 @@ class Body:
     at: Place
     data: Mapping[str, Any]
     chosen: bool = True  # not a variant, or the default one
+    # Everything that the node refers to, with its place.
+    references: tuple[tuple[Place, Reference], ...] = ()
 
     @property
     def type(self) -> str | None:
@@ -48,18 +51,6 @@ class Body:
             if is_mapping(content)
             else {}
         )
-
-    def references(self) -> Iterator[tuple[Place, Reference]]:
-        """Everything that the node refers to, with its place; literals are left out."""
-        content = self.data.get("inputs")
-        if is_mapping(content):
-            for key, value in content.items():
-                yield from _references(value, (*self.at, "inputs", key), nested=False)
-        for key in CONDITIONS:
-            yield from _references(self.data.get(key), (*self.at, key), nested=True)
-        fallback = self.data.get("on_error")
-        if is_mapping(fallback) and isinstance(fallback.get("node"), str):
-            yield (*self.at, "on_error", "node"), NodeReference(fallback["node"])
 
 
 @dataclass(frozen=True, slots=True)
@@ -131,14 +122,40 @@ def _bodies(data: Mapping[str, Any]) -> Iterator[Body]:
         name = str(item["name"])
         entry = table.get(name) if is_mapping(table) else None
         if not item.get("use_variants") or not is_mapping(entry):
-            yield Body(name, ("nodes", index), item)
+            yield _body(name, ("nodes", index), item)
             continue
         default, variants = str(entry.get("default_variant_id")), entry.get("variants")
         for key, variant in variants.items() if is_mapping(variants) else ():
             body = variant.get("node") if is_mapping(variant) else None
             if is_mapping(body):
                 at = ("node_variants", name, "variants", key, "node")
-                yield Body(name, at, body, chosen=str(key) == default)
+                yield _body(name, at, body, chosen=str(key) == default)
+
+
+def _body(name: str, at: Place, data: Mapping[str, Any], *, chosen: bool = True) -> Body:
+    return Body(name, at, data, chosen, tuple(_taken(at, data)))
+
+
+def _taken(at: Place, data: Mapping[str, Any]) -> Iterator[tuple[Place, Reference]]:
+    content, item = data.get("inputs"), _item(data)
+    if is_mapping(content):
+        for key, value in content.items():
+            for place, found in _references(value, (*at, "inputs", key), nested=False):
+                if item is None or not isinstance(of_item(value, item), ItemReference):
+                    yield place, found
+    for key in CONDITIONS:
+        yield from _references(data.get(key), (*at, key), nested=True)
+    fallback = data.get("on_error")
+    if is_mapping(fallback) and isinstance(fallback.get("node"), str):
+        yield (*at, "on_error", "node"), NodeReference(fallback["node"])
+
+
+def _item(data: Mapping[str, Any]) -> str | None:
+    """What an item of the node's `foreach` is called in its inputs."""
+    foreach = data.get("foreach")
+    if is_mapping(foreach):
+        return str(foreach.get("as", "item"))
+    return "item" if isinstance(foreach, str) else None
 
 
 def _node(body: Body) -> Node:

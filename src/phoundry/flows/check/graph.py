@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Iterator
+from collections.abc import Collection, Iterator
 
 from phoundry.errors import nearest
 from phoundry.flows.check.draft import Body, Draft, reference
@@ -17,11 +17,13 @@ INSIDE = re.compile(r"\$\{[\w.\[\]']+\}")
 def check_graph(draft: Draft, notes: Notes) -> None:
     """Duplicates, dangling references, circles, outputs; then what is of no use."""
     _duplicates(draft, notes)
+    names = dict.fromkeys(draft.nodes)
+    aggregating = {body.name for body in draft.bodies if body.aggregation}
     for body in draft.bodies:
-        for at, item in body.references():
+        for at, item in body.references:
             _reference(draft, notes, body, at, item)
         _literals(notes, body)
-        _aggregation(draft, notes, body)
+        _aggregation(notes, body, names, aggregating)
     _circle(draft, notes)
     for name in draft.outputs:
         _output(draft, notes, name)
@@ -96,10 +98,11 @@ def _literals(notes: Notes, body: Body) -> None:
                 )
 
 
-def _aggregation(draft: Draft, notes: Notes, body: Body) -> None:
-    aggregating = {other.name for other in draft.bodies if other.aggregation}
-    for at, item in body.references():
-        if not isinstance(item, NodeReference) or item.node not in draft.nodes:
+def _aggregation(
+    notes: Notes, body: Body, names: Collection[str], aggregating: Collection[str]
+) -> None:
+    for at, item in body.references:
+        if not isinstance(item, NodeReference) or item.node not in names:
             continue
         if not body.aggregation and item.node in aggregating:
             what = f"'{body.name}' runs for every line and can't refer to '{item.node}', which"
@@ -140,7 +143,7 @@ def _circle(draft: Draft, notes: Notes) -> None:
     at = next(
         (
             place
-            for place, item in body.references()
+            for place, item in body.references
             if isinstance(item, NodeReference) and item.node in waiting
         ),
         body.at,
@@ -158,7 +161,7 @@ def _needs(draft: Draft) -> dict[str, set[str]]:
     """The nodes that each node, in any of its variants, refers to."""
     needs: dict[str, set[str]] = {name: set() for name in draft.nodes}
     for body in draft.bodies:
-        found = (item for _, item in body.references())
+        found = (item for _, item in body.references)
         needs[body.name] |= {item.node for item in found if isinstance(item, NodeReference)}
     return needs
 
@@ -234,7 +237,7 @@ def _unused(draft: Draft, notes: Notes) -> None:
 
 def _all_references(draft: Draft) -> Iterator[Reference]:
     for body in draft.bodies:
-        for _, item in body.references():
+        for _, item in body.references:
             yield item
     for output in draft.outputs.values():
         yield reference(output.get("reference", ""))
@@ -249,11 +252,11 @@ def _never(draft: Draft, notes: Notes) -> None:
             when = reference(condition["when"])
             if isinstance(when, Literal) and when.value != condition["is"]:
                 dead.add(body.name)
-    grown = True
-    while grown:
+    grown, all_needs = True, _needs(draft) if dead else {}
+    while grown and dead:
         grown = False
         for body in draft.bodies:
-            needs = _needs(draft)[body.name]
+            needs = all_needs[body.name]
             if body.name not in dead and needs and needs <= dead and "activate" not in body.data:
                 dead.add(body.name)
                 grown = True

@@ -1,0 +1,113 @@
+"""Flex flows, prompties, and trees of flows of every kind."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+
+from phoundry.errors import NotFound
+from phoundry.flows.check import check_flow, check_tree, find_flows
+
+MODULE = """\
+class Chat:
+    def __init__(self, model: str, tone: str = "dry"):
+        self.model = model
+
+    def __call__(self, question: str, *, history: list = None) -> str:
+        return question
+
+
+def ask(question: str, more: int = 1):
+    return question
+"""
+
+
+@pytest.mark.parametrize(
+    ("yaml", "faults"),
+    [
+        ("entry: app:ask\n", []),
+        ("entry: app:Chat\ninit: {model: {type: string}}\n", []),
+        ("entry: app:asc\n", [("FlowEntryNotFound", 1)]),
+        ("entry: ap:ask\n", [("PythonLoadError", 1)]),
+        ("entry: ask\n", [("InvalidFlowEntry", 1)]),
+        (
+            "display_name: x\nentry: app:ask\ninputs:\n  query: {type: string}\n",
+            [("UndeclaredInput", 3), ("UnknownParameter", 4)],
+        ),
+        (
+            "entry: app:Chat\ninit:\n  mdel: {type: string}\n",
+            [("UndeclaredInput", 2), ("UnknownParameter", 3)],
+        ),
+        ("entry: app:ask\nentries: 1\n", [("UnknownKey", 2)]),
+    ],
+)
+def test_flex(tmp_path: Path, yaml: str, faults: list[tuple[str, int]]) -> None:
+    (tmp_path / "app.py").write_text(MODULE)
+    (tmp_path / "flow.flex.yaml").write_text(yaml)
+    report = check_flow(tmp_path)
+    assert report.kind == "flex"
+    assert [(item.code, item.line) for item in report.findings] == faults
+
+
+PROMPTY = """\
+---
+name: basic
+model:
+  api: chat
+  configuration: {type: azure_openai, connection: mine}
+inputs:
+  question: {type: string}
+---
+system:
+Be kind.
+user:
+{{ question }}
+"""
+
+
+def prompty(folder: Path, text: str) -> list[tuple[str, int]]:
+    (folder / "ask.prompty").write_text(text)
+    report = check_flow(folder / "ask.prompty")
+    assert report.kind == "prompty"
+    return [(item.code, item.line) for item in report.findings]
+
+
+def test_prompties(tmp_path: Path) -> None:
+    assert prompty(tmp_path, PROMPTY) == []
+    assert prompty(tmp_path, PROMPTY.replace("{{ question }}", "{{ qestion }}")) == [
+        ("UnusedInput", 7),
+        ("UnfilledVariable", 12),
+    ]
+    assert prompty(tmp_path, PROMPTY.replace("{{ question }}", "{{ question")) == [
+        ("TemplateSyntaxError", 12)
+    ]
+    assert prompty(tmp_path, PROMPTY.replace("system:\nBe kind.\nuser:\n", "Hello\n")) == [
+        ("ChatAPIInvalidRole", 9)
+    ]
+    assert prompty(tmp_path, PROMPTY.replace("api: chat", "api: talk")) == [
+        ("FlowDefinitionError", 4)
+    ]
+    assert prompty(tmp_path, "no front matter") == [("UserErrorException", 0)]
+
+
+def test_a_tree(tmp_path: Path) -> None:
+    good, bad, hidden = tmp_path / "good", tmp_path / "sub" / "bad", tmp_path / ".git"
+    for folder in (good, bad, hidden):
+        folder.mkdir(parents=True)
+    nodes = "outputs: {o: {type: string, reference: '${n.output}'}}\nnodes:\n"
+    node = "- {name: n, type: prompt, source: {type: code, path: p.jinja2}}\n"
+    (good / "flow.dag.yaml").write_text(nodes + node)
+    (good / "p.jinja2").write_text("hello")
+    (bad / "flow.dag.yml").write_text(nodes + node)
+    (hidden / "flow.dag.yaml").write_text(nodes)
+    (bad / "x.prompty").write_text(PROMPTY)
+    reports = list(check_tree([tmp_path]))
+    assert [(item.path.name, item.verdict) for item in reports] == [
+        ("flow.dag.yaml", "runs"),
+        ("flow.dag.yml", "cannot run"),
+        ("x.prompty", "runs"),
+    ]
+    assert find_flows([good, tmp_path]) == [good / "flow.dag.yaml", *find_flows([tmp_path])[1:]]
+    with pytest.raises(NotFound):
+        find_flows([tmp_path / "nothing"])
