@@ -54,12 +54,16 @@ def parse_extensions(
 
 def parse_input(value: Any, extensions: Extensions) -> Reference:
     """What an input of a node stands for; under `foreach`, `${item.text}` is of the item."""
-    foreach = extensions.foreach
-    if foreach is not None and isinstance(value, str) and value.startswith("${"):
-        inner = value[2:-1] if value.endswith("}") else ""
-        rest = inner.removeprefix(foreach.item)
-        if inner.startswith(foreach.item) and (not rest or rest[0] in ".["):
-            return ItemReference(foreach.item, rest.removeprefix("."))
+    return of_item(value, extensions.foreach.item) if extensions.foreach else parse(value)
+
+
+def of_item(value: Any, name: str) -> Reference:
+    """What `value` stands for where `name` is the item of a `foreach`."""
+    if isinstance(value, str) and value.startswith("${") and value.endswith("}"):
+        inner = value[2:-1]
+        rest = inner.removeprefix(name)
+        if inner.startswith(name) and (not rest or rest[0] in ".["):
+            return ItemReference(name, rest.removeprefix("."))
     return parse(value)
 
 
