@@ -276,7 +276,7 @@ def test_no_server_there(make_flow: MakeFlow, endpoint: Endpoint) -> None:
             "user:\n{{q}}",
             "  api: sing\n",
             {"api_base": "http://x", "model": "m"},
-            "FlowDefinitionError",
+            "APINotFound",
             "sing",
         ),
         ("user:\n{{q}}", "", {"api_base": "http://x"}, "InvalidConnectionType", "names no model"),

@@ -16,11 +16,12 @@ from phoundry.flows.errors import InputNotFound, NodeReferenceNotFound
 from phoundry.flows.extensions.model import NONE
 from phoundry.flows.model import Flow, FlowInput, FlowOutput, Node
 from phoundry.flows.prepare import Connections
-from phoundry.flows.reference import InputReference, Literal, NodeReference, Reference
+from phoundry.flows.reference import InputReference, NodeReference, Reference
 from phoundry.flows.runner import Outcome
 from phoundry.flows.values import coerce_inputs
 
 RESULT = "output"
+OVER = "foreach.over"
 
 
 def run_node(flow: Flow, connections: Connections, name: str, inputs: Mapping[str, Any]) -> Outcome:
@@ -54,7 +55,7 @@ def single(flow: Flow, name: str, inputs: Mapping[str, Any]) -> tuple[Flow, dict
             f"Cannot find {name} in the flow.",
             remedy=f"It has {', '.join(hint)}." if hint else "It has no nodes.",
         )
-    references = {key: item for key, item in node.inputs.items() if not isinstance(item, Literal)}
+    references = _references(node)
     found = {key: _value(flow, key, item, inputs) for key, item in references.items()}
     if missing := sorted(key for key, value in found.items() if value is None):
         key = missing[0]
@@ -65,6 +66,16 @@ def single(flow: Flow, name: str, inputs: Mapping[str, Any]) -> tuple[Flow, dict
     values = {key: value[0] for key, value in found.items() if value}
     alone = _alone(flow, node, references, values)
     return _listed(flow, node, alone, values) if node.aggregation else (alone, values)
+
+
+def _references(node: Node) -> dict[str, Reference]:
+    """What other nodes and the flow's inputs give; the list of `foreach` goes by its key."""
+    found: dict[str, Reference] = dict(node.inputs)
+    if node.extensions.foreach is not None:
+        found[OVER] = node.extensions.foreach.over
+    return {
+        key: item for key, item in found.items() if isinstance(item, InputReference | NodeReference)
+    }
 
 
 def _value(flow: Flow, key: str, item: Reference, inputs: Mapping[str, Any]) -> tuple[Any] | None:
@@ -98,10 +109,14 @@ def _alone(
     taken: dict[str, Reference] = {
         key: InputReference(key) if key in references else item for key, item in node.inputs.items()
     }
-    # Conditions and standbys are about other nodes.
+    # Conditions and standbys are about other nodes; a failure is what is looked for.
     keys = NONE
     if node.extensions is not NONE:  # which is told by identity
-        keys = replace(node.extensions, condition=None, standby_for=None, after=frozenset())
+        keys = replace(
+            node.extensions, condition=None, on_error=None, standby_for=None, after=frozenset()
+        )
+    if keys.foreach is not None and OVER in references:
+        keys = replace(keys, foreach=replace(keys.foreach, over=InputReference(OVER)))
     return replace(
         flow,
         inputs=declared,

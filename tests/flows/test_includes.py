@@ -1,0 +1,72 @@
+"""Includes beside a flow's own files while it runs, and nothing of it left afterwards."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from hypothesis import given
+from hypothesis import strategies as st
+
+from phoundry.flows.executor import surroundings
+from phoundry.flows.includes import merged, place_of, running_file
+from phoundry.flows.load import load_flow
+from phoundry.flows.model import Flow
+from tests.flows.conftest import MakeFlow
+
+FLOW = "additional_includes: [../shared, ../data.txt]\noutputs: {}\nnodes: []\n"
+FILES = {
+    "flow/flow.dag.yaml": FLOW,
+    "flow/own.txt": "own",
+    "flow/data.txt": "inner",
+    "flow/shared/b.txt": "b",
+    "shared/deep/a.txt": "a",
+    "data.txt": "outer",
+}
+
+
+def test_included_files_win_and_folders_become_one(make_flow: MakeFlow) -> None:
+    root = make_flow(FILES, name="tree")
+    flow = load_flow(root / "flow")
+    before = Path.cwd()
+    with surroundings(flow):
+        place = place_of(flow)
+        assert Path.cwd() == place != flow.root
+        assert Path("data.txt").read_text() == "outer"
+        assert Path("own.txt").read_text() == "own"
+        assert sorted(item.name for item in Path("shared").iterdir()) == ["b.txt", "deep"]
+        assert running_file(flow, flow.root / "own.txt") == place / "own.txt"
+        included = root / "shared/deep/a.txt"
+        assert running_file(flow, included) == place / "shared/deep/a.txt"
+        Path("made.txt").write_text("x")
+    assert Path.cwd() == before
+    assert place_of(flow) == flow.root
+    assert not place.exists()
+    assert (root / "flow/data.txt").read_text() == "inner"
+    assert not (root / "flow/made.txt").exists()
+
+
+def test_a_flow_without_includes_runs_in_its_own_folder(make_flow: MakeFlow) -> None:
+    flow = load_flow(make_flow({"flow.dag.yaml": "outputs: {}\nnodes: []\n"}))
+    with merged(flow) as place:
+        assert place == flow.root
+        assert running_file(flow, flow.file) == flow.file
+
+
+def test_the_folder_is_gone_after_a_failure_too(make_flow: MakeFlow) -> None:
+    flow = load_flow(make_flow(FILES, name="tree") / "flow")
+    seen: list[Path] = []
+    try:
+        with merged(flow) as place:
+            seen.append(place)
+            raise KeyError
+    except KeyError:
+        pass
+    assert not seen[0].exists()
+
+
+@given(st.lists(st.sampled_from(["", ".", "..", "./", "../flow"]), max_size=3))
+def test_entries_that_name_the_flow_itself_are_none(items: list[str]) -> None:
+    root = Path(__file__).parent.resolve()
+    flow = Flow(root, root / "flow.dag.yaml", {}, {}, (), additional_includes=tuple(items))
+    with merged(flow) as place:
+        assert place == root or "../flow" in items
