@@ -25,7 +25,7 @@ def test_every_name_of_the_table_imports(module: str) -> None:
     ("line", "text"),
     [
         ("import promptflow.azure", "'promptflow.azure' to flows; run the flow here"),
-        ("from promptflow.tools.serpapi import search", "HTTP API"),
+        ("from promptflow.tools.open_model_llm import OpenModelLLM", "HTTP API"),
         ("from promptflow.evals.evaluators import CoherenceEvaluator", "prompty"),
         ("from promptflow.client import load_run", "phoundry run list"),
         ("from promptflow import nothing_like_it", "'promptflow.nothing_like_it'"),

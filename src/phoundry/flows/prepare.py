@@ -99,8 +99,9 @@ def _python_step(flow: Flow, node: Node, connections: Connections) -> Step:
             if value is not None:
                 constants[name] = value
     references = {name: item for name, item in node.inputs.items() if not isinstance(item, Literal)}
-    if isinstance(tool, python.Method):
-        tool.start(references, constants)
+    method: Any = getattr(tool, "func", tool)  # of a partial: its prompt is filled in already
+    if isinstance(method, python.Method):
+        method.start(references, constants)
     return Step(
         node,
         python.Call(node.name, tool),

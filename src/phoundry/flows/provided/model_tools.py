@@ -11,6 +11,7 @@ from phoundry.flows.messages import plain
 from phoundry.flows.provided.connections import Connection, values_of
 from phoundry.flows.provided.core import ToolProvider
 from phoundry.flows.provided.prompts import build_messages, render_jinja_template, to_bool
+from phoundry.flows.provided.types import PromptTemplate
 from phoundry.flows.tools.completions import (
     CHAT,
     COMPLETION,
@@ -58,13 +59,24 @@ def openai_completion(connection: Connection, prompt: str, model: Any = "", **va
     return _completion(connection, prompt, model, values)
 
 
+def llm_vision(
+    connection: Connection,
+    prompt: PromptTemplate,
+    deployment_name: str = "",
+    model: str = "",
+    **values: Any,
+) -> Any:
+    """The answer to a prompt with images."""
+    return _chat(connection, prompt, deployment_name or model, values)
+
+
 class AzureOpenAI(ToolProvider):
     """`AzureOpenAI(connection).chat(prompt=…, deployment_name=…)`."""
 
     def __init__(self, connection: Connection) -> None:
         self.connection = connection
 
-    def chat(self, prompt: str, deployment_name: str = "", **values: Any) -> Any:
+    def chat(self, prompt: PromptTemplate, deployment_name: str = "", **values: Any) -> Any:
         return _chat(self.connection, prompt, deployment_name, values)
 
     def completion(self, prompt: str, deployment_name: str = "", **values: Any) -> Any:
@@ -77,7 +89,7 @@ class OpenAI(ToolProvider):
     def __init__(self, connection: Connection) -> None:
         self.connection = connection
 
-    def chat(self, prompt: str, model: str = "", **values: Any) -> Any:
+    def chat(self, prompt: PromptTemplate, model: str = "", **values: Any) -> Any:
         return _chat(self.connection, prompt, model, values)
 
     def completion(self, prompt: str, model: Any = "", **values: Any) -> Any:
@@ -103,7 +115,8 @@ def embedding(
 def _chat(connection: Connection, prompt: str, model: Any, values: Mapping[str, Any]) -> Any:
     settings, variables, streams = _parted(values)
     target = _target(connection, model)
-    messages = build_messages(prompt, **variables)
+    detail = str(variables.pop("detail", None) or "auto")
+    messages = build_messages(prompt, image_detail=detail, **variables)
     body = {"model": target.model, "messages": messages, **sent(settings)}
     if streams:
         return stream(target, CHAT, body, node="chat")

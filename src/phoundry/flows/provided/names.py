@@ -70,6 +70,10 @@ _TOOL_ERRORS = {
     "JinjaTemplateError": "model_errors",
     "ToolValidationError": "model_errors",
     "WrappedOpenAIError": "model_errors",
+    "SerpAPIUserError": "web_tools",
+    "SerpAPISystemError": "web_tools",
+    "AzureContentSafetyInputValueError": "web_tools",
+    "AzureContentSafetySystemError": "web_tools",
 }
 
 # Module → name → the module of this folder that has it, with `:name` where it is called otherwise
@@ -123,6 +127,11 @@ TABLE: Mapping[str, Names] = {
     "promptflow.tools.embedding": {"embedding": "model_tools"},
     "promptflow.tools.common": _PROMPTS | _CALLS | {"ChatAPIInvalidFunctions": "model_errors"},
     "promptflow.tools.exception": _TOOL_ERRORS,
+    "promptflow.tools.aoai_gpt4v": {"AzureOpenAI": "model_tools"},
+    "promptflow.tools.openai_gpt4v": {"OpenAI": "model_tools"},
+    "promptflow.tools.llm_vision": {"llm_vision": "model_tools"},
+    "promptflow.tools.serpapi": _from("web_tools", "SerpAPI", "search"),
+    "promptflow.tools.azure_content_safety": {"analyze_text": "web_tools"},
     "promptflow.tools.template_rendering": {"render_template_jinja2": "prompts"},
 }
 # What to use for things that are asked for often and not provided.

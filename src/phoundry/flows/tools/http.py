@@ -76,7 +76,7 @@ def answered(
     tries, handed_out = _Tries(target), False
     while True:
         try:
-            with _client(target.url).stream(
+            with client_for(target.url).stream(
                 "POST",
                 target.url + path,
                 json=dict(body),
@@ -146,7 +146,8 @@ def reason_of(error: Any) -> str:
     return str(error.get("message", error)) if is_mapping(error) else str(error)
 
 
-def _client(url: str) -> httpx.Client:
+def client_for(url: str) -> httpx.Client:
+    """The process's client for `url`."""
     import httpx
 
     address = urlsplit(url)

@@ -27,6 +27,7 @@ from phoundry.errors import nearest
 from phoundry.flows.document import is_list, is_mapping
 from phoundry.flows.errors import PackageToolNotFound, PythonLoadError
 from phoundry.flows.model import Node
+from phoundry.flows.provided.package_tools import OFFERED
 from phoundry.flows.signature import CONNECTION_CLASSES, Parameter, Signature
 from phoundry.flows.values import VALUE_TYPES
 
@@ -43,7 +44,7 @@ def describe(tool: str) -> Description | None:
         found = _named(_written(_folder(entry)), tool)
         if found is not None:
             return found
-    return None
+    return _named(OFFERED, tool)
 
 
 def load(tool: str | None) -> tuple[Any, Description]:
@@ -53,7 +54,7 @@ def load(tool: str | None) -> tuple[Any, Description]:
         PackageToolNotFound: no installed package offers it.
         PythonLoadError: its module does not import.
     """
-    known: dict[str, Description] = {}
+    known: dict[str, Description] = dict(OFFERED)
     for entry in entry_points(group=GROUP):
         known |= _offered(entry)
     found = _named(known, str(tool))

@@ -94,6 +94,7 @@ class Method:
 
     def __init__(self, provider: type[Any], name: str) -> None:
         self.__name__ = name
+        self.__signature__ = inspect.signature(getattr(provider, name))
         self._provider, self._object = provider, None
         self._start = {
             key: item.default is item.empty
