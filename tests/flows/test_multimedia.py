@@ -57,11 +57,14 @@ def test_texts_of_messages_keep_their_annotations() -> None:
     assert plain.serialize() == {"type": "text", "text": "hi"}
 
 
-@given(
-    st.recursive(
-        st.none() | st.booleans() | st.text(), lambda i: st.lists(i) | st.dictionaries(st.text(), i)
-    )
+VALUES = st.recursive(
+    st.none() | st.text(max_size=5),
+    lambda inner: st.lists(inner, max_size=3) | st.dictionaries(st.text(max_size=5), inner),
+    max_leaves=8,
 )
+
+
+@given(VALUES)
 def test_other_values_stay_as_they_are(value: Any) -> None:
     assert load_images(value, "basic") == value
     assert file_paths(value) == []
