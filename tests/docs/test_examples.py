@@ -25,6 +25,8 @@ GUIDES = (
     "plan-and-pause",
     "prompt-flow-folder",
     "flow-extensions",
+    "flows-in-python",
+    "traces",
     "batch-runs-of-flows",
     "traffic",
     "protect-and-watch",

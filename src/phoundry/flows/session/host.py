@@ -141,8 +141,9 @@ class FlowSession:
         stream: str | None,
         node: str | None = None,
     ) -> Iterator[str | FlowResult]:
-        first = self._opening(overrides, variant)
         deadline = time.monotonic() + self.timeout
+        self._started()  # it imports what it needs while connections are looked up here
+        first = self._opening(overrides, variant)
         request = {"op": "run", "inputs": dict(inputs), "stream": stream, "node": node}
         try:
             child = self._ready(first, deadline)
@@ -185,11 +186,14 @@ class FlowSession:
         variables = {**flow.environment_variables, **self._environment}
         return replace(flow, environment_variables=variables)
 
-    def _ready(self, first: dict[str, Any], deadline: float) -> ChildProcess:
+    def _started(self) -> ChildProcess:
         if self._child is None or not self._child.alive:
             self.close()
             self._child = ChildProcess(self.flow.root, python=self._python)
-        child = self._child
+        return self._child
+
+    def _ready(self, first: dict[str, Any], deadline: float) -> ChildProcess:
+        child = self._started()
         if first != self._opened:
             self._opened = first
             child.say(first)
