@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path
+from zipfile import ZipFile
 
 from hypothesis import given
 from hypothesis import strategies as st
@@ -43,6 +44,14 @@ def test_included_files_win_and_folders_become_one(make_flow: MakeFlow) -> None:
     assert not place.exists()
     assert (root / "flow/data.txt").read_text() == "inner"
     assert not (root / "flow/made.txt").exists()
+
+
+def test_a_zip_of_a_folder_that_is_there_is_made(make_flow: MakeFlow) -> None:
+    yaml = "additional_includes: [../shared.zip]\noutputs: {}\nnodes: []\n"
+    files = {"flow/flow.dag.yaml": yaml, "shared/a.txt": "a"}
+    flow = load_flow(make_flow(files, name="tree") / "flow")
+    with merged(flow) as place, ZipFile(place / "shared.zip") as archive:
+        assert archive.read("shared/a.txt") == b"a"
 
 
 def test_a_flow_without_includes_runs_in_its_own_folder(make_flow: MakeFlow) -> None:

@@ -8,8 +8,6 @@ become one, as Prompt flow merges them. What the flow writes beside its files is
 from __future__ import annotations
 
 import os
-import shutil
-import tempfile
 from collections.abc import Generator
 from contextlib import contextmanager
 from pathlib import Path
@@ -41,7 +39,15 @@ def running_file(flow: Flow, file: Path) -> Path:
 def sources(flow: Flow) -> list[Path]:
     """The included files and folders; entries that name the flow's own folder are none."""
     found = [Path(os.path.normpath(flow.root / item)) for item in flow.additional_includes if item]
-    return [path for path in found if path.exists() and not flow.root.is_relative_to(path)]
+    return [path for path in found if is_there(path) and not flow.root.is_relative_to(path)]
+
+
+def is_there(path: Path) -> bool:
+    """Whether `path` can be included: it exists, or is `NAME.zip` of a folder `NAME`."""
+    try:
+        return path.exists() or (path.suffix == ".zip" and path.with_suffix("").is_dir())
+    except (OSError, ValueError):  # a name that no file can have
+        return False
 
 
 @contextmanager
@@ -51,12 +57,19 @@ def merged(flow: Flow) -> Generator[Path]:
     if not included:
         yield flow.root
         return
+    import shutil  # these two cost every cold start more than the rest of this module
+    import tempfile
+
     place = Path(tempfile.mkdtemp(prefix="phoundry-flow-")).resolve()
     before = _places.get(flow.root)
     try:
         _link(flow.root, place)
         for source in included:
-            _link(source, place / source.name)
+            if source.exists():
+                _link(source, place / source.name)
+            else:
+                target = str(place / source.stem)
+                shutil.make_archive(target, "zip", source.parent, source.stem)
         _places[flow.root] = place
         yield place
     finally:

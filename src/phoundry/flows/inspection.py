@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from pathlib import Path
 
 from phoundry.flows.errors import (
     FlowError,
@@ -14,6 +13,7 @@ from phoundry.flows.errors import (
     PythonLoadError,
     UnknownTool,
 )
+from phoundry.flows.includes import is_there
 from phoundry.flows.model import Flow, Node
 from phoundry.flows.reference import Literal
 from phoundry.flows.signature import Signature, read_source
@@ -167,12 +167,5 @@ def _includes(flow: Flow) -> list[FlowError]:
             where=flow.file.name,
         )
         for item in flow.additional_includes
-        if not _exists(flow.root / item)
+        if not is_there(flow.root / item)
     ]
-
-
-def _exists(path: Path) -> bool:
-    try:
-        return path.exists()
-    except (OSError, ValueError):  # a name that no file can have
-        return False
