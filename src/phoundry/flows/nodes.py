@@ -16,9 +16,8 @@ from phoundry.flows.errors import (
     NoMapping,
     UnknownWord,
 )
-from phoundry.flows.extensions.conditions import is_plain
 from phoundry.flows.extensions.link import link
-from phoundry.flows.extensions.parse import parse_extensions, parse_input
+from phoundry.flows.extensions.parse import is_plain, parse_extensions, parse_input
 from phoundry.flows.model import NODE_TYPES, Activate, Node, Source
 from phoundry.flows.reference import parse
 

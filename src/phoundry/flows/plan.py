@@ -5,10 +5,8 @@ from __future__ import annotations
 
 from collections.abc import Callable, Coroutine, Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
-from phoundry.flows.extensions.conditions import UNKNOWN, met
-from phoundry.flows.extensions.model import OnError
 from phoundry.flows.model import Node
 from phoundry.flows.reference import (
     InputReference,
@@ -19,6 +17,9 @@ from phoundry.flows.reference import (
     walk,
 )
 from phoundry.flows.schedule import Line, Step
+
+if TYPE_CHECKING:
+    from phoundry.flows.extensions.keys import OnError
 
 Get = Callable[[Line], Any]
 
@@ -222,6 +223,7 @@ def _bypass(node: Node, skippable: set[str]) -> Callable[[Line], bool] | None:
 def _condition(node: Node, skippable: set[str]) -> Callable[[Line], bool] | None:
     condition = node.extensions.condition
     if condition is not None:
+        from phoundry.flows.extensions.conditions import UNKNOWN, met
 
         def unmet(line: Line) -> bool:
             def read(reference: Reference) -> Any:

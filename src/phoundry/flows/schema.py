@@ -14,7 +14,7 @@ from pathlib import Path
 from typing import Any
 
 from phoundry.flows.extensions.conditions import GROUPS, OPERATORS
-from phoundry.flows.extensions.parse import MOST_AT_ONCE
+from phoundry.flows.extensions.read import MOST_AT_ONCE
 from phoundry.flows.inspection import SOURCE_TYPES
 from phoundry.flows.model import NODE_TYPES
 from phoundry.flows.values import VALUE_TYPES

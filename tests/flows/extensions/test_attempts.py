@@ -6,7 +6,7 @@ import pytest
 
 from phoundry.flows.errors import OpenAIError, ToolExecutionError
 from phoundry.flows.extensions.attempts import tried_again, waiting
-from phoundry.flows.extensions.model import Retry
+from phoundry.flows.extensions.keys import Retry
 from tests.flows.extensions.conftest import Run, node
 
 # Fails until it was called `x` times.

@@ -9,8 +9,9 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from phoundry.flows.errors import ConditionError
-from phoundry.flows.extensions.conditions import UNKNOWN, compare, met
-from phoundry.flows.extensions.model import Comparison, Condition, Group
+from phoundry.flows.extensions.conditions import GROUPS, OPERATORS, UNKNOWN, compare, met
+from phoundry.flows.extensions.keys import Comparison, Condition, Group
+from phoundry.flows.extensions.parse import CONDITION_KEYS
 from phoundry.flows.reference import InputReference, Literal
 from tests.flows.extensions.conftest import Run, node
 
@@ -42,6 +43,10 @@ from tests.flows.extensions.conftest import Run, node
 )
 def test_comparisons(operator: str, found: Any, expected: Any, result: bool) -> None:
     assert compare(operator, found, expected) is result
+
+
+def test_every_word_of_a_condition_tells_it_from_a_plain_one() -> None:
+    assert {*GROUPS, *OPERATORS} - {"is"} == CONDITION_KEYS
 
 
 @pytest.mark.parametrize(

@@ -8,16 +8,15 @@ import pytest
 
 from phoundry.flows import load_flow
 from phoundry.flows.errors import FlowError
-from phoundry.flows.extensions.model import (
-    NONE,
+from phoundry.flows.extensions.keys import (
     Cache,
     Comparison,
-    Extensions,
     Foreach,
     Group,
     OnError,
     Retry,
 )
+from phoundry.flows.extensions.model import NONE, Extensions
 from phoundry.flows.reference import InputReference, ItemReference, Literal, NodeReference
 from tests.flows.conftest import MakeFlow
 

@@ -13,7 +13,7 @@ from typing import Any
 
 from phoundry.flows import spans
 from phoundry.flows.errors import FlowError, NodeTimeout
-from phoundry.flows.extensions.model import Retry
+from phoundry.flows.extensions.keys import Retry
 from phoundry.flows.workers import loop, workers
 
 Call = Callable[[dict[str, Any]], Any]

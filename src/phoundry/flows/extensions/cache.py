@@ -15,7 +15,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, cast
 
 from phoundry.flows import spans
-from phoundry.flows.extensions.model import Cache
+from phoundry.flows.extensions.keys import Cache
 from phoundry.flows.extensions.store import Store
 from phoundry.flows.schedule import Nested, Step
 from phoundry.flows.streams import joined

@@ -13,10 +13,10 @@ import re
 from collections.abc import Callable, Mapping
 from typing import Any, Literal, cast
 
-from phoundry.flows.document import Document, Place, is_list, is_mapping
+from phoundry.flows.document import Document, Place, is_list
 from phoundry.flows.errors import ConditionError, FlowError
 from phoundry.flows.extensions.fields import Fields
-from phoundry.flows.extensions.model import Comparison, Condition, Group
+from phoundry.flows.extensions.keys import Comparison, Condition, Group
 from phoundry.flows.reference import Literal as Value
 from phoundry.flows.reference import Reference, parse
 
@@ -44,12 +44,6 @@ OPERATORS: Mapping[str, Compare] = {
     "matches": lambda found, expected: re.search(expected, found) is not None,
     "is_empty": _empty,
 }
-
-
-def is_plain(value: Any) -> bool:
-    """Whether `activate` holds what Prompt flow knows, right or wrong: `when` and `is` alone."""
-    known = {*GROUPS, *OPERATORS} - {"is"}
-    return not is_mapping(value) or not known & value.keys()
 
 
 def parse_condition(

@@ -12,7 +12,7 @@ from typing import Any, cast
 from phoundry.flows import spans
 from phoundry.flows.document import is_list
 from phoundry.flows.errors import FlowError, NodeInputValidationError
-from phoundry.flows.extensions.model import Foreach
+from phoundry.flows.extensions.keys import Foreach
 from phoundry.flows.reference import ItemReference, walk
 from phoundry.flows.schedule import Nested, Step
 from phoundry.flows.workers import workers
