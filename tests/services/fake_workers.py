@@ -26,6 +26,7 @@ class Started:
     folder: Path
     module: str
     spec: dict[str, Any]
+    private: bytes | None = None  # what it was told in secret
 
 
 class FakeWorkers:
@@ -45,7 +46,9 @@ class FakeWorkers:
         for name in ("start", "inspect", "terminate", "kill"):
             monkeypatch.setattr(workers, name, getattr(self, name))
 
-    def start(self, run_dir: Path, module: str, spec: dict[str, Any]) -> int:
+    def start(
+        self, run_dir: Path, module: str, spec: dict[str, Any], *, private: bytes | None = None
+    ) -> int:
         if run_dir in self.running:
             return PID
         if self.refusal:
@@ -53,7 +56,7 @@ class FakeWorkers:
         run_dir.mkdir(parents=True, exist_ok=True)
         for name in ("result.json", "ready.json", "stop.json"):
             (run_dir / name).unlink(missing_ok=True)
-        started = Started(run_dir, module, json.loads(json.dumps(spec)))
+        started = Started(run_dir, module, json.loads(json.dumps(spec)), private)
         self.starts.append(started)
         # What the process before was told, this one has not heard.
         self.terminated[:] = [folder for folder in self.terminated if folder != run_dir]

@@ -15,9 +15,14 @@ if TYPE_CHECKING:
     from phoundry.specs.deployment import DeploymentSpec, DeploymentUpdate
 
 Model = Annotated[str | None, typer.Option(help="Registered NAME:VERSION, catalog name or folder.")]
+Flow = Annotated[str | None, typer.Option(help="Folder of a flow, in place of a model.")]
+Connections = Annotated[list[str] | None, typer.Option(help="Of the flow: node.input=connection.")]
 Engine = Annotated[
     str | None,
-    typer.Option(help="llama.cpp (default), openvino, transformers, or vllm (GPU; untried)."),
+    typer.Option(
+        help="llama.cpp (default), openvino, transformers, vllm (GPU; untried), or auto: what "
+        "`phoundry model benchmark` measured fastest."
+    ),
 ]
 Quantization = Annotated[
     str | None,
@@ -65,11 +70,12 @@ def described(
     if endpoint:
         values["endpoint_name"] = endpoint
     values = placed(_over(values, flags), settings)
-    missing = [key for key in ("name", "endpoint_name", "model") if key not in values]
+    needed = ("name", "endpoint_name", "flow" if "flow" in values else "model")
+    missing = [key for key in needed if key not in values]
     if missing:
         raise UsageError(
             f"The deployment has no {' and no '.join(missing)}.",
-            remedy="Write NAME --endpoint E --model M, or -f FILE.",
+            remedy="Write NAME --endpoint E --model M (or --flow FOLDER), or -f FILE.",
         )
     return checked(DeploymentSpec, values, "The deployment")
 
@@ -104,7 +110,10 @@ def _written(file: Path | None) -> dict[str, Any]:
     if file is None:
         return {}
     spec = yaml.load(file, DeploymentSpec)
-    return spec.model_dump(mode="json", by_alias=True, exclude_unset=True)
+    values = spec.model_dump(mode="json", by_alias=True, exclude_unset=True)
+    if spec.flow is not None:  # seen from the file, as the flow's own paths are
+        values["flow"] = str((file.parent / Path(spec.flow).expanduser()).absolute())
+    return values
 
 
 def _over(values: Mapping[str, Any], flags: Mapping[str, Any]) -> dict[str, Any]:

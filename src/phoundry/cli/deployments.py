@@ -13,9 +13,11 @@ from phoundry.cli.commands import noun, verb
 from phoundry.cli.defaults import MaxTokens, Stop, SystemPrompt, Temperature, TopP, given
 from phoundry.cli.deployment_options import (
     Adapter,
+    Connections,
     ContextLength,
     Engine,
     File,
+    Flow,
     Gate,
     InstanceCount,
     Model,
@@ -43,6 +45,7 @@ InEndpoint = Annotated[
     example=(
         "phoundry deployment create blue --endpoint faq --model faq:1\n"
         "phoundry deployment create -f blue.yaml --all-traffic\n"
+        "phoundry deployment create chat/blue --flow ./my-flow\n"
         "phoundry deployment create faq/terse --model faq:1 --system-prompt 'Be brief.' "
         "--max-tokens 80\n"
         "phoundry deployment create faq/small --model faq:1 --quantization Q4_0 --instance-count 2"
@@ -52,6 +55,8 @@ def create(
     name: Annotated[str | None, typer.Argument(help="NAME, or ENDPOINT/NAME.")] = None,
     endpoint: InEndpoint = None,
     model: Model = None,
+    flow: Flow = None,
+    connections: Connections = None,
     engine: Engine = None,
     quantization: Quantization = None,
     adapter: Adapter = None,
@@ -82,6 +87,8 @@ def create(
         raise UsageError("--all-traffic has to wait until the deployment is ready.")
     flags = {
         "model": model,
+        "flow": flow,
+        "connections": assignments(connections, "--connections"),
         "engine": engine,
         "quantization": quantization,
         "adapter": adapter,
@@ -102,7 +109,8 @@ def create(
         client.endpoints.update(where, others | {what: 100})
         deployment = client.deployments.show(where, what)
     print_deployment(out, deployment)
-    out.suggest(f"phoundry chat {where}", f"phoundry endpoint keys {where}")
+    talks = [] if deployment.engine == "flow" else [f"phoundry chat {where}"]
+    out.suggest(*talks, f"phoundry endpoint keys {where}")
 
 
 @verb(app, "list", example="phoundry deployment list --endpoint faq")
@@ -168,6 +176,8 @@ def update(
     name: Annotated[str | None, typer.Argument(help="NAME, or ENDPOINT/NAME.")] = None,
     endpoint: InEndpoint = None,
     model: Model = None,
+    flow: Flow = None,
+    connections: Connections = None,
     engine: Engine = None,
     quantization: Quantization = None,
     adapter: Adapter = None,
@@ -207,6 +217,8 @@ def update(
         defaults["stop"] = []
     flags = {
         "model": model,
+        "flow": flow,
+        "connections": assignments(connections, "--connections"),
         "engine": engine,
         "quantization": quantization,
         "adapter": adapter,

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Sequence
+from pathlib import Path
 
 from phoundry.client.jobs import follow_log
 from phoundry.client.paths import located
@@ -23,7 +24,10 @@ class Deployments:
 
     def create(self, spec: DeploymentSpec) -> Deployment:
         """Begin to deploy a model behind `spec.endpoint_name`; see `wait`."""
-        spec = spec.model_copy(update={"model": located(spec.model)})
+        if spec.flow is None:
+            spec = spec.model_copy(update={"model": located(spec.model)})
+        else:
+            spec = spec.model_copy(update={"flow": str(Path(spec.flow).expanduser().absolute())})
         body = spec.model_dump(mode="json", by_alias=True, exclude_unset=True)
         path = _path(spec.endpoint_name)
         return self._transport.one(Deployment, "POST", path, json=body, starts=True)
@@ -37,6 +41,9 @@ class Deployments:
         Another model, engine, quantisation or context is a new revision, whose replicas start
         beside those that serve; see `wait`. All else is in force with the next request.
         """
+        if change.flow is not None:
+            there = str(Path(change.flow).expanduser().absolute())
+            change = change.model_copy(update={"flow": there})
         if change.model is not None:
             change = change.model_copy(update={"model": located(change.model)})
         body = change.model_dump(mode="json", exclude_unset=True)

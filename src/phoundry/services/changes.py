@@ -8,7 +8,7 @@ from pydantic import ValidationError
 from sqlalchemy.orm import Session
 
 from phoundry.errors import Fault, InvalidInput
-from phoundry.services import bases, defaults, parity, revisions
+from phoundry.services import bases, defaults, engine_choice, parity, revisions
 from phoundry.services.context import Context
 from phoundry.services.deployment_rows import note
 from phoundry.specs.deployment import DeploymentSpec, DeploymentUpdate
@@ -19,31 +19,44 @@ from phoundry.store.tables import DeploymentRow
 _NESTED = ("request_settings", "liveness_probe", "readiness_probe")
 
 
-def apply(session: Session, context: Context, row: DeploymentRow, change: DeploymentUpdate) -> None:
-    """Put `change` into the row.
+def apply(
+    session: Session,
+    context: Context,
+    row: DeploymentRow,
+    change: DeploymentUpdate,
+    kept: DeploymentSpec | None = None,
+) -> None:
+    """Put `change` into the row. `kept`: the flow that it names, as it was kept.
 
     Raises:
         InvalidInput: it does not go with the rest.
         NotFound: the model.
     """
     given = _given(change)
-    if "model" in given:
+    if kept is not None:
+        fields = {"flow", "model", "connections", "snapshot"}
+        given |= kept.model_dump(mode="json", include=fields)
+    elif "model" in given:
+        given |= {"flow": None, "snapshot": None}
         bases.check(session, context, given["model"])
         bases.retry(session, context, given["model"])
         given["model"] = bases.pinned(session, context, given["model"])
-    spec = _merged(row, given)
+    spec, told = engine_choice.settled(session, context, _merged(row, given))
     # A row may be older than some keys: what it lacks is no change.
     old, new = _stored(_merged(row, {})), _stored(spec)
     if change.defaults is not None:
         defaults.change(session, context, row, change.defaults)
         new["defaults"] = row.spec["defaults"]
     if revisions.needs_processes(old, new):
-        defaults.check_new(session, context, DeploymentSpec.model_validate(new))
-        row.notices = spec.notices()  # and no more what was noticed of the files before
+        if spec.snapshot is None:
+            defaults.check_new(session, context, DeploymentSpec.model_validate(new))
+        # And no more what was noticed of the files before.
+        row.notices = [*spec.notices(), *told]
         revisions.begin(session, context, row, new, "pending" if spec.gate else "skipped")
         parity.ask_anew(context, row)
     elif given or change.defaults is not None:
         row.spec = new
+        row.notices = [*row.notices, *(each for each in told if each not in row.notices)]
         _keep_beside(row, given)
         _tell(session, context, row, given, change)
     if {"instance_count", "scale_settings"} & given.keys():

@@ -3,18 +3,29 @@
 from __future__ import annotations
 
 from pathlib import Path
+from typing import Any
 
 from sqlalchemy import select
 from sqlalchemy.orm import Session
 
 from phoundry.errors import Conflict, NotFound
-from phoundry.services import bases, changes, defaults, parity, replicas, revisions, routing
+from phoundry.services import (
+    bases,
+    changes,
+    defaults,
+    engine_choice,
+    flow_deployments,
+    parity,
+    replicas,
+    revisions,
+    routing,
+)
 from phoundry.services.context import Context, history, now
 from phoundry.services.deployment_rows import note, resource, row_of
 from phoundry.services.endpoints import REMEDY as ENDPOINT_REMEDY
 from phoundry.services.logs import read_log
 from phoundry.services.rows import find, get
-from phoundry.specs.deployment import Deployment, DeploymentSpec, DeploymentUpdate
+from phoundry.specs.deployment import Deployment, DeploymentSpec, DeploymentUpdate, serves_flow
 from phoundry.specs.job import LogChunk
 from phoundry.specs.quantization import served_as
 from phoundry.store.tables import DeploymentRow, EndpointRow
@@ -29,15 +40,20 @@ def create(context: Context, spec: DeploymentSpec) -> Deployment:
         Conflict: the name is taken.
         InvalidInput: the default answer is larger than the context.
     """
+    spec = flow_deployments.kept(context, spec)
     with context.begin("deployments/write") as session:
         _endpoint(session, context, spec.endpoint_name)
-        bases.check(session, context, spec.model)
-        bases.retry(session, context, spec.model)
+        if spec.snapshot is None:
+            bases.check(session, context, spec.model)
+            bases.retry(session, context, spec.model)
         present = find(session, context, DeploymentRow, spec.name, endpoint=spec.endpoint_name)
         if present is not None:
             raise _taken(present)
-        defaults.check_new(session, context, spec)
-        model = bases.pinned(session, context, spec.model)
+        model = spec.model
+        if spec.snapshot is None:
+            defaults.check_new(session, context, spec)
+            model = bases.pinned(session, context, spec.model)
+        spec, told = engine_choice.settled(session, context, spec)
         # The default of today stays this deployment's, whatever it is one day.
         kind = served_as(spec.engine, spec.quantization)
         pinned = spec.model_copy(update={"model": model, "quantization": kind})
@@ -49,7 +65,7 @@ def create(context: Context, spec: DeploymentSpec) -> Deployment:
             spec=pinned.model_dump(mode="json", by_alias=True, exclude={"environment_variables"}),
             wanted=revisions.wanted(spec, None),
             gate="pending" if spec.gate else "skipped",
-            notices=spec.notices(),
+            notices=[*spec.notices(), *told],
         )
         session.add(row)
         note(session, context, row, "created", f"Serves {spec.model}.")
@@ -112,11 +128,12 @@ def update(context: Context, endpoint: str, name: str, change: DeploymentUpdate)
             new defaults; nothing has changed.
         NotFound: the model.
     """
+    kept = flow_deployments.kept_of(context, endpoint, name, change)
     with context.begin("deployments/write") as session:
         row = _get(session, context, endpoint, name)
         if row.state == "Deleting":
             raise _taken(row)
-        changes.apply(session, context, row, change)
+        changes.apply(session, context, row, change, kept)
         session.flush()
         made = view(session, context, row)
     # After the row: cut off here, the reconciler's next look delivers them.
@@ -153,7 +170,8 @@ def retry(context: Context, endpoint: str, name: str) -> Deployment:
         row = _get(session, context, endpoint, name)
         failed = [one for one in replicas.of(session, context, row) if one.state == "failed"]
         if row.state == "Failed" or (failed and row.state != "Deleting"):
-            bases.retry(session, context, row.spec["model"])
+            if not serves_flow(row.spec):
+                bases.retry(session, context, row.spec["model"])
             for replica in failed:
                 replica.state, replica.failures, replica.error = "waiting", 0, None
             if row.state == "Failed":
@@ -209,7 +227,7 @@ def view(session: Session, context: Context, row: DeploymentRow) -> Deployment:
     return Deployment.model_validate(
         {
             **row.spec,
-            "quantization": served_as(row.spec["engine"], row.spec.get("quantization")),
+            **_engine(row),
             "defaults": defaults.of(row.spec),
             "provisioning_state": row.state,
             "revision": row.revision,
@@ -219,7 +237,7 @@ def view(session: Session, context: Context, row: DeploymentRow) -> Deployment:
             "asleep": row.wanted == 0 and row.state == "Succeeded",
             "replicas": shown,
             "preparation": bases.preparation(session, context, row.spec["model"])
-            if waits
+            if waits and not serves_flow(row.spec)
             else parity.preparation(context, row),
             "traffic": endpoint.traffic.get(row.name, 0) if endpoint else 0,
             "pid": running[0].pid if running[0] else None,
@@ -231,6 +249,14 @@ def view(session: Session, context: Context, row: DeploymentRow) -> Deployment:
             "created_at": row.created_at,
         }
     )
+
+
+def _engine(row: DeploymentRow) -> dict[str, Any]:
+    """What answers: of a model its engine and the kind of its weights."""
+    if serves_flow(row.spec):
+        return {"engine": "flow", "quantization": None}
+    engine = row.spec["engine"]
+    return {"engine": engine, "quantization": served_as(engine, row.spec.get("quantization"))}
 
 
 def _endpoint(session: Session, context: Context, name: str) -> EndpointRow:

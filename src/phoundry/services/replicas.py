@@ -96,7 +96,7 @@ def view(replica: ReplicaRow) -> ReplicaView:
         state=replica.state,  # type: ignore[arg-type] - the store's text
         pid=pid,
         port=told.get("port") if pid else None,
-        memory_bytes=workers.memory_bytes(pid) if pid else None,
+        memory_bytes=workers.memory_bytes(pid, family=bool(told.get("family"))) if pid else None,
         shared_pid=told.get("pool_pid") if pid else None,
         restarts=replica.restarts,
         error=replica.error,

@@ -26,6 +26,7 @@ from phoundry.serving.gateway.routes import (
     RoutingTable,
     write_routes,
 )
+from phoundry.specs.deployment import serves_flow
 from phoundry.store.tables import DeploymentRow, EndpointRow
 
 _WAIT_SECONDS = 10.0  # the gateway looks at its table every 50 ms
@@ -100,6 +101,7 @@ def _deployment(session: Session, context: Context, row: DeploymentRow) -> Deplo
         timeout_ms=settings["request_timeout_ms"],
         max_concurrent=settings["max_concurrent_requests_per_instance"],
         asleep=row.wanted == 0,
+        once=serves_flow(row.spec),
     )
 
 

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from datetime import datetime
+from pathlib import PurePath
 from typing import Annotated, Any, Literal
 
 from pydantic import Field, model_validator
@@ -19,6 +21,8 @@ DeploymentStatus = Literal["Creating", "Succeeded", "Updating", "Failed", "Delet
 ReplicaStatus = Literal["waiting", "starting", "ready", "unready", "crashed", "draining", "failed"]
 GateStatus = Literal["pending", "passed", "failed", "skipped"]
 EngineName = Literal["llama.cpp", "openvino", "transformers", "vllm"]
+AUTO = "auto"
+EngineChoice = Literal["llama.cpp", "openvino", "transformers", "vllm", "auto"]
 Adapter = Literal["merged", "shared"]
 StopText = Annotated[str, Field(min_length=1)]
 
@@ -45,6 +49,24 @@ class GenerationDefaults(Spec):
     )
 
 
+FLOW = "flow:"  # what the `model` of a deployed flow begins with
+
+
+class FlowSnapshot(Spec):
+    """What a deployment keeps of a flow: its files as they were, and which connections it takes."""
+
+    sha256: str
+    file: str
+    chosen: dict[str, str] = Field(default_factory=dict[str, str])
+    overrides: dict[str, str] = Field(default_factory=dict[str, str])
+    names: list[str] = Field(default_factory=list[str])
+
+
+def serves_flow(spec: Mapping[str, Any]) -> bool:
+    """Whether a deployment's spec, as it is kept, is of a flow."""
+    return bool(spec.get("snapshot"))
+
+
 class DeploymentKeys(Spec):
     """What has an effect here."""
 
@@ -52,7 +74,14 @@ class DeploymentKeys(Spec):
     name: EndpointName
     endpoint_name: EndpointName
     model: str = Field(description="Registered model (NAME:VERSION), catalog name or folder")
-    engine: EngineName = "llama.cpp"
+    flow: str | None = Field(default=None, description="Folder of a flow, in place of a model")
+    connections: dict[str, str] = Field(
+        default_factory=dict[str, str], description="Of the flow: node.input to connection"
+    )
+    snapshot: FlowSnapshot | None = Field(default=None, description="Kept of the flow; made here")
+    engine: EngineChoice = Field(
+        default="llama.cpp", description="auto: what was measured fastest when this is said"
+    )
     quantization: QuantizationField = None
     adapter: Adapter = Field(
         default="merged",
@@ -73,6 +102,25 @@ class DeploymentKeys(Spec):
     tags: dict[str, str] = Field(default_factory=dict[str, str])
     instance_count: int = Field(default=1, ge=1, le=INSTANCES, description="Replicas")
 
+    @model_validator(mode="before")
+    @classmethod
+    def _flow_or_model(cls, data: Any) -> Any:
+        """A flow stands in place of a model: as `flow`, or as Azure has it, where the container of
+        a model is told to serve one."""
+        if not isinstance(data, dict):
+            return data
+        values: dict[str, Any] = {**data}
+        variables: Any = values.get("environment_variables") or {}
+        if isinstance(variables, dict) and variables.get("PROMPTFLOW_RUN_MODE") == "serving":  # pyright: ignore[reportUnknownMemberType]
+            values["flow"] = values.get("flow") or values.pop("model", None)
+        if flow := values.get("flow"):
+            named = str(values.get("model") or FLOW)
+            if not named.startswith(FLOW):
+                raise ValueError("model and flow are both named: leave one of the two out")
+            values["model"] = named if named != FLOW else FLOW + PurePath(str(flow)).name
+            values["gate"] = False  # there is no model of training to compare it with
+        return values
+
     @model_validator(mode="after")
     def _quantized_by_its_engine(self) -> DeploymentKeys:
         check_engine(self.engine, self.quantization)
@@ -82,7 +130,7 @@ class DeploymentKeys(Spec):
     def _shared_by_what_can(self) -> DeploymentKeys:
         if self.adapter == "merged":
             return self
-        if self.engine != "llama.cpp":
+        if self.engine not in ("llama.cpp", AUTO):
             raise ValueError(
                 f"adapter: shared is for the engine llama.cpp; {self.engine} serves a fine-tune "
                 "merged: leave one of the two out"
@@ -100,7 +148,6 @@ class DeploymentKeys(Spec):
 class DeploymentSpec(AzureKeys, DeploymentKeys):
     """Azure ML's deployment, with Phoundry's `engine`, `quantization`, `context_length`, `defaults`
     and `gate`."""
-
 
     def notices(self) -> list[str]:
         told = super().notices()
@@ -121,7 +168,9 @@ class DeploymentUpdate(Spec):
     """
 
     model: str | None = None
-    engine: EngineName | None = None
+    flow: str | None = None
+    connections: dict[str, str] | None = None
+    engine: EngineChoice | None = None
     quantization: QuantizationField = None
     adapter: Adapter | None = None
     context_length: int | None = Field(default=None, gt=0, description="null: the model's")
@@ -161,8 +210,11 @@ class ReplicaView(View):
 class Deployment(View):
     name: str
     endpoint_name: str
-    model: str
-    engine: EngineName
+    model: str = Field(description="What it serves; of a flow `flow:NAME@SHA256`")
+    flow: str | None = None
+    connections: dict[str, str] = Field(default_factory=dict[str, str])
+    snapshot: FlowSnapshot | None = None
+    engine: EngineName | Literal["flow"]
     quantization: Quantization | None = Field(
         default=None, description="Of the GGUF; an engine that serves the checkpoint has none"
     )

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any, cast
@@ -85,7 +85,7 @@ class Uses:
             # Names: the home may be reached by another path than when the row was written.
             folders=frozenset(path.name for path in own),
             files=frozenset([*_told(context, open_jobs), *_data_of(context, resumable)]),
-            digests=frozenset(_digests(session)),
+            digests=frozenset([*_digests(session), *_flows_of(deployments)]),
             models=frozenset(name for _, name in needed),
             mentioned=frozenset(mentioned),
             bases=frozenset(_folders(session, context, needed)),
@@ -115,6 +115,14 @@ def _digests(session: Session) -> Iterator[str]:
         for split in (row.train, row.test):
             if split and "sha256" in split:
                 yield split["sha256"]
+
+
+def _flows_of(deployments: Iterable[DeploymentRow]) -> Iterator[str]:
+    """The files of flows that are deployed, also of the revision before."""
+    for row in deployments:
+        for spec in (row.spec, (row.former or {}).get("spec") or {}):
+            if snapshot := spec.get("snapshot"):
+                yield snapshot["sha256"]
 
 
 def _told(context: Context, jobs: list[JobRow]) -> Iterator[Path]:

@@ -13,8 +13,16 @@ from sqlalchemy.orm import Session
 from phoundry.compute import machine, workers
 from phoundry.files import read_json
 from phoundry.models import gguf_record
-from phoundry.services import bases, defaults, engine_files, revisions, serving_memory
+from phoundry.services import (
+    bases,
+    defaults,
+    engine_files,
+    flow_deployments,
+    revisions,
+    serving_memory,
+)
 from phoundry.services.context import Context
+from phoundry.specs.deployment import serves_flow
 from phoundry.specs.quantization import Quantization
 from phoundry.store.tables import DeploymentRow, ReplicaRow
 
@@ -39,6 +47,8 @@ def worker_spec(
         PhoundryError: its files cannot be made.
     """
     spec = revisions.spec_of(row, replica.revision)
+    if serves_flow(spec):
+        return flow_deployments.worker_spec(session, context, row, replica, grace_seconds(spec))
     checkpoint = bases.checkpoint(session, context, spec["model"])
     if checkpoint is None:
         return None
@@ -76,8 +86,21 @@ def worker_spec(
 
 def module(spec: dict[str, Any]) -> str:
     """What a replica with this worker's spec runs."""
+    if "packed" in spec:
+        return flow_deployments.MODULE
     name = "phoundry.serving.replica"
     return f"{name}.member" if "pool_dir" in spec else name
+
+
+def private(
+    session: Session, context: Context, row: DeploymentRow, replica: ReplicaRow
+) -> bytes | None:
+    """What a replica is told that may stand in no file, or None."""
+    spec = revisions.spec_of(row, replica.revision)
+    if not serves_flow(spec):
+        return None
+    name, names = f"{row.endpoint}/{row.name}", spec["snapshot"]["names"]
+    return flow_deployments.private(session, context, name, names)
 
 
 def _pool(context: Context, common: tuple[Any, ...]) -> Path:

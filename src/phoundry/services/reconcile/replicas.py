@@ -17,7 +17,7 @@ from sqlalchemy.orm import Session
 
 from phoundry.compute import workers
 from phoundry.errors import InsufficientResources, PhoundryError
-from phoundry.services import defaults, replicas, revisions, routing
+from phoundry.services import defaults, flow_deployments, replicas, revisions, routing
 from phoundry.services.context import Context, now
 from phoundry.services.reconcile import launch, rollout
 from phoundry.services.reconcile.isolation import each
@@ -77,7 +77,8 @@ def _start(session: Session, context: Context, row: DeploymentRow, replica: Repl
     spec = launch.worker_spec(session, context, row, replica)
     if spec is None:
         return
-    pid = workers.start(Path(replica.run_dir), launch.module(spec), spec)
+    private = launch.private(session, context, row, replica)
+    pid = workers.start(Path(replica.run_dir), launch.module(spec), spec, private=private)
     replica.state, replica.retry_at, replica.stopping_since = "starting", None, None
     text = f"Replica {replica.number} of revision {replica.revision} in process {pid}."
     replicas.note(session, context, replica, "starting", text)
@@ -95,6 +96,8 @@ def _watch(session: Session, context: Context, row: DeploymentRow, replica: Repl
             replicas.note(session, context, replica, "ready", text)
         elif replica.failures and _steady(run_dir):
             replica.failures = 0
+        elif replica.state == "ready":
+            flow_deployments.renew(session, context, row, replica)
         return
     replica.restarts += 1
     error = (state.result or {}).get("error") or {
