@@ -24,19 +24,33 @@ def quick(words: Sequence[str]) -> int | None:
     if call is None:
         return None
     from phoundry.flows.session.alone import run_alone
-    from phoundry.settings import Home
-    from phoundry.traces.record import recorder
+    from phoundry.settings import Settings
 
     path, inputs = call
-    keeping = recorder(Home.current())
+    recorded: list[tuple[list[dict[str, Any]], str]] = []
+
+    def keep(spans: list[dict[str, Any]], folder: str) -> None:
+        recorded.append((spans, folder))
+
     try:
-        result = run_alone(path, inputs, keep=keeping.put if keeping else None)
+        result = run_alone(path, inputs, keep=keep if Settings().tracing else None)
     except KeyboardInterrupt:
         return 130
     if result is None:
         return None
     _print(result)
+    _keep(recorded)  # who waits for the answer does not wait for this
     return 1 if result["status"] == "Failed" else 0
+
+
+def _keep(recorded: list[tuple[list[dict[str, Any]], str]]) -> None:
+    from phoundry.settings import Home
+    from phoundry.traces.record import recorder
+
+    keeping = recorder(Home.current()) if recorded else None
+    for spans, folder in recorded:
+        if keeping is not None:
+            keeping.put(spans, folder)
 
 
 def _print(result: dict[str, Any]) -> None:
