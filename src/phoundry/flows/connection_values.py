@@ -6,11 +6,23 @@ import os
 import re
 from typing import Any, Protocol
 
-from phoundry.errors import NotFound
+from phoundry.errors import Conflict, NotFound
 from phoundry.flows.errors import GetConnectionError
 from phoundry.specs.connection import Connection, ConnectionValues
 
 ENVIRONMENT = re.compile(r"^\s*\$\{env:(.+)\}\s*$")
+
+
+class NoConnection(NotFound, GetConnectionError):
+    """There is none of that name, or none that fits. It has Prompt flow's code."""
+
+    code = "GetConnectionError"
+
+
+class SeveralConnections(Conflict, GetConnectionError):
+    """Several fit, and none is named; Prompt flow stops where none is named."""
+
+    code = "GetConnectionError"
 
 
 class ConnectionResolver(Protocol):

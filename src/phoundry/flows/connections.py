@@ -8,8 +8,13 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
-from phoundry.errors import Conflict, NotFound, UsageError, nearest
-from phoundry.flows.connection_values import Asked, ConnectionResolver
+from phoundry.errors import NotFound, UsageError, nearest
+from phoundry.flows.connection_values import (
+    Asked,
+    ConnectionResolver,
+    NoConnection,
+    SeveralConnections,
+)
 from phoundry.flows.environment import connection_names
 from phoundry.flows.mentions import mentions
 from phoundry.flows.model import Flow, Node
@@ -222,7 +227,7 @@ def _check_places(wanted: Sequence[Wanted], overrides: Mapping[str, str]) -> Non
 
 
 def _missing(name: str, known: Mapping[str, Connection], item: Wanted) -> NotFound:
-    return NotFound.named(
+    return NoConnection.named(
         "connection",
         name,
         known,
@@ -236,14 +241,14 @@ def _only(item: Wanted, available: Sequence[Connection]) -> str:
     if len(fitting) == 1:
         return fitting[0]
     if fitting:
-        raise Conflict(
+        raise SeveralConnections(
             f"Several connections fit {item.place}: {', '.join(sorted(fitting))}.",
             remedy=f"Choose one: --connections {item.place}={sorted(fitting)[0]}",
         )
     needs = ", ".join(" or ".join(sorted(keys)) for keys in item.keys)
     wants = f" with the keys {needs}" if needs else ""
     have = ", ".join(sorted(connection.name for connection in available)) or "none"
-    raise NotFound(
+    raise NoConnection(
         f"No connection fits {item.place}: it needs a {' or '.join(item.classes)}{wants}. "
         f"Connections there are: {have}.",
         remedy="Make one with `phoundry connection create -f FILE` or "

@@ -168,13 +168,14 @@ class Lines(list[Any]):
         return "\n".join(map(str, self))
 
 
-def listed(value: Any) -> Any:
-    """`value` with every list that holds images as `Lines`."""
-    if not images_in(value):
+def listed(value: Any, *, always: bool = False) -> Any:
+    """`value` with every list that holds images as `Lines`; or every list, which is what Prompt
+    flow does before it calls Azure OpenAI."""
+    if not always and not images_in(value):
         return value
     if is_mapping(value):
-        return {key: listed(item) for key, item in value.items()}
-    return Lines(listed(item) for item in value) if is_list(value) else value
+        return {key: listed(item, always=always) for key, item in value.items()}
+    return Lines(listed(item, always=always) for item in value) if is_list(value) else value
 
 
 def image_lines(template: str) -> str:

@@ -31,10 +31,11 @@ class ScriptExecutionError(FlowUserError):
         message: str,
         *,
         remedy: str | None = None,
+        where: str | None = None,
         details: dict[str, Any] | None = None,
         inner: FlowError | None = None,
     ) -> None:
-        super().__init__(message, remedy=remedy, details=details)
+        super().__init__(message, remedy=remedy, where=where, details=details)
         self.inner = inner
 
     @property
@@ -49,13 +50,14 @@ class UnwrappedError(FlowSystemError):
 
     def __init__(
         self,
-        kind: str,
         message: str,
         *,
+        kind: str = code,
         remedy: str | None = None,
+        where: str | None = None,
         details: dict[str, Any] | None = None,
     ) -> None:
-        super().__init__(message, remedy=remedy, details=details)
+        super().__init__(message, remedy=remedy, where=where, details=details)
         self.kind = kind
 
     @property

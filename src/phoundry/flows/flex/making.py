@@ -33,8 +33,8 @@ def load_entry(
     if inspect.isclass(entry):
         if not any("__call__" in vars(item) for item in entry.__mro__):
             raise UnwrappedError(
-                "AttributeError",
                 f"Python class entry '{definition.name}' does not have __call__ method.",
+                kind="AttributeError",
                 remedy="Give the class a method `__call__`, which answers one line.",
             )
         made = _make(definition, entry, connections, init)

@@ -171,7 +171,7 @@ class FlexRunner:
 
     def _unwrapped(self, error: BaseException) -> UnwrappedError:
         details = tool_failed(self.name, error).details
-        return UnwrappedError(type(error).__name__, str(error), details=details)
+        return UnwrappedError(str(error), kind=type(error).__name__, details=details)
 
     def _guarded(self, name: str, function: Callable[..., Any], *arguments: Any) -> Any:
         try:

@@ -98,10 +98,9 @@ class PromptyRunner:
 
 
 def _failed(name: str, error: FlowError) -> ScriptExecutionError:
-    found = ScriptExecutionError(
+    return ScriptExecutionError(
         f"Execution failure in '{name}': ({error.code}) {error.message}",
         remedy=error.remedy,
+        where=error.where,
         inner=error,
     )
-    found.where = error.where
-    return found

@@ -20,10 +20,18 @@ class PromptflowException(FlowError):
     code = "UserError"
 
     def __init__(
-        self, message: str = "", message_format: str = "", target: Any = None, **values: Any
+        self,
+        message: str = "",
+        message_format: str = "",
+        target: Any = None,
+        *,
+        remedy: str | None = None,
+        where: str | None = None,
+        details: dict[str, Any] | None = None,
+        **values: Any,
     ) -> None:
         text = message or (message_format.format(**values) if message_format else "")
-        super().__init__(str(text))
+        super().__init__(str(text), remedy=remedy, where=where, details=details)
         self.target = target
         self.message_format = message_format
 

@@ -59,6 +59,11 @@ class Target:
     model: str
     query: Mapping[str, str] = field(default_factory=dict[str, str])
 
+    @property
+    def azure(self) -> bool:
+        """Whether it is spoken to as Azure OpenAI is."""
+        return "api-key" in self.headers
+
 
 @contextmanager
 def answered(

@@ -8,7 +8,7 @@ from typing import Any
 
 from jinja2 import Template
 
-from phoundry.flows.errors import APINotFound, ChatAPIInvalidRole, FlowDefinitionError
+from phoundry.flows.errors import APINotFound, ChatAPIInvalidRole, NodeInputValidationError
 from phoundry.flows.inspection import read_file
 from phoundry.flows.messages import escape, image_lines, images_in, listed, plain, split_messages
 from phoundry.flows.model import Flow, Node
@@ -70,17 +70,24 @@ def llm_step(flow: Flow, node: Node, connections: Connections) -> Step:
         raise APINotFound(
             f"Node '{node.name}' has `api: {api}`.", remedy="Write `api: chat` or `completion`."
         )
-    target = target_of(values, _model(node, connections.overrides), f"node '{node.name}'")
+    model = _model(node, connections.overrides)
+    # A model that is referred to is known when the node runs.
+    named = model or ("…" if _refers(node) else None)
+    target = target_of(values, named, f"node '{node.name}'")
     file, text = read_file(flow, node)
     template = parse_template(image_lines(text), (node.source and node.source.path) or file)
     others = OF_COMPLETIONS if api == "chat" else OF_CHATS
     refuse_names(node, text, {*SETTINGS, "prompt", "stream"} - others, f"the parameters of {api}")
-    call = Call(node.name, api, target, template, user_inputs(node))
-    inputs = {name: item for name, item in node.inputs.items() if name not in MODEL_NAMES}
-    return make_step(node, call, {name: _typed(name, item) for name, item in inputs.items()})
+    call = Call(node.name, api, target, template, user_inputs(node), None if model else values)
+    inputs = {
+        name: _typed(node, name, item)
+        for name, item in node.inputs.items()
+        if name not in MODEL_NAMES or not (model or isinstance(item, Literal))
+    }
+    return make_step(node, call, inputs)
 
 
-def _typed(name: str, item: Any) -> Any:
+def _typed(node: Node, name: str, item: Any) -> Any:
     """A literal setting as the model's API wants it: `temperature: "0.2"` becomes 0.2."""
     if name in SETTINGS and isinstance(item, Literal) and isinstance(item.value, str):
         if name == "max_tokens" and item.value.lower() == NO_LIMIT:
@@ -88,10 +95,16 @@ def _typed(name: str, item: Any) -> Any:
         try:
             return Literal(parse(SETTINGS[name], item.value)) if item.value else item
         except (ValueError, TypeError):
-            raise FlowDefinitionError(
-                f"`{name}` is {item.value!r}, which is no {SETTINGS[name]}."
+            raise NodeInputValidationError(
+                f"Input '{name}' for node '{node.name}' of value '{item.value}' is not type "
+                f"{SETTINGS[name]}."
             ) from None
     return item
+
+
+def _refers(node: Node) -> bool:
+    inputs = [node.inputs.get(name, Literal(None)) for name in MODEL_NAMES]
+    return any(not isinstance(item, Literal) for item in inputs)
 
 
 def _model(node: Node, overrides: Mapping[str, str]) -> str | None:
@@ -107,21 +120,30 @@ def _model(node: Node, overrides: Mapping[str, str]) -> str | None:
 
 @dataclass(frozen=True, slots=True)
 class Call:
-    """An llm node as it is called: the answer's text, or its message when tools were offered."""
+    """An llm node as it is called: the answer's text, or its message when tools were offered.
+    `values` are the connection's, for a model that is among the arguments."""
 
     node: str
     api: str
     target: Target
     template: Template
     untrusted: frozenset[str]
+    values: Mapping[str, Any] | None = None
 
     def __call__(self, arguments: dict[str, Any]) -> Any:
-        body = self._body(arguments)
+        asked = [str(arguments[name]) for name in MODEL_NAMES if arguments.get(name)]
+        if self.values is None or not asked:
+            return self._call(self.target, arguments)
+        target = target_of(self.values, asked[-1], f"node '{self.node}'")
+        return self._call(target, arguments)
+
+    def _call(self, target: Target, arguments: dict[str, Any]) -> Any:
+        body = {"model": target.model, **self._body(arguments)}
         path = CHAT if self.api == "chat" else COMPLETION
         offers = body.keys() & {"tools", "functions"}
         if wanted(self.node) and not offers:
-            return joined(self.node, stream(self.target, path, body, node=self.node))
-        choices = complete(self.target, path, body, node=self.node)["choices"]
+            return joined(self.node, stream(target, path, body, node=self.node))
+        choices = complete(target, path, body, node=self.node)["choices"]
         choice: dict[str, Any] = choices[0] if choices else {}
         if self.api == "completion":
             return choice.get("text") or ""
@@ -129,10 +151,12 @@ class Call:
         return whole_message(message) if offers else message.get("content") or ""
 
     def _body(self, arguments: dict[str, Any]) -> dict[str, Any]:
-        known = {*SETTINGS, *IGNORED}
+        known = {*SETTINGS, *IGNORED, *MODEL_NAMES}
         variables = {name: value for name, value in arguments.items() if name not in known}
-        text = render(self.template, escape(listed(variables), self.untrusted))
-        body: dict[str, Any] = {"model": self.target.model, **sent(arguments)}
+        text = render(
+            self.template, escape(listed(variables, always=self.target.azure), self.untrusted)
+        )
+        body = sent(arguments)
         if self.api == "completion":
             return body | {"prompt": plain(text)}
         try:
