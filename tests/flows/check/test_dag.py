@@ -224,7 +224,7 @@ def test_what_this_machine_lacks(tmp_path: Path, monkeypatch: pytest.MonkeyPatch
     assert found == {
         ("GetConnectionError", 9, 3),
         ("GetConnectionError", 3, 25),
-        ("EnvironmentVariableNotSet", 3, 46),
+        ("EnvironmentVariableMissing", 3, 46),
     }
     assert report.verdict == "needs attention"
     assert "azur?" in " ".join(str(item.remedy) for item in report.errors)

@@ -21,7 +21,10 @@ from phoundry.flows import load_flow
 from phoundry.flows.check import Report, check_flow
 
 QUICK = settings(
-    max_examples=25, print_blob=False, suppress_health_check=[HealthCheck.function_scoped_fixture], deadline=None
+    max_examples=25,
+    print_blob=False,
+    suppress_health_check=[HealthCheck.function_scoped_fixture],
+    deadline=None,
 )
 FLOW = """\
 $schema: x

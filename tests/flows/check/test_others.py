@@ -28,9 +28,9 @@ def ask(question: str, more: int = 1):
     [
         ("entry: app:ask\n", []),
         ("entry: app:Chat\ninit: {model: {type: string}}\n", []),
-        ("entry: app:asc\n", [("FlowEntryNotFound", 1)]),
+        ("entry: app:asc\n", [("InvalidFlexFlowEntry", 1)]),
         ("entry: ap:ask\n", [("PythonLoadError", 1)]),
-        ("entry: ask\n", [("InvalidFlowEntry", 1)]),
+        ("entry: ask\n", [("InvalidFlexFlowEntry", 1)]),
         (
             "display_name: x\nentry: app:ask\ninputs:\n  query: {type: string}\n",
             [("UndeclaredInput", 3), ("UnknownParameter", 4)],

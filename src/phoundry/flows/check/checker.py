@@ -2,10 +2,8 @@
 
 from __future__ import annotations
 
-import copy
 import re
 from collections.abc import Iterable
-from dataclasses import replace
 from pathlib import Path
 
 from phoundry.errors import PhoundryError
@@ -19,9 +17,7 @@ from phoundry.flows.check.structure import check_structure
 from phoundry.flows.check.templates import check_template
 from phoundry.flows.document import PROMPTY, Document, find_file, read_document
 from phoundry.flows.errors import FlowError
-from phoundry.flows.extensions.environment import fill_environment
 from phoundry.flows.signature import Signature
-from phoundry.settings import child_environ
 
 COLUMN = re.compile(r"line (\d+), column (\d+)")
 
@@ -38,19 +34,23 @@ def check_flow(path: Path | str, known: Known | None = None) -> Report:
     except FlowError as error:  # a folder with flows of two kinds
         return Report(given, "unknown", (finding_of(error, given.name),))
     known = known or Known()
+    shown = given if given.is_file() else given / file.name
     if file.suffix == PROMPTY:
         from phoundry.flows.check.prompty import check_prompty
 
-        return Report(file, "prompty", _sorted(check_prompty(file, known)))
+        told = check_prompty(file, known)
+        return Report(shown, "prompty", _sorted([*told, *_of_loader(file, None, told)]))
     try:
         document = read_document(file)
     except FlowError as error:
-        return Report(file, "unknown", (finding_of(error, file.name),))
+        return Report(shown, "unknown", (finding_of(error, file.name),))
     if "entry" in document.data:
         from phoundry.flows.check.flex import check_flex
 
-        return Report(file, "flex", _sorted(check_flex(document, known)))
-    return Report(file, "dag", _sorted(_check_dag(document, known)))
+        kind, told = "flex", check_flex(document, known)
+    else:
+        kind, told = "dag", _check_dag(document, known)
+    return Report(shown, kind, _sorted([*told, *_of_loader(file, document, told)]))
 
 
 def _check_dag(document: Document, known: Known) -> list[Finding]:
@@ -65,7 +65,7 @@ def _check_dag(document: Document, known: Known) -> list[Finding]:
     check_graph(draft, notes)
     check_needs(draft, notes, signatures, known)
     check_requirements(document.file.parent, notes)
-    return [*notes.findings, *_of_loader(document, notes.findings)]
+    return notes.findings
 
 
 def _check_body(draft: Draft, notes: Notes, body: Body) -> Signature | None:
@@ -88,20 +88,18 @@ def _check_body(draft: Draft, notes: Notes, body: Body) -> Signature | None:
     return None
 
 
-def _of_loader(document: Document, told: list[Finding]) -> list[Finding]:
+def _of_loader(file: Path, document: Document | None, told: list[Finding]) -> list[Finding]:
     """What only the loader finds. It goes by the same files, so that a flow which it refuses is
     never called valid."""
-    from phoundry.flows.load import load_dag
+    from phoundry.flows.load import load_flow
 
-    filled = replace(document, data=copy.deepcopy(document.data))
-    fill_environment(filled, child_environ(), [])  # what is missing was told with its place
     try:
-        load_dag(filled)
+        load_flow(file)
     except FlowError as error:
-        found = [finding_of(item, document.file.name, document) for item in (error, *error.others)]
+        found = [finding_of(item, file.name, document) for item in (error, *error.others)]
         return [item for item in found if not _covered(item, told)]
     except PhoundryError as error:
-        return [Finding("error", error.code, error.message, document.file.name)]
+        return [Finding("error", error.code, error.message, file.name)]
     return []
 
 
@@ -110,7 +108,11 @@ def _covered(finding: Finding, told: Iterable[Finding]) -> bool:
     return any(
         item.severity == "error"
         and item.code == finding.code
-        and (finding.node is None or item.node in (None, finding.node))
+        and (
+            finding.node is None
+            or item.node in (None, finding.node)
+            or f"'{finding.node}'" in item.message
+        )
         for item in told
     )
 

@@ -56,7 +56,7 @@ def _entry(notes: Notes, document: Document) -> None:
     module, colon, name = str(entry or "").partition(":")
     if not isinstance(entry, str) or not module or not colon or not name:
         notes.error(
-            "InvalidFlowEntry" if entry else "FlowDefinitionError",
+            "InvalidFlexFlowEntry" if entry else "FlowDefinitionError",
             f"`entry` is {entry!r}, which names no function or class.",
             "entry",
             remedy="Write `entry: MODULE:FUNCTION` or `entry: MODULE:CLASS`.",
@@ -94,7 +94,7 @@ def _module(notes: Notes, document: Document, file: Path, name: str) -> None:
             return  # it may come from a module
         near = nearest(name, found)
         notes.error(
-            "FlowEntryNotFound",
+            "InvalidFlexFlowEntry",
             f"{file.name} has no '{name}'.",
             "entry",
             remedy=f"Did you mean {near[0]}?" if near else "Define it there.",
@@ -107,7 +107,7 @@ def _module(notes: Notes, document: Document, file: Path, name: str) -> None:
             message = f"The class '{name}' has no `__call__`, and can't be called with a line."
             remedy = "Define `__call__`."
             notes.in_file(
-                "error", "FlowEntryNotCallable", message, file, target.lineno, 1, remedy=remedy
+                "error", "InvalidFlexFlowEntry", message, file, target.lineno, 1, remedy=remedy
             )
         if "__init__" in methods:
             _parameters(notes, "init", methods["__init__"], skip_self=True)

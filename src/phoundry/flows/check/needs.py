@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import os
-import re
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any
@@ -13,13 +11,14 @@ from phoundry.flows.check.draft import Draft
 from phoundry.flows.check.finding import Notes
 from phoundry.flows.document import Place, is_list, is_mapping
 from phoundry.flows.environment import CONNECTION_KEY
+from phoundry.flows.extensions.environment import VARIABLE
 from phoundry.flows.signature import Signature
+from phoundry.settings import child_environ
 
 if TYPE_CHECKING:
     from phoundry.flows.connections import Wanted
     from phoundry.specs.connection import Connection
 
-VARIABLE = re.compile(r"\$\{env:([^}:\s]+)\}")
 CREATE = "Make it with `phoundry connection create NAME`, or choose one: --connections {}=NAME"
 
 
@@ -64,19 +63,23 @@ def _includes(draft: Draft, notes: Notes) -> None:
 
 
 def check_variables(notes: Notes) -> None:
-    """Every `${env:VARIABLE}` of the file is set, here or by the flow itself."""
-    own = notes.document.data.get("environment_variables")
-    set_here = {str(key) for key in own} if is_mapping(own) else set[str]()
+    """Every `${env:VARIABLE}` of the file is set, or has a default."""
+    environ = child_environ()
     for at, text in _texts(notes.document.data, ()):
-        for name in VARIABLE.findall(text):
-            if name not in os.environ and name not in set_here:
+        for name, default in _variables(text):
+            if name not in environ and default is None:
                 notes.error(
-                    "EnvironmentVariableNotSet",
-                    f"The variable {name} of the environment is not set.",
+                    "EnvironmentVariableMissing",
+                    f"The environment variable '{name}' is not set.",
                     *at,
-                    remedy=f"Set it: export {name}=…",
+                    remedy=f"Set it, or write a default: ${{env:{name}:-text}}",
                     setup=True,
                 )
+
+
+def _variables(text: str) -> Iterator[tuple[str, str | None]]:
+    for match in VARIABLE.finditer(text):
+        yield match[1], match[2]
 
 
 def _texts(value: Any, at: Place) -> Iterator[tuple[Place, str]]:
