@@ -192,3 +192,43 @@ def export(
             on_change=lambda files: show(prepared("Exporting", files.preparation), "exporting"),
         )
     out.one(found.model_copy(update={"path": str(out_), "preparation": None}))
+
+
+@verb(
+    app,
+    "benchmark",
+    example="phoundry model benchmark faq:1\n"
+    "phoundry model benchmark phi-3 --quantization Q4_0 --again",
+)
+def benchmark(
+    name: Annotated[
+        str,
+        typer.Argument(
+            help="NAME or NAME:VERSION of a registered model, a name of the catalog, ORG/NAME of "
+            "a hub, or a folder."
+        ),
+    ],
+    quantization: Annotated[
+        str | None, typer.Option(help="Kind of the GGUF: Q8_0 (default), Q5_1, Q4_0, F16 or F32.")
+    ] = None,
+    again: Annotated[bool, typer.Option("--again", help="Measure what was measured.")] = False,
+    output: Output = Format.table,
+) -> None:
+    """Measure how fast the engines on this machine serve a model, and remember it.
+
+    One conversation, four, and as many as a deployment decodes together. A deployment that is
+    created or updated with `--engine auto` takes the fastest. Measure while little else runs.
+    """
+    from phoundry.cli.progress import displayed, prepared
+    from phoundry.client import Client
+    from phoundry.specs.quantization import quantization_named
+
+    out = Printer(output)
+    with displayed(out) as show:
+        found = Client().models.benchmark(
+            name,
+            quantization=quantization_named(quantization) if quantization else None,
+            again=again,
+            on_change=lambda speeds: show(prepared("Measuring", speeds.preparation), "measuring"),
+        )
+    out.one(found.model_copy(update={"preparation": None}))

@@ -12,6 +12,7 @@ from phoundry.client.waiting import wait_for
 from phoundry.errors import Conflict
 from phoundry.files import copy_to
 from phoundry.specs.catalog import CatalogModel
+from phoundry.specs.engine_speeds import EngineSpeeds
 from phoundry.specs.model import Model, ModelFiles, ModelSpec
 from phoundry.specs.names import split_version
 from phoundry.specs.quantization import Quantization
@@ -108,6 +109,48 @@ class Models:
         )
         copy_to(Path(str(found.path)), place)
         return found
+
+    def benchmark(
+        self,
+        reference: str,
+        *,
+        quantization: Quantization | None = None,
+        again: bool = False,
+        on_change: Callable[[EngineSpeeds], None] | None = None,
+    ) -> EngineSpeeds:
+        """How fast the engines of this machine serve a model; measured unless it is known.
+
+        Deployments with `engine: auto` take the fastest. Measure while little else runs.
+
+        Args:
+            reference: a registered model, a name of the catalog, a hub id, a folder or a .gguf.
+            quantization: the kind of the GGUF; None: Q8_0.
+            again: measure anew what was measured.
+
+        Raises:
+            NotFound: the reference names nothing.
+        """
+        params = {"model": located(reference), "quantization": quantization}
+
+        def ask(anew: bool = False) -> EngineSpeeds:
+            return self._transport.one(
+                EngineSpeeds,
+                "POST",
+                "/api/engine-speeds",
+                params={**params, "again": anew},
+                starts=True,
+            )
+
+        if again:
+            ask(anew=True)
+        return wait_for(
+            ask,
+            lambda found: found.measured,
+            on_change=on_change,
+            alive=self._transport.running,
+            timeout=None,
+            what=f"The measurement of {reference}",
+        )
 
     def catalog(self, search: str | None = None) -> Sequence[CatalogModel]:
         """Base models of the catalog, with what they need of the control plane's machine.

@@ -12,6 +12,7 @@ if TYPE_CHECKING:
     from pathlib import Path
 
     from phoundry.specs.catalog import CatalogModel
+    from phoundry.specs.engine_speeds import EngineSpeeds
     from phoundry.specs.model import Model, ModelFiles
     from phoundry.specs.quantization import Quantization
 
@@ -84,6 +85,33 @@ class AsyncModels:
         return await self._runner.call(
             lambda client: client.models.export(
                 reference, out, quantization=quantization, on_change=on_change_
+            )
+        )
+
+    async def benchmark(
+        self,
+        reference: str,
+        *,
+        quantization: Quantization | None = None,
+        again: bool = False,
+        on_change: Callable[[EngineSpeeds], Awaitable[None] | None] | None = None,
+    ) -> EngineSpeeds:
+        """How fast the engines of this machine serve a model; measured unless it is known.
+
+        Deployments with `engine: auto` take the fastest. Measure while little else runs.
+
+        Args:
+            reference: a registered model, a name of the catalog, a hub id, a folder or a .gguf.
+            quantization: the kind of the GGUF; None: Q8_0.
+            again: measure anew what was measured.
+
+        Raises:
+            NotFound: the reference names nothing.
+        """
+        on_change_ = told(on_change)
+        return await self._runner.call(
+            lambda client: client.models.benchmark(
+                reference, quantization=quantization, again=again, on_change=on_change_
             )
         )
 

@@ -5,8 +5,9 @@ from __future__ import annotations
 from fastapi import APIRouter
 
 from phoundry.server.routers.common import Acting
-from phoundry.services import catalog, model_files, models
+from phoundry.services import catalog, engine_choice, model_files, models
 from phoundry.specs.catalog import CatalogModel
+from phoundry.specs.engine_speeds import EngineSpeeds
 from phoundry.specs.model import Model, ModelFiles, ModelSpec
 from phoundry.specs.quantization import Quantization
 
@@ -32,6 +33,14 @@ def show(context: Acting, name: str, version: str | None = None) -> Model:
 def files(context: Acting, model: str, quantization: Quantization | None = None) -> ModelFiles:
     """Where a model's files are on this machine. What is missing is made: ask until it is there."""
     return model_files.files(context, model, quantization)
+
+
+@router.post("/engine-speeds")
+def speeds(
+    context: Acting, model: str, quantization: Quantization | None = None, again: bool = False
+) -> EngineSpeeds:
+    """How fast engines serve a model here. What is not known is measured: ask until it is there."""
+    return engine_choice.measure(context, model, quantization, again=again)
 
 
 @router.get("/catalog")
