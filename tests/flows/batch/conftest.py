@@ -6,6 +6,7 @@ import random
 from collections.abc import Callable, Generator, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -13,6 +14,7 @@ import pytest
 
 from phoundry.flows.batch.folder import Record, RunFolder
 from phoundry.flows.batch.store import RunStore
+from phoundry.flows.batch.taken import sources_of
 from phoundry.flows.batch.work import Work, index_of
 from phoundry.flows.executor import surroundings
 from phoundry.flows.load import load_flow
@@ -123,41 +125,45 @@ def store(tmp_path: Path) -> RunStore:
     return RunStore(tmp_path / "runs")
 
 
+def run_here(
+    store: RunStore,
+    flow: Path,
+    data: Path | None = None,
+    name: str = "r",
+    *,
+    resume: bool = False,
+    retry: bool = False,
+    mapping: Mapping[str, Any] | None = None,
+    run: str | None = None,
+    init: Mapping[str, Any] | None = None,
+    **options: Any,
+) -> Ran:
+    """A go of the run `name`, its lines in this process; `options` are those of `LocalPool`."""
+    loaded = load_flow(flow)
+    pools: list[LocalPool] = []
+
+    @contextmanager
+    def open_pool() -> Generator[LocalPool]:
+        with surroundings(loaded):
+            pools.append(LocalPool(open_runner(loaded, None, init), **options))
+            yield pools[0]
+
+    folder = store.folder(name) if resume else store.make(name)
+    record = folder.read() or Record(name=name, flow=str(loaded.file), data=data and str(data))
+    record.column_mapping, record.run = dict(mapping or {}), run
+    with folder.held():
+        work = Work(folder, record, loaded, open_pool)
+        try:
+            if resume:
+                work.go_on(index_of(folder), retry_failed=retry)
+            else:
+                work.begin(sources_of(store, data, run))
+        except KeyboardInterrupt:
+            pass
+    return Ran(folder, record, pools[0])
+
+
 @pytest.fixture
 def run_flow(flow: Path, store: RunStore) -> RunFlow:
-    """`run_flow(data, name="r", resume=False, retry=False, mapping={}, **pool)`."""
-
-    def run(
-        data: Path | None = None,
-        name: str = "r",
-        *,
-        resume: bool = False,
-        retry: bool = False,
-        mapping: Mapping[str, Any] | None = None,
-        **options: Any,
-    ) -> Ran:
-        loaded = load_flow(flow)
-        pools: list[LocalPool] = []
-
-        @contextmanager
-        def open_pool() -> Generator[LocalPool]:
-            with surroundings(loaded):
-                pools.append(LocalPool(open_runner(loaded), **options))
-                yield pools[0]
-
-        folder = store.folder(name) if resume else store.make(name)
-        record = folder.read() or Record(name=name, flow=str(loaded.file))
-        record.column_mapping = dict(mapping or {})
-        with folder.held():
-            work = Work(folder, record, loaded, open_pool)
-            try:
-                if resume:
-                    work.go_on(index_of(folder), retry_failed=retry)
-                else:
-                    assert data is not None
-                    work.begin({"data": data})
-            except KeyboardInterrupt:
-                pass
-        return Ran(folder, record, pools[0])
-
-    return run
+    """`run_here` with this test's flow and store."""
+    return partial(run_here, store, flow)

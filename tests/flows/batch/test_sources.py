@@ -35,7 +35,7 @@ def jsonl(path: Path, items: list[Any]) -> Path:
 
 
 @reusing
-@given(st.lists(st.dictionaries(st.text(), values)))
+@given(st.lists(st.dictionaries(st.text(max_size=5), values, max_size=3), max_size=4))
 def test_jsonl_comes_back_as_it_was(tmp_path: Path, items: list[dict[str, Any]]) -> None:
     assert list(rows(jsonl(tmp_path / "d.jsonl", items))) == items
 

@@ -119,7 +119,8 @@ class Engine:
             journal.close()
 
     def aggregate(self, pool: Pool) -> None:
-        """Run the aggregation over the lines that completed, in their order."""
+        """Run the aggregation over the lines that completed, in their order; over none of them,
+        too, as Prompt flow does."""
         if not self.nodes and not self.index.aggregated:
             return
         from phoundry.flows.session.pool import LineResult
@@ -136,8 +137,6 @@ class Engine:
             for found in ended
             if found["status"] == "Completed"
         ]
-        if not completed:
-            return
         try:
             over = pool.aggregate(completed)
         except FlowError as error:
