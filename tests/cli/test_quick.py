@@ -33,12 +33,14 @@ def test_both_ways_print_the_same(
 ) -> None:
     folder = one_tool(make_flow, BODY)
     (folder.parent / "in.json").write_text('{"q": "é\\u009b"}')
+    (folder.parent / "none.json").write_text("{}")
     (folder.parent / "bad.json").write_text("{")
     broken = make_flow({"flow.dag.yaml": YAML, "t.py": "import nothing_here\n"}, "broken")
     calls = [
         ([str(folder)], 0, True),
         ([str(folder / "flow.dag.yaml"), "--inputs", "q=a=b", "q=c"], 0, True),
         ([str(folder), "--inputs", str(folder.parent / "in.json")], 0, True),
+        (["--inputs", str(folder.parent / "none.json"), str(folder)], 0, True),
         (["--inputs", "q=raise", str(folder)], 1, True),
         ([str(folder), "--inputs", "q=die"], 1, True),
         ([str(folder), "--inputs", "wrong"], 2, False),

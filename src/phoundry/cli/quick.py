@@ -73,8 +73,9 @@ def _read(words: Sequence[str]) -> tuple[Path, dict[str, Any]] | None:
         if word in ("-o", "--output") and rest[:1] == ["json"] and not asked:
             asked, rest = True, rest[1:]
         elif word == "--inputs" and rest:
-            while rest and (not inputs or _VALUE.match(rest[0]) or rest[0].endswith(".json")):
-                values = _values(rest.pop(0))
+            more = True  # the word after the option is its value, whatever it looks like
+            while rest and (more or _VALUE.match(rest[0])):
+                values, more = _values(rest.pop(0)), False
                 if values is None:
                     return None
                 inputs |= values
