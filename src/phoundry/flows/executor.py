@@ -7,9 +7,9 @@ from __future__ import annotations
 import json
 import os
 import sys
-from collections.abc import Callable, Generator, Mapping, Sequence
+from collections.abc import Callable, Generator, Iterator, Mapping, Sequence
 from contextlib import contextmanager
-from typing import Any
+from typing import Any, cast
 
 from phoundry.flows import spans
 from phoundry.flows.aggregation import Aggregation
@@ -196,6 +196,8 @@ def _as_json(name: str, value: Any, style: str) -> Any:
     """`value` as JSON has it; images in it as mappings, written in the message format `style`."""
     if type(value) in PLAIN:
         return value
+    if isinstance(value, Iterator):  # a generator inside what a tool returned
+        return _whole(name, cast(Iterator[Any], value))
 
     def encode(item: Any) -> Any:
         from phoundry.flows.multimedia import encoder
@@ -210,6 +212,15 @@ def _as_json(name: str, value: Any, style: str) -> Any:
             f"serializable. JSON dump failed: ({type(error).__name__}) {error}. Please verify your "
             "flow output and make sure the value serializable."
         ) from None
+
+
+def _whole(name: str, pieces: Iterator[Any]) -> str:
+    try:
+        return "".join(map(str, pieces))
+    except Exception as error:  # noqa: BLE001 - the boundary to the user's code
+        from phoundry.flows.tools.python import tool_failed
+
+        raise tool_failed(name, error) from None
 
 
 @contextmanager
