@@ -84,6 +84,7 @@ def serving(
         InsufficientResources: the port is taken.
         PhoundryError: a connection is missing, or several fit.
     """
+    from phoundry.client.traces import keeper
     from phoundry.flows import load_flow
     from phoundry.flows.environments.use import interpreter_for
     from phoundry.serving.flow.supervisor import Supervisor
@@ -97,6 +98,7 @@ def serving(
     listener = listening(asked.host, asked.port)
     shown = "127.0.0.1" if asked.host in ("0.0.0.0", "::", "localhost") else asked.host  # noqa: S104
     address = f"http://{f'[{shown}]' if ':' in shown else shown}:{port_of(listener)}"
+    keep = keeper(Home.current(), flow)
     opening = Opening(
         path=str(flow.file.resolve()),
         variant=asked.variant,
@@ -112,9 +114,17 @@ def serving(
         timeout=asked.timeout,
         threads=asked.threads,
         python=python,
+        traced=keep is not None,
     )
     try:
-        supervisor = Supervisor(opening, listener, workers=asked.workers, note=note, log=log)
+        supervisor = Supervisor(
+            opening,
+            listener,
+            workers=asked.workers,
+            note=note,
+            log=log,
+            trace=keep or (lambda spans: None),
+        )
         supervisor.start()
         try:
             yield Served(flow, address, key_at, supervisor)

@@ -19,6 +19,7 @@ from phoundry.client.flow_serving import Served, Serving, serving
 from phoundry.errors import InvalidInput, NotFound, UsageError
 from phoundry.flows.errors import FlowError
 from phoundry.settings import Home
+from phoundry.traces.store import TraceStore
 from tests.serving.flow.inside import FLOWS
 
 DEADLINE = 30.0  # seconds that no passing test needs
@@ -67,6 +68,15 @@ def test_it_streams(running: Running) -> None:
     assert answer.headers["content-type"].startswith("text/event-stream")
     parts = [json.loads(line[6:]) for line in answer.text.splitlines() if line]
     assert parts == [{"answer": "a"}, {"answer": "b"}, {"answer": "c"}]
+
+
+def test_requests_leave_traces(running: Running) -> None:
+    running.score("raise")
+    store = TraceStore(Home.current().traces)
+    until(lambda: any(trace.error for trace in store.list()))
+    failed = next(trace for trace in store.list() if trace.error)
+    assert "(ValueError) no" in str(failed.error)
+    assert "say" in [span["name"] for span in store.get(failed.id).spans]
 
 
 def test_a_process_that_dies_is_replaced_and_requests_wait(running: Running) -> None:

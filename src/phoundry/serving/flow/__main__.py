@@ -1,8 +1,9 @@
 """The process that serves a flow: `python -P -m phoundry.serving.flow LISTENING_DESCRIPTOR`.
 
 The first line of its input is an `Opening`. It answers on its output, one JSON object a line:
-{"event": "ready"} · {"event": "failed", "error"} · {"event": "stuck"}. What the user's code prints
-goes to standard error. When its input ends, so does the process: whoever started it is gone.
+{"event": "ready"} · {"event": "failed", "error"} · {"event": "stuck"} · {"event": "trace", "spans"}
+What the user's code prints goes to standard error. When its input ends, so does the process:
+whoever started it is gone.
 """
 
 from __future__ import annotations
@@ -35,11 +36,13 @@ class Parent:
     """Who started this process."""
 
     def __init__(self, answers: BinaryIO) -> None:
-        self._answers = answers
+        self._answers, self._lock = answers, threading.Lock()
 
     def tell(self, event: str, **data: Any) -> None:
-        self._answers.write(json.dumps({"event": event, **data}).encode() + b"\n")
-        self._answers.flush()
+        line = json.dumps({"event": event, **data}).encode() + b"\n"
+        with self._lock:  # traces come from the flow's threads
+            self._answers.write(line)
+            self._answers.flush()
 
 
 def main() -> None:
@@ -56,7 +59,7 @@ def main() -> None:
     if opening.memory_limit is not None:
         resource.setrlimit(resource.RLIMIT_AS, (opening.memory_limit, opening.memory_limit))
     try:
-        with opened(opening) as hosted:
+        with opened(opening, parent.tell) as hosted:
             run(_serve(hosted, opening, listener, parent))
     except PhoundryError as error:
         parent.tell("failed", error=error.to_dict())

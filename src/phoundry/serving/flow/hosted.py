@@ -18,6 +18,7 @@ from phoundry.flows.model import Flow
 from phoundry.flows.returned import OUTPUT
 from phoundry.flows.runner import Outcome, Runner, open_runner
 from phoundry.serving.flow.opening import Opening
+from phoundry.serving.flow.tracing import Tell, Traces
 
 
 @dataclass(frozen=True, slots=True)
@@ -32,6 +33,7 @@ class Hosted:
     roles: ChatRoles | None
     hidden: frozenset[str]
     secrets: tuple[str, ...] = ()
+    traces: Traces | None = None
 
     def ask(
         self, inputs: Mapping[str, Any], on_piece: Callable[[str, str], None] | None = None
@@ -40,6 +42,13 @@ class Hosted:
 
         `on_piece` gets the name of an output and a piece of its text, of those that stream.
         """
+        if self.traces is not None:
+            return self.traces.run(lambda: self._line(inputs, on_piece))
+        return self._line(inputs, on_piece)
+
+    def _line(
+        self, inputs: Mapping[str, Any], on_piece: Callable[[str, str], None] | None
+    ) -> Outcome:
         if on_piece is None:
             return self.runner.line(inputs)
         names = [name for name in self.flow.outputs if name not in self.hidden]
@@ -66,8 +75,8 @@ class Hosted:
 
 
 @contextmanager
-def opened(opening: Opening) -> Generator[Hosted]:
-    """The flow of `opening`, in its surroundings for the length of the block.
+def opened(opening: Opening, tell: Tell | None = None) -> Generator[Hosted]:
+    """The flow of `opening`, in its surroundings for the length of the block. `tell` gets traces.
 
     Raises:
         NotFound: no flow there.
@@ -83,6 +92,7 @@ def opened(opening: Opening) -> Generator[Hosted]:
             roles_of(flow),
             frozenset(name for name, item in flow.outputs.items() if item.evaluation_only),
             tuple(opening.secrets),
+            Traces(tell, tuple(opening.secrets)) if tell and opening.traced else None,
         )
 
 

@@ -20,6 +20,7 @@ class Opening:
     `environment` are variables for the flow besides its own; `init` the arguments of a flex flow's
     class. `key`: what a request must carry, or None. `names`: names of this server besides those of
     loopback. `python`: the interpreter of the flow's own environment, or None for this one.
+    `traced`: whether what happens in requests is told.
     `memory_limit` bounds the address space, in bytes.
     """
 
@@ -39,6 +40,7 @@ class Opening:
     grace: int = GRACE
     threads: int = THREADS
     python: str | None = None
+    traced: bool = False
 
     @property
     def connections(self) -> Connections:

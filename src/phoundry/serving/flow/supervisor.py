@@ -43,7 +43,8 @@ class Refused(FlowError):
 
 
 class Supervisor:
-    """Processes that serve one flow on `listener`. `note` gets narration, `log` what they print."""
+    """Processes that serve one flow on `listener`. `note` gets narration, `log` what they
+    print, `trace` spans of requests."""
 
     def __init__(
         self,
@@ -53,12 +54,13 @@ class Supervisor:
         workers: int = 1,
         note: Callable[[str], object] = lambda text: None,
         log: Callable[[str], object] = lambda text: None,
+        trace: Callable[[list[dict[str, Any]]], object] = lambda spans: None,
     ) -> None:
         for package in ("uvicorn", "uvloop", "httptools"):
             if importlib.util.find_spec(package) is None:
                 raise MissingDependency.extra(package, "serve", "Serving a flow")  # noqa: S610
         self._opening, self._listener, self._workers = opening, listener, workers
-        self._note, self._log = note, log
+        self._note, self._log, self._trace = note, log, trace
         self._messages: queue.SimpleQueue[Message] = queue.SimpleQueue()
         self._children: list[Child] = []
         self._leaving: dict[Child, Child] = {}  # by their successors
@@ -144,6 +146,8 @@ class Supervisor:
                 self._leaving[self._spawn()] = child
             case "failed":
                 self._note(f"The flow does not load any more: {told['error'].get('message')}")
+            case "trace":
+                self._trace(told["spans"])
             case "gone" if child in self._children:
                 self._replace(child, told["code"])
             case "again" if not self._stopping:
