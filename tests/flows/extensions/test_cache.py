@@ -12,10 +12,12 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from phoundry.flows import load_flow
 from phoundry.flows.executor import Executor
 from phoundry.flows.extensions.cache import NotPlain, plain
 from phoundry.flows.extensions.store import Store
 from phoundry.settings import Home
+from tests.flows.conftest import Connections, Endpoint, MakeFlow, custom
 from tests.flows.extensions.conftest import IMPORTS, node
 
 Open = Callable[..., Executor]
@@ -120,6 +122,17 @@ def test_a_broken_file_counts_as_none(home: Home, cached: Any, content: str) -> 
     assert ask(q=1) == ([1, 1], 2)
 
 
+def test_a_cache_that_cannot_be_written_costs_nothing_else(
+    home: Home, cached: Any, caplog: pytest.LogCaptureFixture
+) -> None:
+    home.make()
+    home.cache.mkdir()
+    (home.cache / "flows").write_text("a file where the folder would be")
+    ask = cached()
+    assert [ask(q=1), ask(q=1)] == [([1, 1], 1), ([1, 1], 2)]
+    assert "The value of node 'n' can't be kept" in caplog.text
+
+
 def test_the_least_used_go_first(tmp_path: Path) -> None:
     store = Store(tmp_path, most=10_000)
     for number in range(10):
@@ -156,3 +169,34 @@ def test_plain_values_are_those_that_json_gives_back(value: Any) -> None:
         return
     back = json.loads(json.dumps(value))
     assert repr(back) == repr(value)  # repr tells 1 from 1.0 and True
+
+
+ASK = (
+    "inputs: {q: {type: string, default: hi}}\n"
+    "outputs: {o: {type: string, reference: '${n.output}'}}\nnodes:\n"
+    "- name: n\n  type: llm\n  source: {type: code, path: p.jinja2}\n  api: chat\n"
+    "  inputs: {q: '${inputs.q}', model: MODEL}\n  connection: c\n  cache: true\n"
+)
+
+
+def test_a_model_is_asked_once_for_the_same(
+    home: Home, make_flow: MakeFlow, endpoint: Endpoint
+) -> None:
+    endpoint.reply = lambda body: (
+        200,
+        {"choices": [{"message": {"content": f"{body['model']} {len(endpoint.requests)}"}}]},
+    )
+
+    def ask(model: str, key: str, prompt: str = "user:\n{{q}}", **inputs: str) -> str:
+        folder = make_flow({"flow.dag.yaml": ASK.replace("MODEL", model), "p.jinja2": prompt})
+        there = Connections(custom("c", {"api_base": endpoint.url}, key=key))
+        return load_flow(folder).using(there)(**inputs)["o"]
+
+    assert ask("a", "canary-1") == "a 1"
+    assert ask("a", "canary-2") == "a 1"  # another key is the same server and model
+    assert ask("b", "canary-1") == "b 2"
+    assert ask("a", "canary-1", q="ho") == "a 3"
+    assert ask("a", "canary-1", prompt="user:\n{{q}}?") == "a 4"
+    kept = [file.read_text() for file in (home.root / "cache" / "flows").rglob("*.json")]
+    assert len(kept) == 4
+    assert not any("canary" in text for text in kept)

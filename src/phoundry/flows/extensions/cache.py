@@ -7,7 +7,9 @@ JSON gives back as they were are kept; a node that gives something else runs eac
 from __future__ import annotations
 
 import hashlib
+import importlib.util
 import json
+import logging
 import math
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
@@ -24,6 +26,7 @@ from phoundry.version import __version__
 if TYPE_CHECKING:
     from phoundry.flows.model import Flow, Node
 
+LOG = logging.getLogger(__name__)
 Call = Callable[[dict[str, Any]], Any]
 NO_CODE = ("__pycache__", "node_modules", "site-packages")
 PLAIN = (str, int, float, bool, type(None))
@@ -59,7 +62,11 @@ class Cached:
             plain(value)
         except NotPlain:
             return result
-        store.put(key, value)
+        try:
+            store.put(key, value)
+        except OSError as error:  # a full or read-only disk costs the next call, not this one
+            LOG.warning("The value of node '%s' can't be kept: %s", self.node.name, error)
+            spans.note(cache_error=str(error))
         return result
 
     def _key(self, arguments: dict[str, Any]) -> str:
@@ -74,10 +81,10 @@ def identity(flow: Flow, step: Step) -> str:
     """What tells this node from others and from its own earlier versions: a SHA-256.
 
     A Python node's code is every `.py` file of the flow, for what its file imports; a flow's is
-    every file; a prompt's is its template.
+    every file; a prompt's is its template; a package tool's its module.
     """
     node, digest = step.node, hashlib.sha256()
-    parts = [__version__, str(node.type), str(node.connection), str(node.api)]
+    parts = [__version__, str(node.type), str(node.source), str(node.connection), str(node.api)]
     parts += [f"{name}={item}" for name, item in sorted(node.inputs.items())]
     parts.append(str(getattr(getattr(step.call, "target", None), "url", "")))
     parts.append(str(getattr(getattr(step.call, "target", None), "model", "")))
@@ -92,6 +99,10 @@ def _files(flow: Flow, node: Node) -> Iterator[Path]:
     own = flow.locate(node.source.path) if node.source and node.source.path else None
     if own is not None:
         yield own
+    if node.source and node.source.tool:  # `package.module.function`
+        spec = importlib.util.find_spec(node.source.tool.rpartition(".")[0])
+        if spec is not None and spec.origin is not None:
+            yield Path(spec.origin)
     if node.type not in ("python", "flow"):
         return
     places = [flow.root, *(flow.root / include for include in flow.additional_includes)]

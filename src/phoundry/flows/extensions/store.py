@@ -42,7 +42,7 @@ class Store:
         file = self._file(key)
         try:
             found: Any = json.loads(file.read_bytes())
-        except (FileNotFoundError, ValueError):
+        except (OSError, ValueError):
             return None
         entry = cast(dict[str, Any], found) if isinstance(found, dict) else {}
         made = entry.get("made")
@@ -50,7 +50,7 @@ class Store:
             return None
         if ttl is not None and time.time() - made >= ttl:
             return None
-        with suppress(FileNotFoundError):  # another process has tidied it away
+        with suppress(OSError):  # another process has tidied it away
             os.utime(file)  # used just now
         return (entry["value"],)
 
