@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
@@ -22,17 +22,14 @@ from phoundry.cli.flow_run_options import (
     Workers,
     spec_of,
 )
+from phoundry.cli.flow_run_shown import Name, register
 from phoundry.cli.output import Format, Output, Printer
 from phoundry.errors import UsageError
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
-
     from phoundry.specs.flow_run import FlowRun, FlowRunSpec
 
 app = noun("Batch runs of flows.")
-Name = Annotated[str, typer.Argument(help="Name of the run.")]
-Names = Annotated[list[str], typer.Argument(metavar="NAME...", help="Names of runs.")]
 RetryFailed = Annotated[
     bool, typer.Option("--retry-failed", help="Run the lines that failed again, too.")
 ]
@@ -130,6 +127,7 @@ def run_batch(spec: FlowRunSpec, output: Format, *, stream: bool = False) -> Non
 
     out = Printer(output)
     client = Client()
+    client.flows.tell = out.note  # what is installed for a flow takes minutes
     with followed(out, "Running") as tell:
         run = client.runs.create(spec, on_progress=tell)
     print_run(out, client, run, stream=stream)
@@ -143,6 +141,7 @@ def _go_on(
 
     out = Printer(output)
     client = Client()
+    client.flows.tell = out.note
     with followed(out, "Running", name) as tell:
         run = client.runs.resume(
             name, retry_failed=retry_failed, workers=workers, timeout=timeout, on_progress=tell
@@ -150,112 +149,7 @@ def _go_on(
     print_run(out, client, run)
 
 
-@verb(app, "list", example="phoundry run list\nphoundry run list --include-archived -r 10")
-def list_(
-    max_results: Annotated[
-        int, typer.Option("--max-results", "-r", min=1, help="So many runs, the newest first.")
-    ] = 50,
-    all_results: Annotated[bool, typer.Option("--all-results", help="Every run.")] = False,
-    archived_only: Annotated[bool, typer.Option("--archived-only")] = False,
-    include_archived: Annotated[bool, typer.Option("--include-archived")] = False,
-    output: Output = Format.table,
-) -> None:
-    """List runs, the newest first."""
-    from phoundry.cli.flow_run_view import lines_told
-    from phoundry.client import Client
-
-    runs = Client().runs.list(
-        limit=None if all_results else max_results,
-        archived=archived_only,
-        everything=include_archived,
-    )
-    columns: dict[str, Callable[[FlowRun], Any]] = {
-        "name": lambda run: run.name,
-        "status": lambda run: run.status,
-        "lines": lines_told,
-        "created": lambda run: run.created,
-        "metrics": lambda run: run.metrics or None,
-    }
-    Printer(output).many(
-        runs, columns, "There are no runs. Make one: phoundry run create --flow F --data D"
-    )
-
-
-@verb(app, "show", example="phoundry run show base")
-def show(name: Name, output: Output = Format.table) -> None:
-    """Show a run."""
-    from phoundry.client import Client
-
-    Printer(output).one(Client().runs.show(name))
-
-
-@verb(
-    app,
-    "show-details",
-    example="phoundry run show-details base\nphoundry run show-details base --failed",
-)
-def show_details(
-    name: Name,
-    max_results: Annotated[
-        int, typer.Option("--max-results", "-r", min=1, help="So many lines.")
-    ] = 100,
-    all_results: Annotated[bool, typer.Option("--all-results", help="Every line.")] = False,
-    failed: Annotated[bool, typer.Option("--failed", help="Only lines that failed.")] = False,
-    output: Output = Format.table,
-) -> None:
-    """Show the lines of a run: inputs, outputs, what went wrong."""
-    from phoundry.cli.flow_run_view import print_details
-    from phoundry.client import Client
-
-    limit = None if all_results else max_results
-    print_details(Printer(output), Client().runs.details(name, limit=limit, failed=failed))
-
-
-@verb(app, "show-metrics", example="phoundry run show-metrics base")
-def show_metrics(name: Name, output: Output = Format.table) -> None:
-    """Show what a run's aggregation logged."""
-    from phoundry.client import Client
-
-    out = Printer(output)
-    metrics = dict(Client().runs.metrics(name))
-    if not metrics and out.talks:
-        out.note(f"The run '{name}' has no metrics.")
-    else:
-        out.value(metrics)
-
-
-@verb(app, "compare", example="phoundry run compare base tuned")
-def compare(names: Names, output: Output = Format.table) -> None:
-    """Show runs side by side: lines, time and every metric."""
-    from phoundry.cli.flow_run_view import print_comparison
-    from phoundry.client import Client
-
-    client = Client()
-    print_comparison(Printer(output), [client.runs.show(name) for name in names])
-
-
-@verb(app, "visualize", example="phoundry run visualize base tuned --to report.html")
-def visualize(
-    names: Annotated[
-        list[str], typer.Argument(metavar="NAME...", help="Names of runs, or comma separated.")
-    ],
-    to: Annotated[
-        Path | None, typer.Option("--to", "--html-path", help="The file; report.html of the run.")
-    ] = None,
-    output: Output = Format.table,
-) -> None:
-    """Write an HTML report of runs: tables to sort and filter, plots; one file, nothing else."""
-    from phoundry.client import Client
-
-    chosen = [part for name in names for part in name.split(",") if part]
-    if not chosen:
-        raise UsageError("No run is named.", remedy="Write the names of runs.")
-    client = Client()
-    target = to or Path(client.runs.show(chosen[0]).output) / "report.html"
-    path = client.runs.visualize(chosen, target)
-    out = Printer(output)
-    out.value({"report": str(path)}, text=str(path))
-    out.note("Open it in a browser; it needs no network and no server.")
+register(app)
 
 
 @verb(app, "update", example="phoundry run update base --set display_name='before tuning' tags.k=v")
