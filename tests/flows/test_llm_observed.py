@@ -34,7 +34,7 @@ MORE = {
     "llm/custom": "a custom connection with an address and a key calls a compatible server",
 }
 # What Prompt flow's tool sends when a node says nothing: the API's own defaults.
-DEFAULTS = {
+DEFAULTS: dict[str, Any] = {
     "temperature": 1.0,
     "top_p": 1.0,
     "n": 1,
@@ -77,6 +77,7 @@ def test_as_observed(case: dict[str, Any], tmp_path: Path, server: Endpoint) -> 
     server.requests.clear()
     for name, text in case["files"].items():
         (tmp_path / name).write_text(text)
+    result: dict[str, Any]
     try:
         flow = load_flow(tmp_path / case["file"])
         found = resolved(flow, Connections(connection(case["connection"], server.url)), {}, {})

@@ -66,12 +66,12 @@ def test_the_door_is_asked(context: Context) -> None:
 def test_an_endpoint_stands_for_a_connection(context: Context, name: str, mode: str) -> None:
     spec_of_it = EndpointSpec.model_validate({"name": "bot", "auth_mode": mode})
     made = endpoints.create(context, spec_of_it)
-    values = connections.values(context, name)
+    values = connections.resolve(context, name)
     assert values.configs == {"api_base": made.openai_base_url, "model": "bot"}
     if mode == "key":
         assert values.secrets["key"] == endpoints.keys(context, "bot").primaryKey
         endpoints.regenerate_key(context, "bot", "primary")
-        renewed = connections.values(context, name).secrets["key"]
+        renewed = connections.resolve(context, name).secrets["key"]
         assert renewed == endpoints.keys(context, "bot").primaryKey  # none was copied
     assert len(values.secrets["key"]) > 20
     assert connections.listing(context) == []
@@ -80,12 +80,12 @@ def test_an_endpoint_stands_for_a_connection(context: Context, name: str, mode: 
 def test_a_connection_goes_before_an_endpoint_of_its_name(context: Context) -> None:
     endpoints.create(context, EndpointSpec(name="faq-bot"))
     connections.create(context, spec(name="faq-bot"))
-    assert connections.values(context, "faq-bot").secrets == {"key": CANARY}
-    assert connections.values(context, "endpoint:faq-bot").configs["model"] == "faq-bot"
+    assert connections.resolve(context, "faq-bot").secrets == {"key": CANARY}
+    assert connections.resolve(context, "endpoint:faq-bot").configs["model"] == "faq-bot"
 
 
 def test_reading_an_endpoint_s_key_needs_its_permission(context: Context) -> None:
     endpoints.create(context, EndpointSpec(name="faq-bot"))
     reader = Principal("reader", frozenset({"connections/listsecrets", "endpoints/read"}))
     with pytest.raises(Forbidden, match="endpoints/listkeys"):
-        connections.values(context.acting(reader), "faq-bot")
+        connections.resolve(context.acting(reader), "faq-bot")

@@ -14,7 +14,7 @@ from phoundry.errors import UsageError
 
 if TYPE_CHECKING:
     from phoundry.client import Client
-    from phoundry.specs.connection import ConnectionSpec
+    from phoundry.specs.connection import ConnectionSpec, ConnectionValues
 
 app = noun("Connections: addresses and secrets.")
 Name = Annotated[str, typer.Argument(help="Name of the connection.")]
@@ -46,7 +46,10 @@ FromStdin = Annotated[
 def create(
     name: Annotated[str | None, typer.Argument(help="Its name, unless FILE has it.")] = None,
     file: File = None,
-    kind: Annotated[str | None, typer.Option("--type", help="custom or open_ai.")] = None,
+    kind: Annotated[
+        str | None,
+        typer.Option("--type", help="custom, open_ai, azure_open_ai, serverless, serp, …"),
+    ] = None,
     endpoint: Annotated[
         str | None, typer.Option(help="An endpoint of ours: its address and key are filled in.")
     ] = None,
@@ -88,20 +91,12 @@ def update(
     output: Output = Format.table,
 ) -> None:
     """Change values of a connection; what is not named stays as it is."""
-    from pydantic import SecretStr
-
     from phoundry.client import Client
 
     connections = Client().connections
+    connections.show(name)  # and not an endpoint of that name
     old = connections.values(name)
-    changes = _spec(name, file, old.type, settings, secrets, secret_stdin)
-    kept = {key: SecretStr(value) for key, value in old.secrets.items()}
-    spec = changes.model_copy(
-        update={
-            "configs": old.configs | changes.configs,
-            "secrets": kept | changes.secrets,
-        }
-    )
+    spec = _spec(name, file, old.type, settings, secrets, secret_stdin, over=old)
     Printer(output).one(connections.replace(spec))
 
 
@@ -159,8 +154,9 @@ def _spec(
     settings: list[str] | None,
     secrets: list[str] | None,
     secret_stdin: bool,
+    over: ConnectionValues | None = None,
 ) -> ConnectionSpec:
-    """What the file says, with what the command line says over it."""
+    """What the file says, with what the command line says over it; all of it goes over `over`."""
     from phoundry.cli.secrets import ask_placeholders, secret_values
     from phoundry.client.checking import checked
     from phoundry.specs.connection import ConnectionSpec
@@ -176,4 +172,7 @@ def _spec(
     values |= {"type": kind} if kind else {}
     if both := sorted(set(values["configs"]) & set(values["secrets"])):
         raise UsageError(f"{', '.join(both)} is set both as a secret and in clear.")
+    if over is not None:
+        values["configs"] = over.configs | values["configs"]
+        values["secrets"] = over.secrets | values["secrets"]
     return checked(ConnectionSpec, values, "The connection")

@@ -28,7 +28,8 @@ class Connections:
         return self._transport.one(Connection, "GET", f"/api/connections/{segment(name)}")
 
     def values(self, name: str) -> ConnectionValues:
-        """The connection with its secrets, for a flow that runs."""
+        """The connection with its secrets, for a flow that runs; where there is none of that name,
+        what calls the endpoint of that name (`endpoint:NAME` means it in any case)."""
         path = f"/api/connections/{segment(name)}/listsecrets"
         return self._transport.one(ConnectionValues, "POST", path)
 

@@ -6,6 +6,8 @@ import re
 from collections.abc import Callable, Iterator
 from typing import Any
 
+from pydantic import SecretStr
+
 from phoundry.errors import NotFound
 from phoundry.journey.planning import there
 from phoundry.services import connections, data, deployments, endpoints, jobs, journeys, models
@@ -162,7 +164,8 @@ def _connection(context: Context, name: str) -> Iterator[Mapping]:
     found = there(lambda: connections.show(context, name))
     if found is None:
         return
-    spec = ConnectionSpec(name=found.name, type=found.type, configs=found.configs)
+    hidden = {name: SecretStr(value) for name, value in found.secrets.items()}
+    spec = ConnectionSpec(name=found.name, type=found.type, configs=found.configs, secrets=hidden)
     secrets = {secret: variable_of(found.name, secret) for secret in found.secrets}
     yield {**_plain(spec), "type": found.type, "secrets": secrets}
 

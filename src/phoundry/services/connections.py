@@ -54,10 +54,21 @@ def show(context: Context, name: str) -> Connection:
 
 
 def values(context: Context, name: str) -> ConnectionValues:
-    """With the secrets in clear, for a flow that runs. Recorded in the connection's history.
+    """With the secrets in clear, for a flow that runs. Recorded in the connection's history."""
+    with context.begin("connections/listsecrets") as session:
+        row = get(session, context, ConnectionRow, name, noun="connection", remedy=_REMEDY)
+        record(session, context, f"connection/{name}", "read", "Secrets were read.")
+        return ConnectionValues(
+            name=row.name,
+            type=row.type,  # type: ignore[arg-type] - checked by pydantic
+            configs={key: str(value) for key, value in row.configs.items()},
+            secrets=context.vault.decrypt(row.secrets),
+        )
 
-    A name that no connection has, or `endpoint:NAME`, may be an endpoint's: then these are what
-    calls it now, and its key is copied nowhere.
+
+def resolve(context: Context, name: str) -> ConnectionValues:
+    """As `values`; a name that no connection has, or `endpoint:NAME`, may be an endpoint's: then
+    these are what calls it now, and its key is copied nowhere.
 
     Raises:
         NotFound: neither a connection nor an endpoint.
@@ -67,7 +78,7 @@ def values(context: Context, name: str) -> ConnectionValues:
     with context.begin("connections/listsecrets") as session:
         row = find(session, context, ConnectionRow, name)
         found = row is not None or find(session, context, EndpointRow, name) is None
-    return _stored(context, name) if found else of_endpoint(context, name)
+    return values(context, name) if found else of_endpoint(context, name)
 
 
 def of_endpoint(context: Context, name: str) -> ConnectionValues:
@@ -84,18 +95,6 @@ def of_endpoint(context: Context, name: str) -> ConnectionValues:
     spec = ConnectionSpec.to_endpoint(name, endpoint, key)
     secrets = {item: value.get_secret_value() for item, value in spec.secrets.items()}
     return ConnectionValues(name=name, type=spec.type, configs=spec.configs, secrets=secrets)
-
-
-def _stored(context: Context, name: str) -> ConnectionValues:
-    with context.begin("connections/listsecrets") as session:
-        row = get(session, context, ConnectionRow, name, noun="connection", remedy=_REMEDY)
-        record(session, context, f"connection/{name}", "read", "Secrets were read.")
-        return ConnectionValues(
-            name=row.name,
-            type=row.type,  # type: ignore[arg-type] - checked by pydantic
-            configs={key: str(value) for key, value in row.configs.items()},
-            secrets=context.vault.decrypt(row.secrets),
-        )
 
 
 def differences(context: Context, spec: ConnectionSpec) -> list[str] | None:

@@ -102,7 +102,7 @@ class _Stored:
         return connections.listing(self._context)
 
     def values(self, name: str) -> ConnectionValues:
-        return connections.values(self._context, name)
+        return connections.resolve(self._context, name)
 
 
 def worker_spec(

@@ -43,6 +43,7 @@ def update(values: Values) -> None:
     from phoundry.client import Client
 
     client = Client()
+    client.connections.show(values["name"])  # and not an endpoint of that name
     old = client.connections.values(values["name"])
     spec: Values = {
         "name": old.name,

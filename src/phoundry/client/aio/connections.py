@@ -28,7 +28,8 @@ class AsyncConnections:
         return await self._runner.call(lambda client: client.connections.show(name))
 
     async def values(self, name: str) -> ConnectionValues:
-        """The connection with its secrets, for a flow that runs."""
+        """The connection with its secrets, for a flow that runs; where there is none of that name,
+        what calls the endpoint of that name (`endpoint:NAME` means it in any case)."""
         return await self._runner.call(lambda client: client.connections.values(name))
 
     async def find(self, name: str) -> ConnectionValues | None:

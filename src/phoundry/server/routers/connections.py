@@ -43,4 +43,4 @@ def delete(context: Acting, name: str) -> dict[str, str]:
 
 @router.post("/{name}/listsecrets")
 def values(context: Acting, name: str) -> ConnectionValues:
-    return connections.values(context, name)
+    return connections.resolve(context, name)
