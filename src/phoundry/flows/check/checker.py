@@ -59,9 +59,11 @@ def _check_dag(document: Document, known: Known) -> list[Finding]:
     check_structure(draft, notes)
     signatures: dict[str, Signature] = {}
     for body in draft.bodies:
+        notes.lenient = not body.chosen
         signature = _check_body(draft, notes, body)
         if signature and body.chosen:
             signatures[body.name] = signature
+    notes.lenient = False
     check_graph(draft, notes)
     check_needs(draft, notes, signatures, known)
     check_requirements(document.file.parent, notes)
@@ -79,7 +81,7 @@ def _check_body(draft: Draft, notes: Notes, body: Body) -> Signature | None:
             remedy="Write `source: {type: code, path: FILE}`.",
         )
         return None
-    if body.source.get("type") != "code":
+    if body.source.get("type") not in (None, "code"):
         return None  # a package's tool: the loader knows them
     if body.type in ("prompt", "llm"):
         check_template(draft, notes, body)

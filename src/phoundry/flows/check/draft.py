@@ -30,6 +30,11 @@ class Body:
     references: tuple[tuple[Place, Reference], ...] = ()
 
     @property
+    def optional(self) -> bool:
+        """Whether a run may do without it: another variant, or behind a condition."""
+        return not self.chosen or "activate" in self.data
+
+    @property
     def type(self) -> str | None:
         kind = self.data.get("type")
         return kind if isinstance(kind, str) else None

@@ -95,6 +95,8 @@ class Notes:
 
     document: Document
     findings: list[Finding] = field(default_factory=list[Finding])
+    # While something is looked at that this run may do without, such as another variant.
+    lenient: bool = False
 
     def error(self, code: str, message: str, *at: str | int, **more: Any) -> None:
         """A fault at the place `at` of the flow's file."""
@@ -114,6 +116,7 @@ class Notes:
         **more: Any,
     ) -> None:
         """A fault in another file of the flow."""
+        severity = "warning" if self.lenient else severity
         name = relative(Path(file), self.document.file.parent)
         finding = Finding(severity, code, message, name, line, column, **more)
         if finding not in self.findings:  # two nodes may be made from one file
@@ -122,6 +125,7 @@ class Notes:
     def _add(
         self, severity: Severity, code: str, message: str, at: Sequence[str | int], more: Any
     ) -> None:
+        severity = "warning" if self.lenient else severity
         line, column = place_of(self.document, at)
         name = self.document.file.name
         self.findings.append(Finding(severity, code, message, name, line, column, **more))

@@ -20,10 +20,12 @@ def check_graph(draft: Draft, notes: Notes) -> None:
     names = dict.fromkeys(draft.nodes)
     aggregating = {body.name for body in draft.bodies if body.aggregation}
     for body in draft.bodies:
+        notes.lenient = not body.chosen
         for at, item in body.references:
             _reference(draft, notes, body, at, item)
         _literals(notes, body)
         _aggregation(notes, body, names, aggregating)
+    notes.lenient = False
     _circle(draft, notes)
     for name in draft.outputs:
         _output(draft, notes, name)
@@ -68,7 +70,9 @@ def _reference(draft: Draft, notes: Notes, body: Body, at: Place, item: Referenc
                 remedy=_near(item.node, draft.nodes, "nodes"),
             )
         elif item.section != "output":
-            notes.error(
+            # A node that did not run is not asked for its output.
+            tell = notes.warning if draft.named(item.node)[0].optional else notes.error
+            tell(
                 "UnsupportedReference",
                 f"`{item}` names the section '{item.section}' of node '{item.node}'.",
                 *at,
@@ -167,10 +171,10 @@ def _needs(draft: Draft) -> dict[str, set[str]]:
 
 
 def _output(draft: Draft, notes: Notes, name: str) -> None:
-    written = draft.outputs[name].get("reference", "")
+    written = draft.outputs[name].get("reference", "")  # written as null, it is null
     at = ("outputs", name, "reference")
     match reference(written):
-        case Literal(value) if value in (None, ""):
+        case Literal(""):
             notes.error(
                 "EmptyOutputReference",
                 f"The output '{name}' refers to nothing.",

@@ -12,6 +12,7 @@ from phoundry.flows.check.finding import Notes
 from phoundry.flows.document import Place, is_list, is_mapping
 from phoundry.flows.environment import CONNECTION_KEY
 from phoundry.flows.extensions.environment import VARIABLE
+from phoundry.flows.includes import is_there
 from phoundry.flows.signature import Signature
 from phoundry.settings import child_environ
 
@@ -49,11 +50,7 @@ def check_needs(
 def _includes(draft: Draft, notes: Notes) -> None:
     content = draft.document.data.get("additional_includes")
     for index, item in enumerate(content if is_list(content) else []):
-        try:
-            there = (draft.flow.root / str(item)).exists()
-        except (OSError, ValueError):
-            there = False
-        if not there:
+        if not is_there(draft.flow.root / str(item)):
             notes.error(
                 "InvalidSource",
                 f"Unable to find additional include {item}.",

@@ -83,7 +83,7 @@ def read_file(draft: Draft, notes: Notes, body: Body) -> tuple[Path, str] | None
         )
         return None
     try:
-        return file, file.read_text(encoding="utf-8")
+        return file, file.read_text(encoding="utf-8-sig")
     except UnicodeDecodeError as error:
         message = f"'{path}' is not UTF-8 at byte {error.start}."
     except OSError as error:
@@ -157,7 +157,8 @@ def _parameters(draft: Draft, notes: Notes, body: Body, tool: Signature) -> None
         given = inputs.get(name)
         empty = given is None or (isinstance(given, Literal) and given.value in (None, ""))
         if empty and not parameter.has_default and not parameter.connections:
-            notes.error(
+            tell = notes.warning if body.optional else notes.error
+            tell(
                 "MissingRequiredInputs",
                 f"The tool '{tool.function}' needs '{name}', and node '{body.name}' gives none.",
                 *(*body.at, "inputs"),

@@ -74,7 +74,9 @@ def _nodes(draft: Draft, notes: Notes) -> None:
         elif item.get("use_variants"):
             _variants(draft, notes, str(item["name"]), ("nodes", index))
     for body in draft.bodies:
+        notes.lenient = not body.chosen
         _node(notes, body)
+    notes.lenient = False
 
 
 def _variants(draft: Draft, notes: Notes, name: str, at: Place) -> None:
@@ -110,11 +112,7 @@ def _node(notes: Notes, body: Body) -> None:
         return
     if not is_mapping(source):
         _no_mapping(notes, *body.at, "source", node=body.name)
-    elif "type" not in source:
-        message = "A node's `source` has no `type`."
-        remedy = "Write `type: code` and the file's `path`."
-        notes.error("KeyError", message, *body.at, "source", node=body.name, remedy=remedy)
-    elif source["type"] not in SOURCE_TYPES:
+    elif source.get("type") not in (None, *SOURCE_TYPES):
         notes.error(
             "FlowDefinitionError",
             f"'{source['type']}' is not a valid ToolSourceType",
