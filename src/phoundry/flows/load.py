@@ -6,7 +6,6 @@ its order: nodes' words and tools, then topology, then outputs.
 
 from __future__ import annotations
 
-import importlib
 from collections.abc import Callable, Mapping
 from dataclasses import replace
 from pathlib import Path
@@ -54,7 +53,9 @@ def load_flow(path: Path | str, *, variant: str | None = None) -> Flow:
     """
     file = find_file(Path(path))
     if file.suffix == PROMPTY:
-        return importlib.import_module("phoundry.flows.prompty").load(file)
+        from phoundry.flows import prompty
+
+        return prompty.load(file)
     document = read_document(file)
     missing: list[FlowError] = []
     fill_environment(document, child_environ(), missing)
@@ -66,7 +67,9 @@ def load_flow(path: Path | str, *, variant: str | None = None) -> Flow:
                 remedy="A flex flow has an `entry`, a DAG has `nodes`: keep one of them.",
                 where=document.where("entry"),
             )
-        return importlib.import_module("phoundry.flows.flex").load(document)
+        from phoundry.flows import flex
+
+        return flex.load(document)
     return load_dag(document, variant)
 
 
