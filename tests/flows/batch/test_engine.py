@@ -130,6 +130,17 @@ def test_a_column_that_is_nowhere_leaves_no_run(
     assert list(store.root.iterdir()) == []
 
 
+def test_a_run_that_was_killed_too_early(
+    run_flow: RunFlow, store: RunStore, tmp_path: Path
+) -> None:
+    ran = run_flow(numbers(tmp_path, 2))
+    ran.folder.inputs.unlink()
+    with pytest.raises(Conflict, match="before it knew its lines"):
+        run_flow(resume=True)
+    assert list(details(ran.folder)) == []
+    store.delete("r")
+
+
 def test_one_process_works_on_a_run(run_flow: RunFlow, tmp_path: Path) -> None:
     ran = run_flow(numbers(tmp_path, 2))
     with ran.folder.held():

@@ -47,19 +47,20 @@ def take_over(work: Work, folder: RunFolder, record: Record) -> Record:
     that failed or have not run are run.
 
     Raises:
-        Conflict: another process works on that run.
+        Conflict: another process works on that run, or it has not come as far as its lines.
     """
-    if folder.busy:
-        raise Conflict(f"The run '{record.name}' still runs.", remedy="Wait for it, or cancel it.")
     new = work.record
     new.data, new.run = record.data, record.run
     new.column_mapping = dict(record.column_mapping)
     with work.undone_unless_begun():
+        if folder.busy:
+            raise Conflict(f"The run '{record.name}' still runs.", remedy="Wait until it ends.")
+        index = index_of(folder)
         shutil.copyfile(folder.inputs, work.folder.inputs)
         if (folder.path / DATA).exists():
             shutil.copyfile(folder.path / DATA, work.folder.path / DATA)
         with atomic_file(work.folder.journal, mode=PRIVATE) as journal:
-            for line in ended_lines(index_of(folder), folder.journal):
+            for line in ended_lines(index, folder.journal):
                 if line["status"] == "Completed":
                     journal.write(line_of(line))
     return work.go_on(index_of(work.folder), retry_failed=True, first=True)

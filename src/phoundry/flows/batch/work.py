@@ -11,7 +11,7 @@ from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
 
-from phoundry.errors import PhoundryError
+from phoundry.errors import Conflict, PhoundryError
 from phoundry.flows.batch.engine import Engine, Pool, Spans, Tell
 from phoundry.flows.batch.finish import finish
 from phoundry.flows.batch.folder import Record, RunFolder
@@ -123,7 +123,17 @@ class Work:
 
 
 def index_of(folder: RunFolder) -> Index:
-    """How far the run in `folder` is."""
+    """How far the run in `folder` is.
+
+    Raises:
+        Conflict: it was killed before its inputs were read.
+    """
+    name = folder.path.name
+    if not folder.inputs.exists():
+        raise Conflict(
+            f"The run '{name}' ended before it knew its lines.",
+            remedy=f"Remove it with `phoundry run delete {name}`, and create it again.",
+        )
     return load_index(folder.inputs, folder.journal)
 
 
