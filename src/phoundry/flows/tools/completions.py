@@ -159,6 +159,8 @@ def _call(target: Target, path: str, body: Mapping[str, Any]) -> span:
 
 
 def _count(it: Span, answer: Mapping[str, Any]) -> None:
+    if answer.get("model"):
+        it.attributes["response_model"] = answer["model"]
     usage: Any = answer.get("usage")
     if is_mapping(usage):
         it.attributes["input_tokens"] = usage.get("prompt_tokens")
