@@ -13,8 +13,8 @@ import signal
 import sys
 from pathlib import Path
 
-from phoundry.serving.engines import llamacpp
 from phoundry.serving.engines.base import EngineSpec
+from phoundry.serving.engines.llamacpp_server import open_server
 
 
 def main() -> None:
@@ -28,9 +28,7 @@ def main() -> None:
     )
     key = secrets.token_urlsafe(32)
     # The very settings of our replica, so that what differs is what is around the engine.
-    library = llamacpp._library()  # pyright: ignore[reportPrivateUsage]
-    parameters = llamacpp._parameters(library, spec, key)  # pyright: ignore[reportPrivateUsage]
-    server = library.Server(parameters)
+    server = open_server(spec, key)
     print(json.dumps({"address": server.listening_address, "key": key}), flush=True)
     signal.sigwait({signal.SIGTERM, signal.SIGINT})
 
