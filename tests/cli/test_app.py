@@ -30,7 +30,7 @@ VERBS = [each for each in EVERY if not hasattr(each.command, "list_commands")]
 
 
 # They print text as it is, or only say that something is done.
-WITHOUT_RESULT = ("logs", "delete", "down", "export", "completion", "uninstall")
+WITHOUT_RESULT = ("logs", "delete", "down", "export", "completion", "uninstall", "serve", "pf")
 
 
 def test_every_noun_has_the_verbs_it_promises() -> None:
@@ -43,7 +43,7 @@ def test_every_noun_has_the_verbs_it_promises() -> None:
         "endpoint": "create list show keys update delete",
         "deployment": "create list show logs delete",
         "connection": "create list show update delete",
-        "flow": "init test",
+        "flow": "init test validate check set run serve build",
     }.items():
         assert {f"phoundry {noun} {verb}" for verb in verbs.split()} <= paths
     assert {f"phoundry {verb}" for verb in ("up", "down", "status", "train", "chat")} <= paths

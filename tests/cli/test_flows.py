@@ -112,3 +112,51 @@ def test_a_file_of_inputs_must_hold_an_object(tmp_path: Path) -> None:
     lines = tmp_path / "in.jsonl"
     lines.write_text('{"a": 1}\n{"a": 2}\n')
     assert read_inputs([str(lines), "b=x=y"]) == {"a": 1, "b": "x=y"}
+
+
+def test_words_that_cannot_be_parsed_are_a_document_too(shell: Shell, flow: Path) -> None:
+    for words in (["--bad"], ["--inputs", "novalue"], ["--timeout", "soon"], ["--ui"]):
+        done = shell("flow", "test", str(flow), *words, "-o", "json")
+        assert (done.code, done.err, done.json["status"]) == (2, "", "Failed"), words
+        assert done.json["error"]["codes"] == ["UsageError"]
+    assert shell("flow", "test", "-o", "json").json["status"] == "Failed"
+
+
+def test_one_node_alone(shell: Shell, flow: Path) -> None:
+    words = ["--node", "echo", "--inputs", "question=Hi", "-o", "json"]
+    done = shell("flow", "test", str(flow), *words)
+    assert (done.code, done.json["output"]) == (0, {"output": "0: Hi"})
+    missing = shell("flow", "test", str(flow), "--node", "nobody", "-o", "json")
+    assert missing.code == 1
+    assert missing.json["error"]["codes"][-1] == "NodeReferenceNotFound"
+
+
+def test_variables_of_the_command_line_go_over_the_flows(shell: Shell, flow: Path) -> None:
+    file, tool = flow / "flow.dag.yaml", flow / "echo.py"
+    file.write_text(file.read_text() + "\nenvironment_variables: {SAY: mine, ELSE: 1}\n")
+    tool.write_text(tool.read_text().replace("{question}", "{__import__('os').environ['SAY']}"))
+    words = ["--inputs", "question=x", "-o", "json"]
+    assert shell("flow", "test", str(flow), *words).json["output"] == {"answer": "0: mine"}
+    given = shell("flow", "test", str(flow), *words, "--environment-variables", "SAY=yours")
+    assert given.json["output"] == {"answer": "0: yours"}
+
+
+def test_the_whole_result_in_a_file(shell: Shell, flow: Path, tmp_path: Path) -> None:
+    detail = tmp_path / "detail.json"
+    words = ["--inputs", "question=Hi", "--detail", str(detail)]
+    done = shell("flow", "test", str(flow), *words)
+    assert done.code == 0
+    written = json.loads(detail.read_text())
+    assert (written["status"], written["output"]) == ("Completed", {"answer": "0: Hi"})
+    assert "log" in written
+
+
+def test_the_class_of_a_flex_flow_is_given_its_arguments(shell: Shell, tmp_path: Path) -> None:
+    (tmp_path / "app.py").write_text(
+        "class App:\n    def __init__(self, tone: str):\n        self.tone = tone\n\n"
+        "    def __call__(self, text: str):\n        return {'said': self.tone + text}\n"
+    )
+    (tmp_path / "flow.flex.yaml").write_text("entry: app:App\n")
+    words = ["--inputs", "text=hi", "--init", "tone=oh ", "-o", "json"]
+    done = shell("flow", "test", str(tmp_path), *words)
+    assert (done.code, done.json["output"]) == (0, {"said": "oh hi"})

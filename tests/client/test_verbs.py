@@ -21,6 +21,8 @@ NOUNS = {
     "deployment": "deployments",
     "connection": "connections",
     "flow": "flows",
+    "run": "runs",
+    "trace": "traces",
 }
 # A command whose verb is called otherwise, because in Python it does less or more.
 OTHERWISE = {
@@ -32,6 +34,11 @@ OTHERWISE = {
     "connection update": "connections.replace",
     "deployment data": "collected.follow",
     "flow test": "flows.run",
+    "flow run": "runs.create",
+    "run show-details": "runs.details",
+    "run show-metrics": "runs.metrics",
+    "run retry": "runs.resume",
+    "run compare": "runs.show",
 }
 # Commands without a verb, and why.
 WITHOUT = {
@@ -42,6 +49,9 @@ WITHOUT = {
     "service uninstall": "about the user's systemd",
     "service status": "about the user's systemd",
     "completion": "about a shell",
+    "flow serve": "serves in the process that asks; phoundry.client.flow_serving.serving",
+    "flow build": "writes a folder; phoundry.client.flow_serving.build_folder",
+    "pf": "Prompt flow's words for the other commands",
 }
 # Verbs that no command has under a name of its own, and which command does the same.
 MORE = {
@@ -63,11 +73,13 @@ MORE = {
     "endpoints.regenerate": "endpoint keys --regenerate",
     "endpoints.secret": "chat",
     "flows.chat": "chat",
+    "flows.interpreter": "flow test",
     "flows.keep_connections": "flow test",
     "flows.remember": "chat --chat-input",
     "flows.scores": "chat --compare",
     "flows.session": "flow test",
     "flows.settings": "flow test",
+    "traces.document": "trace export",
     "jobs.follow": "job logs -f",
     "jobs.metrics": "job show",
     "jobs.outputs": "job download",

@@ -82,9 +82,11 @@ def run_once(
     """Run a flow once."""
     out = Printer(output)
     if interactive or ui:
-        if not out.talks:
-            raise UsageError("--interactive and --ui print no document.", remedy="Leave out -o.")
-        otherwise(path, interactive, connections, environment_variables)
+        with _one_document(out):
+            if not out.talks:
+                told = "--interactive and --ui print no document."
+                raise UsageError(told, remedy="Leave out -o.")
+            otherwise(path, interactive, connections, environment_variables)
         return
     with _one_document(out):
         if stream_output and not out.talks:
