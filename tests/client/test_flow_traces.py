@@ -6,6 +6,7 @@ from typing import Any, cast
 
 from phoundry.client.flow_traces import FIRST, LONG, LineTraces
 from phoundry.flows.session.pool import LineResult
+from phoundry.flows.session.recorded import pack
 from phoundry.traces.record import Recorder
 
 
@@ -13,13 +14,16 @@ class Kept:
     def __init__(self) -> None:
         self.lines: list[int | None] = []
 
-    def put(self, spans: list[dict[str, Any]], flow: str, **more: Any) -> None:
+    def put(self, spans: str, flow: str, **more: Any) -> None:
         assert (flow, more["run"]) == ("folder", "run")
         self.lines.append(more["line"])
 
 
 def line(number: int, seconds: float = 0.0, kind: str = "flow", error: Any = None) -> LineResult:
-    return LineResult(number, {"error": error}, spans=[{"kind": kind}], seconds=seconds)
+    quoting = {"output": '{"kind": "model"}'}  # what a tool may print is no call of a model
+    span = {"id": 1, "parent": None, "kind": kind, "name": "n", "start": 1, "end": 2}
+    spans = pack([span | {"attributes": quoting, "error": None}])
+    return LineResult(number, {"error": error}, spans=spans, seconds=seconds)
 
 
 def test_beyond_the_first_lines_only_those_worth_a_look() -> None:

@@ -13,6 +13,7 @@ from opentelemetry.proto.common.v1.common_pb2 import AnyValue
 from opentelemetry.semconv._incubating.attributes import gen_ai_attributes
 
 from phoundry.errors import Unavailable, UsageError
+from phoundry.flows.session.recorded import pack
 from phoundry.settings import Settings
 from phoundry.traces.export import SPANS, Collector
 from phoundry.traces.otlp import request
@@ -135,12 +136,13 @@ def test_a_named_collector_gets_every_run_and_a_dead_one_harms_none(
     named = {"OTEL_EXPORTER_OTLP_ENDPOINT": f"{collector.url}/"}
     named["OTEL_EXPORTER_OTLP_HEADERS"] = "a=b%20c"
     keeping = Recorder(store, Settings(named))
-    id = keeping.put(chat_spans(), "/flows/faq")
+    ids = {keeping.put(spans, "/flows/faq") for spans in (chat_spans(), pack(chat_spans()))}
     keeping.flush()
-    assert {each["traceId"] for each in collector.spans} == {id}
+    assert {each["traceId"] for each in collector.spans} == ids
+    assert len(collector.spans) == 8
     assert collector.headers[0]["a"] == "b c"
     dead = Recorder(store, Settings({"OTEL_EXPORTER_OTLP_TRACES_ENDPOINT": "http://127.0.0.1:9/x"}))
     dead.put(chat_spans(), "/flows/faq")
     dead.flush()
     assert "The collector at http://127.0.0.1:9/x did not take" in (dead.problem or "")
-    assert len(store.list()) == 2
+    assert len(store.list()) == 3

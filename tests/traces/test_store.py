@@ -11,6 +11,7 @@ from pathlib import Path
 import pytest
 
 from phoundry.errors import Conflict, NotFound, Unavailable
+from phoundry.flows.session.recorded import pack
 from phoundry.settings import Home, Settings
 from phoundry.traces.record import Recorder, recorder
 from phoundry.traces.store import TraceStore
@@ -158,3 +159,19 @@ def test_the_file_is_plain_sqlite(store: TraceStore) -> None:
     with sqlite3.connect(store.path) as database:
         assert database.execute("PRAGMA journal_mode").fetchone() == ("wal",)
         assert database.execute("SELECT name FROM traces").fetchall() == [("f",)]
+
+
+def test_a_text_of_spans_is_kept_as_it_is(store: TraceStore) -> None:
+    """What a batch hands on: never taken apart before somebody looks."""
+    text = pack(chat_spans())
+    packed, plain = new_trace(text, "f", run="b", line=3), new_trace(chat_spans(), "f")
+    assert (packed.spans, packed.text) == ([], text.partition("\n")[2])
+    for name in ("name", "started", "seconds", "error", "input_tokens", "output_tokens"):
+        assert getattr(packed, name) == getattr(plain, name)
+    store.add([packed])
+    assert store.get(packed.id).spans == packed.open().spans == chat_spans()
+    assert (
+        new_trace(pack(failed_spans()), "f", error="other").error
+        == new_trace(failed_spans(), "f").error
+    )
+    assert pack([]) == ""

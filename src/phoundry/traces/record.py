@@ -30,15 +30,15 @@ class Recorder:
 
     def put(
         self,
-        spans: Sequence[SpanData],
+        spans: Sequence[SpanData] | str,
         flow: str,
         *,
         run: str | None = None,
         line: int | None = None,
         error: str | None = None,
     ) -> str | None:
-        """Keep the run of `flow` that `spans` tell of; the trace's id. None where there are no
-        spans, because nothing was recorded."""
+        """Keep the run of `flow` that `spans`, or their text, tell of; the trace's id. None where
+        there are no spans, because nothing was recorded."""
         if not spans:
             return None
         trace = new_trace(spans, flow, run=run, line=line, error=error)
@@ -82,7 +82,7 @@ class Recorder:
         if self._settings.collector is not None:
             from phoundry.traces.export import Collector
 
-            Collector.of(self._settings).send(traces)
+            Collector.of(self._settings).send(trace.open() for trace in traces)
 
 
 def recorder(home: Home) -> Recorder | None:

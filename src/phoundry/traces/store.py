@@ -190,7 +190,7 @@ def _row(trace: Trace) -> tuple[object, ...]:
         trace.error,
         trace.input_tokens,
         trace.output_tokens,
-        json.dumps(trace.spans),
+        trace.text or json.dumps(trace.spans),
     )
 
 

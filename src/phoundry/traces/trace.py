@@ -6,12 +6,14 @@ the trace. OpenTelemetry's ids are made of both when they are needed.
 
 from __future__ import annotations
 
+import json
 import random
 from collections.abc import Sequence
 from dataclasses import dataclass, field
-from typing import Any
 
-SpanData = dict[str, Any]
+from phoundry.flows.session.recorded import SpanData, summary, unpack
+
+__all__ = ["SpanData", "Trace", "new_trace"]
 
 
 @dataclass(slots=True)
@@ -30,6 +32,13 @@ class Trace:
     input_tokens: int = 0
     output_tokens: int = 0
     spans: list[SpanData] = field(default_factory=list[SpanData])
+    text: str = ""  # the JSON of its spans, where nobody has taken it apart
+
+    def open(self) -> Trace:
+        """Itself, with its spans taken apart."""
+        if self.text:
+            self.spans, self.text = json.loads(self.text), ""
+        return self
 
     def span_id(self, number: int) -> str:
         """16 hexadecimal digits, never all zero: the trace's own first ten, then the span's."""
@@ -37,35 +46,31 @@ class Trace:
 
 
 def new_trace(
-    spans: Sequence[SpanData],
+    spans: Sequence[SpanData] | str,
     flow: str,
     *,
     run: str | None = None,
     line: int | None = None,
     error: str | None = None,
 ) -> Trace:
-    """The trace that `spans` (at least one) make. `error`: the run's own, where no span has it."""
-    root, started, ended = spans[0], spans[0]["start"], 0
-    tokens = [0, 0]
-    for span in reversed(spans):  # parents end after what is in them
-        started, ended = min(started, span["start"]), max(ended, span["end"])
-        if span["parent"] is None:
-            root = span
-        if span["error"]:
-            error = error or f"{span['error'][0]}: {span['error'][1]}"
-        if span["kind"] == "model":
-            for place, name in enumerate(("input_tokens", "output_tokens")):
-                count = span["attributes"].get(name)
-                tokens[place] += count if type(count) is int else 0
+    """The trace that `spans` (at least one, or their text) make. `error`: the run's own, where no
+    span has it."""
+    text, whole = "", list[SpanData]()
+    if isinstance(spans, str):
+        found, text = unpack(spans)
+    else:
+        found, whole = summary(spans), list(spans)
     return Trace(
         f"{random.getrandbits(128) or 1:032x}",  # a batch asks for thousands: no call of the kernel
-        str(root["name"]),
+        found.name,
         flow,
-        started,
-        max(ended - started, 0) / 1e9,
+        found.started,
+        max(found.ended - found.started, 0) / 1e9,
         run,
         line,
-        error,
-        *tokens,
-        spans=list(spans),
+        found.error or error,
+        found.input_tokens,
+        found.output_tokens,
+        whole,
+        text,
     )

@@ -10,7 +10,7 @@ Answers:   {"event": "ready", "aggregates"} · {"event": "declined"} (see `alone
            · {"event": "piece", "text"} · {"event": "result", "result", "spans",
              "printed"}
            · {"event": "lines", "results": [[number, result, inputs, aggregation inputs, names of
-             those that are kept here, printed, spans, started, seconds], …]}
+             those that are kept here, printed, spans (see `recorded`), started, seconds], …]}
 
 Its one argument, if any, is `DESCRIPTOR,COUNT` of the slots (see `slots`): how many lines it runs
 at a time. The pipes are moved away from descriptors 0 and 1 before any of the user's code is

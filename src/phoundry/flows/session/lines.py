@@ -17,6 +17,7 @@ from typing import Any
 from phoundry.flows.runner import Outcome, Runner
 from phoundry.flows.session.plain import is_plain
 from phoundry.flows.session.printing import printed, shorten_log, text_of
+from phoundry.flows.session.recorded import pack
 from phoundry.flows.session.slots import Slots
 from phoundry.flows.session.watch import Watch
 
@@ -77,7 +78,7 @@ class Lines:
         with printed() as pieces:
             outcome, spans = self._watch.run(lambda: self._runner.line(inputs, number=number))
         head = [number, outcome.to_dict(), *self._for_aggregation(number, outcome)]
-        tail = [text_of(pieces), spans, started, time.perf_counter() - clock]
+        tail = [text_of(pieces), pack(spans), started, time.perf_counter() - clock]
         return json.dumps([*head, *tail])
 
     def _for_aggregation(self, number: int, outcome: Outcome) -> tuple[Any, Any, list[str]]:

@@ -35,18 +35,31 @@ def as_text(spans: list[dict[str, Any]], secrets: Sequence[str]) -> list[dict[st
 
 
 def _short(value: Any, secrets: Sequence[str]) -> Any:
-    if type(value) in _SCALARS and type(value) is not str:
-        return value
-    value = redact(value, secrets)
+    if secrets:
+        value = redact(value, secrets)
     if type(value) is str:
         return _cut(value)
+    if _size(value) <= PAYLOAD:
+        return value
     try:
         text = json.dumps(value, ensure_ascii=False, default=repr)
     except (TypeError, ValueError, RecursionError):
         text = repr(value)
-    if len(text) <= PAYLOAD and is_plain(value):
-        return value
     return _cut(redact(text, secrets))  # again: a repr may hold one
+
+
+def _size(value: Any) -> float:
+    """About as many characters as the JSON of `value` has; infinity for what is not plain."""
+    kind = cast("type[object]", type(value))
+    if kind is str:
+        return len(value)
+    if kind in _SCALARS:
+        return 8
+    if kind is list:
+        return sum(map(_size, value)) + len(value)
+    if kind is dict and all(type(key) is str for key in value):
+        return sum(map(_size, value.values())) + sum(map(len, value))
+    return float("inf")
 
 
 def _cut(text: str) -> str:

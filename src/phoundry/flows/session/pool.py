@@ -20,6 +20,7 @@ from phoundry.flows.prepare import Connections
 from phoundry.flows.runner import Outcome
 from phoundry.flows.session.member import Member
 from phoundry.flows.session.opening import as_error, opening, secrets_of
+from phoundry.flows.session.recorded import pack
 from phoundry.flows.session.redact import redact
 from phoundry.flows.session.result import LineResult
 
@@ -171,7 +172,17 @@ class SessionPool:
                 raise as_error(redact(answer["error"], self._secrets))
             if answer["event"] == "result":
                 return self._result(
-                    [-1, answer["result"], {}, {}, [], answer["printed"], answer["spans"], 0, 0]
+                    [
+                        -1,
+                        answer["result"],
+                        {},
+                        {},
+                        [],
+                        answer["printed"],
+                        pack(answer["spans"]),
+                        0,
+                        0,
+                    ]
                 )
 
     def _hand_out(self, source: Iterator[Line]) -> None:

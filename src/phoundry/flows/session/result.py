@@ -11,7 +11,7 @@ class LineResult:
     """`result` has the fields of `specs.flow.FlowResult`. `inputs` and `aggregation_inputs` are for
     `aggregate` and empty where the flow does not aggregate; `kept` are the names of those that are
     no JSON and stay in the process that ran the line. `printed` is what its code printed,
-    `started` seconds since 1970."""
+    `spans` what was recorded, as text (see `recorded`), `started` seconds since 1970."""
 
     number: int
     result: dict[str, Any]
@@ -19,7 +19,7 @@ class LineResult:
     aggregation_inputs: dict[str, Any] = field(default_factory=dict[str, Any])
     kept: list[str] = field(default_factory=list[str])
     printed: str = ""
-    spans: list[dict[str, Any]] = field(default_factory=list[dict[str, Any]])
+    spans: str = ""
     started: float = 0.0
     seconds: float = 0.0
 
