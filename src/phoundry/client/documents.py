@@ -110,6 +110,9 @@ def _placed(document: Document, environ: Mapping[str, str], faults: list[Fault])
     if document.kind == "batch":
         return document.with_spec(**_placed_batch(document))
     if document.kind in ("job", "deployment"):
+        if document.kind == "deployment" and spec.flow is not None:
+            there = (folder / Path(spec.flow).expanduser()).absolute()
+            return document.with_spec(flow=os.path.normpath(there))
         return document.with_spec(model=located(spec.model, folder))
     if document.kind == "model" and spec.job is None:
         return document.with_spec(path=os.path.normpath(folder / Path(spec.path).expanduser()))

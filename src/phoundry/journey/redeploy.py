@@ -6,6 +6,7 @@ stay as they are.
 
 from __future__ import annotations
 
+import hashlib
 from collections.abc import Mapping
 from typing import Any
 
@@ -21,7 +22,7 @@ from phoundry.specs.plan import Change
 from phoundry.specs.quantization import served_as
 
 # What needs other replicas, and what is in force at once.
-ROLLED_OUT = ("model", "engine", "quantization", "context_length")
+ROLLED_OUT = ("flow", "model", "engine", "quantization", "context_length")
 AT_ONCE = ("instance_count", "request_settings", "liveness_probe", "readiness_probe")
 # These are replaced whole, so that what is not written in them is the default.
 WHOLE = ("scale_settings", "data_collector")
@@ -41,11 +42,31 @@ def changes(found: Deployment, wanted: DeploymentSpec) -> list[Change]:
         if field in AT_ONCE and isinstance(written[field], dict):
             old[field] = {key: before[field][key] for key in written[field]}
             new[field] = written[field]
-    if "model" in new and _serves(found.model, wanted.model):
+    if wanted.flow is not None:
+        _flow(found, wanted, old, new)
+    elif "model" in new and _serves(found.model, wanted.model):
         new["model"] = old["model"]
     if "quantization" in new:
         new["quantization"] = served_as(wanted.engine, wanted.quantization)
     return changes_between(old, new)
+
+
+def _flow(
+    found: Deployment, wanted: DeploymentSpec, old: dict[str, Any], new: dict[str, Any]
+) -> None:
+    """Of a flow its files count: a folder that has changed is another one."""
+    from phoundry.flows import load_flow
+    from phoundry.serving.flow.packing import pack
+
+    for field in ("model", "engine", "quantization"):  # follow from the flow
+        old.pop(field, None)
+        new.pop(field, None)
+    kept = found.snapshot.sha256 if found.snapshot else None
+    files = hashlib.sha256(pack(load_flow(str(wanted.flow)))).hexdigest()
+    if files == kept:
+        old["flow"] = new["flow"]  # the same files, wherever they are
+    else:
+        old["flow"], new["flow"] = found.model, f"{wanted.flow} ({files[:8]})"
 
 
 def update(found: Deployment, wanted: DeploymentSpec) -> DeploymentUpdate | None:
@@ -58,6 +79,8 @@ def update(found: Deployment, wanted: DeploymentSpec) -> DeploymentUpdate | None
         for field in (*ROLLED_OUT, *AT_ONCE, *WHOLE)
         if field in fields
     }
+    if "flow" in values:
+        values["connections"] = wanted.connections or None
     return DeploymentUpdate(
         **values,
         defaults=GenerationDefaults.model_validate(wanted.defaults.model_dump()),
