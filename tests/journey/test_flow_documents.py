@@ -9,6 +9,7 @@ from pathlib import Path
 import pytest
 
 from phoundry.flows.load import load_flow
+from phoundry.journey.export import _of_deployment  # pyright: ignore[reportPrivateUsage]
 from phoundry.journey.redeploy import changes, rolls_out, update
 from phoundry.serving.flow.packing import pack
 from phoundry.specs.deployment import Deployment, DeploymentSpec, FlowSnapshot
@@ -67,3 +68,11 @@ def test_other_files_are_rolled_out(folder: Path) -> None:
     asked = update(found, wanted(folder))
     assert asked is not None
     assert (asked.flow, asked.model, asked.connections) == (str(folder), None, None)
+
+
+def test_what_is_exported_names_the_folder_alone(folder: Path) -> None:
+    (document,) = _of_deployment(deployed(folder))
+    assert document["flow"] == str(folder)
+    assert {"engine", "snapshot"}.isdisjoint(document)
+    again = DeploymentSpec.model_validate(document)
+    assert changes(deployed(folder), again) == []

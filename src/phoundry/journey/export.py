@@ -157,6 +157,9 @@ def _of_deployment(found: Deployment) -> Iterator[Mapping]:
         return
     known = found.model_dump(include=set(DeploymentSpec.model_fields) - {"schema_"})
     known["gate"] = found.gate != "skipped"
+    if found.flow is not None:  # the rest follows from the folder
+        for field in ("model", "engine", "snapshot", "gate"):
+            del known[field]
     yield _plain(DeploymentSpec.model_validate(known))
 
 
