@@ -65,10 +65,13 @@ def histogram(title: str, values: Sequence[float]) -> str:
     """How often `values` fall into each of `BINS` equal steps, as SVG."""
     ordered = sorted(values)
     low, high = ordered[0], ordered[-1]
-    step = high / BINS - low / BINS  # of two finite numbers always one itself
+    # In halves: the distance of two finite numbers may be none.
+    span = high / 2 - low / 2
+    step = span / BINS * 2
     counts = [0] * BINS
     for value in ordered:
-        counts[min(BINS - 1, int((value - low) / step)) if step > 0 else 0] += 1
+        place = int((value / 2 - low / 2) / span * BINS) if span > 0 else 0
+        counts[min(BINS - 1, place)] += 1
     most, wide = max(counts), WIDTH / BINS
     bars = "".join(
         f'<rect x="{place * wide:.1f}" y="{MARGIN + HEIGHT * (1 - count / most):.1f}" '
