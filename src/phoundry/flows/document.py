@@ -149,8 +149,9 @@ def _yaml() -> Any:
                 raise RecursionError
             super().save_possible_simple_key()
 
-    reader = YAML(typ="rt")
+    reader: Any = YAML(typ="rt")
     reader.Scanner = Scanner
+    reader.composer.warn_double_anchors = False  # the last one counts, as for Prompt flow
     return reader
 
 
