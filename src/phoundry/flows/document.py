@@ -144,8 +144,8 @@ def _yaml() -> Any:
 
     class Scanner(RoundTripScanner):
         def save_possible_simple_key(self) -> None:
-            opened: list[str] = self.flow_context
-            if len(opened) > DEEPEST:
+            context: Any = self.flow_context  # pyright: ignore[reportUnknownVariableType]
+            if len(context) > DEEPEST:
                 raise RecursionError
             super().save_possible_simple_key()
 
