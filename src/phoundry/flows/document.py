@@ -9,7 +9,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any, TypeGuard
+from typing import Any, TypeGuard, cast
 
 from phoundry.errors import NotFound
 from phoundry.flows.errors import FlowValidationError, NoMapping, NotUtf8, YamlError
@@ -144,8 +144,7 @@ def _yaml() -> Any:
 
     class Scanner(RoundTripScanner):
         def save_possible_simple_key(self) -> None:
-            context: Any = self.flow_context  # pyright: ignore[reportUnknownVariableType]
-            if len(context) > DEEPEST:
+            if len(cast("list[str]", self.flow_context)) > DEEPEST:
                 raise RecursionError
             super().save_possible_simple_key()
 
