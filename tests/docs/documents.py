@@ -13,6 +13,7 @@ from pathlib import Path
 from tests.e2e.conftest import Site
 
 ROOT = Path(__file__).parents[2]
+HOW_TO = ROOT / "docs" / "how-to"
 BLOCK = re.compile(r"^```(sh|python|console)\n(.*?)^```", re.MULTILINE | re.DOTALL)
 MODEL = "smollm2-135m-instruct"
 
@@ -91,3 +92,16 @@ def matches(expected: str, printed: str) -> bool:
         return True
     lines = [line.rstrip() for line in printed.strip().splitlines()]
     return expected == "\n".join(line for line in lines if not line.startswith("▸ "))
+
+
+def execute(desk: Desk, document: Path, block: Block) -> None:
+    """Type what `block` tells to type; a `console` block must print what it shows."""
+    place = f"{document.relative_to(ROOT)}:{block.line}"
+    if block.kind == "console":
+        for command, expected in block.exchanges():
+            done = desk.run(command)
+            printed = done.stdout + done.stderr
+            assert matches(expected, printed), f"{place}\n$ {command}\n{printed}"
+        return
+    done = desk.run(block.text) if block.kind == "sh" else desk.python(block.text)
+    assert done.returncode == 0, f"{place}\n{block.text}\n{done.stdout}\n{done.stderr}"

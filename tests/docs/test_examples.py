@@ -7,11 +7,10 @@ marked `text` are not run: they need another machine, a terminal or minutes.
 from __future__ import annotations
 
 from collections.abc import Iterator
-from pathlib import Path
 
 import pytest
 
-from tests.docs.documents import ROOT, Block, Desk, blocks, matches
+from tests.docs.documents import HOW_TO, ROOT, Desk, blocks, execute
 from tests.docs.ollama import ollama_store
 from tests.e2e.conftest import new_site
 
@@ -24,10 +23,6 @@ GUIDES = (
     "your-own-data",
     "plan-and-pause",
     "prompt-flow-folder",
-    "flow-extensions",
-    "flows-in-python",
-    "traces",
-    "batch-runs-of-flows",
     "traffic",
     "protect-and-watch",
     "collect-and-train",
@@ -67,7 +62,7 @@ def desk(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Desk]:
 
 @pytest.mark.parametrize("guide", GUIDES)
 def test_a_guide_can_be_followed(desk: Desk, guide: str) -> None:
-    document = ROOT / "docs" / "how-to" / f"{guide}.md"
+    document = HOW_TO / f"{guide}.md"
     found = blocks(document)
     assert found
     for block in found:
@@ -80,20 +75,3 @@ def test_the_tutorial_cleans_up(desk: Desk) -> None:
     for block in last:
         execute(desk, TUTORIAL, block)
     assert desk.run("phoundry status -o json | grep '\"running\": false'").returncode == 0
-
-
-def test_every_guide_is_walked() -> None:
-    there = {path.stem for path in (ROOT / "docs" / "how-to").glob("*.md")}
-    assert there == set(GUIDES)
-
-
-def execute(desk: Desk, document: Path, block: Block) -> None:
-    place = f"{document.relative_to(ROOT)}:{block.line}"
-    if block.kind == "console":
-        for command, expected in block.exchanges():
-            done = desk.run(command)
-            printed = done.stdout + done.stderr
-            assert matches(expected, printed), f"{place}\n$ {command}\n{printed}"
-        return
-    done = desk.run(block.text) if block.kind == "sh" else desk.python(block.text)
-    assert done.returncode == 0, f"{place}\n{block.text}\n{done.stdout}\n{done.stderr}"
