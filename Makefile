@@ -4,7 +4,7 @@ VENV := .venv
 BIN := $(VENV)/bin
 PIP := $(BIN)/python -m pip --disable-pip-version-check --quiet install -c constraints.txt
 
-.PHONY: help demo test test-fast check format install docs clean bench-journey bench-data bench-train bench-plan bench-startup bench-serve bench-parity bench-gateway bench-flows
+.PHONY: help demo test test-fast check format install docs clean bench-journey bench-data bench-train bench-plan bench-startup bench-serve bench-parity bench-gateway bench-flows bench-adapters
 
 help:  ## Show the targets
 	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed 's/:.*##/\t/' | expand -t 14
@@ -77,6 +77,9 @@ bench-gateway: $(VENV)/.run  ## Time the gateway with a replica that does nothin
 
 bench-flows: $(VENV)/.run  ## Time flows beside promptflow: one call, a chain, a batch, a server
 	@$(BIN)/python -m benchmarks.flows $(BENCH)
+
+bench-adapters: $(VENV)/.run  ## Weigh ten fine-tunes that share a process
+	@$(BIN)/python -m benchmarks.adapters $(BENCH)
 
 clean:  ## Remove the environment and caches (never your PHOUNDRY_HOME)
 	rm -rf $(VENV) build dist .pytest_cache .ruff_cache .hypothesis .import_linter_cache

@@ -23,6 +23,7 @@ GUIDES = (
     "your-own-data",
     "plan-and-pause",
     "prompt-flow-folder",
+    "serve-a-flow",
     "traffic",
     "protect-and-watch",
     "collect-and-train",

@@ -15,7 +15,6 @@ FLOW_GUIDES = (
     "flows-in-python",
     "traces",
     "batch-runs-of-flows",
-    "serve-a-flow",
     "move-from-prompt-flow",
 )
 

@@ -17,7 +17,7 @@ app = noun("Prompt flow folders.")
 @verb(app, "init", example="phoundry flow init my-chat --connection faq")
 def init(
     path: Annotated[Path, typer.Argument(metavar="PATH", help="A new or empty folder.")],
-    template: Annotated[str, typer.Option(help="chat or python.")] = "chat",
+    template: Annotated[str, typer.Option(help="chat, python or evaluation.")] = "chat",
     connection: Annotated[
         str | None, typer.Option(help="Connection its model is called by.")
     ] = None,

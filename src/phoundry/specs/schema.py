@@ -79,6 +79,8 @@ def _open_connection(connection: Schema) -> None:
     fields = {name for kind in KINDS.values() for name in (*kind.configs, *kind.secrets)}
     for name in sorted(fields | STRONG_TYPE_KEYS.keys()):
         properties[name] = {"type": PLAIN}
+    # Else a type's own field, such as `auth_mode`, would let an endpoint's document pass for one.
+    connection["anyOf"] = [{"required": [key]} for key in ("type", "configs", "secrets", "$schema")]
 
 
 def text() -> str:

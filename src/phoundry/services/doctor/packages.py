@@ -13,6 +13,7 @@ PURPOSES = {
     "server": "the control plane: jobs, endpoints, data assets",
     "train": "fine-tuning and the registry of models",
     "serve": "endpoints",
+    "flow": "flows behind an address",
     "data": "Parquet, zstd and data sets of the hub",
 }
 _REQUIREMENT = re.compile(r"^([A-Za-z0-9._-]+)([^;]*);.*extra\s*==\s*['\"]([\w-]+)['\"]")

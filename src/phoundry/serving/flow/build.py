@@ -31,8 +31,6 @@ from phoundry.version import __version__
 Format = Literal["docker", "folder"]
 FILES = Path(__file__).with_name("build_files")
 KEY = "PHOUNDRY_FLOW_KEY"
-# What serves: the base install and its server, none of the extras' engines.
-_SERVER = ("uvicorn>=0.40", "uvloop>=0.22; sys_platform != 'win32'", "httptools>=0.7")
 # Answered for by Phoundry itself while a flow runs.
 _PROVIDED = re.compile(r"promptflow(-(core|devkit|tracing|azure))?(?![\w.-])", re.IGNORECASE)
 _ENVIRONMENT = re.compile(r"\$\{env:([A-Za-z_][A-Za-z0-9_]*)(:-[^{}]*)?\}")
@@ -106,7 +104,7 @@ def _read_by(folder: Path) -> list[str]:
 
 
 def _requirements(folder: Path) -> str:
-    lines = [f"phoundry=={__version__}", *_SERVER]
+    lines = [f"phoundry[flow]=={__version__}"]
     file = folder / "requirements.txt"
     if file.is_file():
         lines.append("# The flow's own:")

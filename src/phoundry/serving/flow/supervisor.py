@@ -58,7 +58,7 @@ class Supervisor:
     ) -> None:
         for package in ("uvicorn", "uvloop", "httptools"):
             if importlib.util.find_spec(package) is None:
-                raise MissingDependency.extra(package, "serve", "Serving a flow")  # noqa: S610
+                raise MissingDependency.extra(package, "flow", "Serving a flow")  # noqa: S610
         self._opening, self._listener, self._workers = opening, listener, workers
         self._note, self._log, self._trace = note, log, trace
         self._messages: queue.SimpleQueue[Message] = queue.SimpleQueue()
