@@ -90,6 +90,8 @@ def print_run(out: Printer, client: Client, run: FlowRun, *, stream: bool = Fals
         "output": run.output,
     }
     out.value(fields, text=sheet(shown))
+    for notice in run.notices:
+        out.note(notice)
     if not run.failed:
         out.suggest(f"phoundry run show-details {run.name}", f"phoundry run visualize {run.name}")
         return

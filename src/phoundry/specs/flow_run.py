@@ -121,6 +121,7 @@ class FlowRun(View):
     seconds: float = Field(default=0.0, description="Of work, all goes together")
     lines: RunLines
     metrics: dict[str, Any] = Field(default_factory=dict[str, Any])
+    notices: list[str] = Field(default_factory=list[str])
     error: dict[str, Any] | None = Field(default=None, description="Why the run itself failed")
     aggregation_error: dict[str, Any] | None = None
     output: str = Field(description="The run's folder")

@@ -52,6 +52,20 @@ def test_what_no_row_has_is_named() -> None:
     assert (found, missing) == ({"b": "B"}, ["${data.x}"])
 
 
+def test_a_column_that_a_default_hides_is_told() -> None:
+    inputs = {
+        "a": FlowInput("string", "x"),
+        "b": FlowInput("string", "y"),
+        "c": FlowInput("string"),
+    }
+    rows = {"data": {"a": 1, "c": 2}}
+    mapping = ColumnMapping({}, inputs)
+    (told,) = mapping.overlooked(rows)
+    assert "--column-mapping a='${data.a}'" in told
+    assert mapping.line(rows)[0] == {"a": "x", "b": "y", "c": 2}
+    assert ColumnMapping({"a": "${data.a}"}, inputs).overlooked(rows) == []
+
+
 def test_a_mapping_without_a_reference_is_refused() -> None:
     with pytest.raises(FlowValidationError, match="all static values"):
         ColumnMapping({"a": "x", "b": 2}, INPUTS)

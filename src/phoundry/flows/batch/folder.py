@@ -80,6 +80,7 @@ class Record:
     timeout: float = 600.0
     lines: Counts = field(default_factory=Counts)
     metrics: dict[str, Any] = field(default_factory=dict[str, Any])
+    notices: list[str] = field(default_factory=list[str])
     error: dict[str, Any] | None = None
     aggregation_error: dict[str, Any] | None = None
     aggregation_nodes: dict[str, str] = field(default_factory=dict[str, str])

@@ -46,13 +46,23 @@ class ColumnMapping:
         }
         whole.update(given)
         whole.pop(LINE_NUMBER, None)
-        defaults = {name: spec.default for name, spec in inputs.items() if name not in whole}
+        self.defaults = {name: spec.default for name, spec in inputs.items() if name not in whole}
         literals = {name: item for name, item in whole.items() if _reference(item) is None}
-        self.literals = defaults | literals
+        self.literals = self.defaults | literals
         self.taken = [
             Taken(name, item, _places(found))
             for name, item in whole.items()
             if (found := _reference(item)) is not None
+        ]
+
+    def overlooked(self, rows: Rows) -> list[str]:
+        """What to say of columns that look as if an input would be filled from them, and it is not:
+        its default wins, as in Prompt flow."""
+        return [
+            f"The column '{name}' of the data is not read: the input '{name}' has a default, which "
+            f"wins as in Prompt flow. To read it: --column-mapping {name}='${{data.{name}}}'"
+            for name in self.defaults
+            if name in rows.get("data", {})
         ]
 
     def line(self, rows: Rows) -> tuple[dict[str, Any], Sequence[str]]:

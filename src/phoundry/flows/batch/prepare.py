@@ -22,9 +22,11 @@ from phoundry.flows.batch.text import line_of
 @dataclass(slots=True)
 class Prepared:
     """`missing`: the references that a line's own rows cannot fill, by line number. Such a line
-    fails, the others run; a reference that no line can fill fails the run before it begins."""
+    fails, the others run; a reference that no line can fill fails the run before it begins.
+    `notices`: what else whoever began the run should know."""
 
     index: Index
+    notices: Sequence[str] = ()
     missing: dict[int, Sequence[str]] = field(default_factory=dict[int, Sequence[str]])
 
 
@@ -59,6 +61,7 @@ def prepare(
         nowhere = [relation for relation, lines in lacking.items() if lines == len(found.index)]
         if nowhere:
             raise not_found(nowhere, sample)
+        found.notices = mapping.overlooked(sample)
         if not len(found.index):
             raise InputMappingError(
                 "The input for batch run is incorrect. Could not find one complete line on the "

@@ -54,6 +54,7 @@ class Work:
             pool.start()  # it is ready when the inputs are
             mapping = ColumnMapping(self.record.column_mapping, self.flow.inputs)
             prepared = prepare(self.folder, sources, mapping)
+            self.record.notices = list(prepared.notices)
             self._keep_flow()
             engine = self._engine(prepared.index)
             if prepared.missing:
