@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import socket
+from pathlib import Path
 from typing import Any
 
 import httpx
@@ -11,12 +12,14 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from phoundry.flows import multimedia
 from phoundry.flows.errors import InvalidImageInput
-from phoundry.flows.multimedia import VISION, encoder, file_paths, load_images, make_image
+from phoundry.flows.multimedia import VISION, confined, encoder, load_images, make_image
 from phoundry.flows.provided.multimedia import Image, Text
 from phoundry.flows.tools.fetch import LARGEST, fetch
 
 STYLES = ["basic", VISION]
+PNG = b"\x89PNG\r\n\x1a\n"
 ADDRESSES = {"public.test": "93.184.216.34", "inner.test": "10.0.0.7", "self.test": "127.0.0.1"}
 
 
@@ -67,16 +70,45 @@ VALUES = st.recursive(
 @given(VALUES)
 def test_other_values_stay_as_they_are(value: Any) -> None:
     assert load_images(value, "basic") == value
-    assert file_paths(value) == []
 
 
-def test_files_that_inputs_name_are_found_in_either_format() -> None:
-    value = [
-        {"data:image/png;path": "/etc/passwd"},
-        {"k": {"type": "image_file", "image_file": {"path": "a.png"}}},
-        {"data:image/png;base64": "eA=="},
-    ]
-    assert file_paths(value) == ["/etc/passwd", "a.png"]
+@pytest.mark.parametrize(
+    ("value", "style"),
+    [
+        ("{}", "basic"),
+        ({"data:image/png;path": "{}"}, "basic"),
+        ({"data:image/png;path\n": "{}"}, "basic"),
+        ({"type": "image_file", "image_file": {"path": "{}"}}, VISION),
+    ],
+)
+def test_where_strangers_ask_only_images_of_the_flow_are_read(
+    tmp_path: Path, value: Any, style: str
+) -> None:
+    folder = tmp_path / "flow"
+    folder.mkdir()
+    (folder / "in.png").write_bytes(PNG)
+    (folder / "code.png").write_text("the flow's own code")
+    (tmp_path / "out.png").write_bytes(PNG)
+    (folder / "link.png").symlink_to(tmp_path / "out.png")
+
+    def read(file: Path) -> Any:
+        return make_image(json.loads(json.dumps(value).replace("{}", str(file))), style)
+
+    with confined([folder]):
+        assert read(folder / "in.png") == PNG
+        for file in (folder / "code.png", tmp_path / "out.png", folder / "link.png"):
+            with pytest.raises(InvalidImageInput):
+                read(file)
+    assert read(tmp_path / "out.png") == PNG
+
+
+def test_devices_and_huge_files_are_no_images(tmp_path: Path) -> None:
+    huge = tmp_path / "huge.png"
+    with huge.open("wb") as file:
+        file.truncate(multimedia.LARGEST + 1)
+    for place in (huge, Path("/dev/zero")):
+        with pytest.raises(InvalidImageInput):
+            make_image({"data:image/png;path": str(place)}, "basic")
 
 
 class Web:

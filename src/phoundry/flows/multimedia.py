@@ -11,7 +11,9 @@ from __future__ import annotations
 import base64
 import binascii
 import re
-from collections.abc import Callable
+import stat
+from collections.abc import Callable, Generator, Sequence
+from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 from urllib.parse import urlsplit
@@ -23,6 +25,7 @@ if TYPE_CHECKING:
     from phoundry.flows.provided.multimedia import Image, Text
 
 VISION = "openai-vision"
+LARGEST = 100 * 2**20  # bytes of one image file
 KEY = re.compile(r"^data:image/(?P<kind>.*);(?P<how>path|base64|url)$")
 _DATA_URI = re.compile(r"^data:image/(?P<kind>[^;,]*);base64$")
 _BASE64 = re.compile(r"^(?:[A-Za-z0-9+/]{2})*(?:==|[A-Za-z0-9+/]=)?$")
@@ -112,21 +115,53 @@ def encoder(style: str) -> Callable[[Any], Any]:
     return encode
 
 
-def file_paths(value: Any) -> list[str]:
-    """The files that the images described in `value` name, in either format.
+@contextmanager
+def confined(places: Sequence[Path]) -> Generator[None]:
+    """For the length of the block, in all of this process, images are read from files in `places`
+    only, and only those that their first bytes show to be images.
 
     For those who take inputs from strangers: a path names a file of this machine.
     """
-    if is_list(value):
-        return [path for item in value for path in file_paths(item)]
-    if not is_mapping(value):
-        return []
-    if (path := _part(value, "image_file", "path")) is not None:
-        return [str(path)]
-    if is_image(value, "basic"):
-        key, content = next(iter(value.items()))
-        return [str(content)] if key.endswith(";path") else []
-    return [path for item in value.values() for path in file_paths(item)]
+    before = _Files.places
+    _Files.places = tuple(place.resolve() for place in places)
+    try:
+        yield
+    finally:
+        _Files.places = before
+
+
+class _Files:
+    """Where images may be read from; None: anywhere."""
+
+    places: tuple[Path, ...] | None = None
+
+
+def read_image(file: Path) -> bytes:
+    """The bytes of the image in `file`.
+
+    Raises:
+        InvalidImageInput: no regular file, one that is too large, or one that `confined` refuses.
+        OSError: it can't be read.
+    """
+    from phoundry.flows.provided.multimedia import ANY_IMAGE, guess
+
+    found, places = file.resolve(), _Files.places
+    if places is not None and not any(found.is_relative_to(place) for place in places):
+        raise InvalidImageInput(
+            f"The image {file} is not in the flow's folder.",
+            remedy="Send the image itself as base64, or its address.",
+        )
+    status = found.stat()
+    if not stat.S_ISREG(status.st_mode) and not stat.S_ISDIR(status.st_mode):
+        raise InvalidImageInput(f"The image {file} is no regular file.")
+    if status.st_size > LARGEST:
+        raise InvalidImageInput(
+            f"The image {file} has {status.st_size:,} bytes; the limit is {LARGEST:,}."
+        )
+    content = found.read_bytes()
+    if places is not None and guess(content) == ANY_IMAGE:
+        raise InvalidImageInput(f"The file {file} is no image.")
+    return content
 
 
 def _part(value: dict[str, Any], kind: str, key: str) -> Any:
@@ -192,7 +227,7 @@ def _of_base64(text: str, kind: str | None) -> Image:
 def _of_file(path: Any, kind: str | None) -> Image:
     from phoundry.flows.provided.multimedia import Image
 
-    return Image(Path(str(path)).read_bytes(), kind)
+    return Image(read_image(Path(str(path))), kind)
 
 
 def _of_address(url: str, kind: str | None) -> Image:

@@ -7,6 +7,7 @@ import re
 from pathlib import Path
 from typing import Any
 
+from phoundry.flows.errors import InvalidImageInput
 from phoundry.flows.prompty.errors import PromptyFormatError
 
 _WRITTEN = re.compile(
@@ -18,8 +19,9 @@ def as_image(value: Any, folder: Path) -> Any:
     """The image that a text names; anything else as it is.
 
     Raises:
-        PromptyFormatError: the file is not there, or the text is not base64.
+        PromptyFormatError: the file is not there or refused, or the text is not base64.
     """
+    from phoundry.flows.multimedia import read_image
     from phoundry.flows.provided.multimedia import Image
 
     found = _WRITTEN.match(value) if isinstance(value, str) else None
@@ -30,9 +32,11 @@ def as_image(value: Any, folder: Path) -> Any:
         return Image(what.encode(), kind, what)  # the model's server fetches it, not this process
     try:
         if found["how"] == "path":
-            return Image((folder / what).read_bytes(), kind)
+            return Image(read_image(folder / what), kind)
         return Image(base64.b64decode(what, validate=True), kind)
     except OSError as error:
         raise PromptyFormatError(f"The image {what} can't be read: {error}.") from None
+    except InvalidImageInput as error:
+        raise PromptyFormatError(error.message, remedy=error.remedy) from None
     except ValueError as error:
         raise PromptyFormatError(f"An image is not base64: {error}.") from None

@@ -13,8 +13,10 @@ from typing import Any
 from phoundry.errors import Conflict
 from phoundry.flows.chat import ChatRoles, chat_roles
 from phoundry.flows.executor import surroundings
+from phoundry.flows.includes import place_of, sources
 from phoundry.flows.load import load_flow
 from phoundry.flows.model import Flow
+from phoundry.flows.multimedia import confined
 from phoundry.flows.returned import OUTPUT
 from phoundry.flows.runner import Outcome, Runner, open_runner
 from phoundry.serving.flow.opening import Opening
@@ -86,14 +88,15 @@ def opened(opening: Opening, tell: Tell | None = None) -> Generator[Hosted]:
     flow = load_flow(Path(opening.path), variant=opening.variant)
     with surroundings(flow, opening.connections):
         runner = open_runner(flow, opening.connections, opening.init)
-        yield Hosted(
-            flow,
-            runner,
-            roles_of(flow),
-            frozenset(name for name, item in flow.outputs.items() if item.evaluation_only),
-            tuple(opening.secrets),
-            Traces(tell, tuple(opening.secrets)) if tell and opening.traced else None,
-        )
+        with confined([flow.root, place_of(flow), *sources(flow)]):  # requests name no other files
+            yield Hosted(
+                flow,
+                runner,
+                roles_of(flow),
+                frozenset(name for name, item in flow.outputs.items() if item.evaluation_only),
+                tuple(opening.secrets),
+                Traces(tell, tuple(opening.secrets)) if tell and opening.traced else None,
+            )
 
 
 def roles_of(flow: Flow) -> ChatRoles | None:
