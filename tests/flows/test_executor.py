@@ -12,6 +12,7 @@ import pytest
 from phoundry.flows import FlowError, load_flow
 from phoundry.flows.executor import Executor, surroundings
 from phoundry.flows.runner import Outcome
+from phoundry.flows.spans import recording, span
 from tests.flows.conftest import Connections, MakeFlow, custom
 
 HEAD = "from promptflow.core import tool, log_metric\n"
@@ -189,3 +190,47 @@ def test_a_failed_flow_raises_when_it_is_called(make_flow: MakeFlow) -> None:
     )
     with pytest.raises(FlowError, match="ZeroDivisionError"):
         flow()
+
+
+@pytest.mark.parametrize(
+    ("body", "kind"),
+    [
+        ("async def t(x):\n    await asyncio.gather(leave(), asyncio.sleep(0))\n", "SystemExit"),
+        ("async def t(x):\n    raise asyncio.CancelledError\n", "CancelledError"),
+        ("async def t(x):\n    raise Odd('o')\n", "Odd"),
+        ("def t(x):\n    raise Odd('o')\n", "Odd"),
+    ],
+)
+@pytest.mark.parametrize("nodes", [1, 2])
+def test_whatever_a_tool_raises_fails_its_node_and_the_next_run_goes_on(
+    make_flow: MakeFlow, body: str, kind: str, nodes: int
+) -> None:
+    """`SystemExit` of a task stops an event loop; others are no `Exception`."""
+    tool = (
+        f"import asyncio\nclass Odd(BaseException): ...\nasync def leave(): exit(3)\n@tool\n{body}"
+    )
+    yaml = "outputs: {}\nnodes:\n" + "".join(node(f"n{i}", x="1") for i in range(nodes))
+    for _ in range(2):
+        outcome = run(make_flow, yaml, t=tool)
+        assert outcome.error is not None
+        assert (outcome.error.details or {})["type"] == kind
+        assert "Failed" in outcome.nodes.values()
+
+
+def test_a_module_whose_error_can_not_be_shown_is_named(make_flow: MakeFlow) -> None:
+    text = (
+        "class Odd(BaseException):\n    def __str__(self): raise ValueError\nraise Odd\n"
+        "@tool\ndef t(x): ...\n"
+    )
+    with pytest.raises(FlowError, match="Odd whose text can't be made"):
+        run(make_flow, "outputs: {}\nnodes:\n" + node("n"), t=text)
+
+
+def test_a_span_lets_an_error_pass_that_can_not_be_shown() -> None:
+    class Odd(Exception):
+        def __str__(self) -> str:
+            raise ValueError
+
+    with recording() as found, pytest.raises(Odd), span("function", "f"):
+        raise Odd
+    assert found.spans[0].error == ("Odd", "<Odd whose text can't be made>")

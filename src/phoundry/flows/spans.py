@@ -117,5 +117,12 @@ class span:  # noqa: N801 - reads as a word: `with span("node", name) as it`
         _here.reset(self._token)
         self._span.end = time.time_ns()
         if error is not None:
-            self._span.error = (type(error).__name__, str(error))
+            self._span.error = (type(error).__name__, _text(error))
         self._to.spans.append(self._span)
+
+
+def _text(error: BaseException) -> str:
+    try:
+        return str(error)
+    except Exception:  # noqa: BLE001 - the user's exception can't be shown, and must go on
+        return f"<{type(error).__name__} whose text can't be made>"

@@ -11,6 +11,7 @@ import os
 import queue
 import threading
 from collections.abc import Callable, Coroutine
+from contextlib import suppress
 from contextvars import Context, copy_context
 from typing import TYPE_CHECKING, Any
 
@@ -62,18 +63,28 @@ class Loop:
         import asyncio  # here and below: most flows have no async tool, and it takes long
 
         self._loop = asyncio.new_event_loop()
-        threading.Thread(target=self._loop.run_forever, name="async nodes", daemon=True).start()
+        threading.Thread(target=self._run_forever, name="async nodes", daemon=True).start()
+
+    def _run_forever(self) -> None:
+        """A task that ends with SystemExit or KeyboardInterrupt has them as its result, but stops
+        the loop, too; everything else in it goes on."""
+        while True:
+            with suppress(SystemExit, KeyboardInterrupt):
+                self._loop.run_forever()
 
     def start(
         self, coroutine: Coroutine[Any, Any, Any], context: Context, done: Callable[..., None]
-    ) -> None:
-        """Run `coroutine` in `context`; `done` gets its task, on the loop's thread."""
+    ) -> list[asyncio.Task[Any]]:
+        """Run `coroutine` in `context`; `done` gets its task, on the loop's thread. The task is in
+        the list as soon as there is one."""
+        begun: list[asyncio.Task[Any]] = []
 
         def begin() -> None:
-            task = self._loop.create_task(coroutine, context=context)
-            task.add_done_callback(done)
+            begun.append(self._loop.create_task(coroutine, context=context))
+            begun[0].add_done_callback(done)
 
         self._loop.call_soon_threadsafe(begin)
+        return begun
 
     def run(self, coroutine: Coroutine[Any, Any, Any]) -> Any:
         """The result of `coroutine`, waited for in the calling thread.
@@ -90,8 +101,13 @@ class Loop:
         else:
             return _apart(coroutine)
         ended: queue.SimpleQueue[asyncio.Task[Any]] = queue.SimpleQueue()
-        self.start(coroutine, copy_context(), ended.put)
-        return ended.get().result()
+        begun = self.start(coroutine, copy_context(), ended.put)
+        try:
+            task = ended.get()
+        except BaseException:
+            self._loop.call_soon_threadsafe(lambda: begun[0].cancel())
+            raise
+        return task.result()
 
 
 def _apart(coroutine: Coroutine[Any, Any, Any]) -> Any:

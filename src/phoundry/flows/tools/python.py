@@ -133,10 +133,13 @@ class Method:
         given = {name: constants.pop(name) for name in self._start if name in constants}
         try:
             self._object = self._provider(**given)
-        except (Exception, SystemExit) as error:  # noqa: BLE001 - the boundary to the user's code
+        except KeyboardInterrupt:
+            raise
+        except BaseException as error:  # noqa: BLE001 - the boundary to the user's code
             failed = tool_failed(self.__name__, error)
             raise ToolLoadError(
-                f"Failed to load package tool '{self.__name__}': ({type(error).__name__}) {error}",
+                f"Failed to load package tool '{self.__name__}': ({type(error).__name__}) "
+                f"{_text(error)}",
                 details=failed.details,
             ) from None
 
@@ -164,9 +167,9 @@ class Call:
                 result = loop().run(self._settled(result))
             if isinstance(result, Iterator):
                 return joined(self.node, map(str, cast(Iterator[Any], result)))
-        except FlowError:
-            raise  # of a flow that the tool runs, with its own codes
-        except (Exception, SystemExit, GeneratorExit) as error:  # noqa: BLE001 - the user's code
+        except (FlowError, KeyboardInterrupt):
+            raise  # of a flow that the tool runs, with its own codes; Ctrl-C of who called it
+        except BaseException as error:  # noqa: BLE001 - the user's code
             raise tool_failed(self.node, error) from None
         return result
 
@@ -178,11 +181,18 @@ class Call:
         return None
 
     async def _later(self, arguments: dict[str, Any]) -> Any:
+        import asyncio  # there already, where anything is awaited
+
         try:
             return await self._settled(self.tool(**arguments))
         except FlowError:
             raise
-        except (Exception, SystemExit, GeneratorExit) as error:  # noqa: BLE001 - the user's code
+        except asyncio.CancelledError as error:
+            task = asyncio.current_task()
+            if task is not None and task.cancelling():
+                raise  # its time is over
+            raise tool_failed(self.node, error) from None
+        except BaseException as error:  # noqa: BLE001 - the user's code; no Ctrl-C comes to this thread
             raise tool_failed(self.node, error) from None
 
     async def _settled(self, result: Any) -> Any:
@@ -241,12 +251,14 @@ def _import(file: Path) -> ModuleType:
     sys.modules[MAIN_NAME] = sys.modules[f"phoundry_flow_tool_{file.stem}"] = module
     try:
         spec.loader.exec_module(module)
-    except (Exception, SystemExit) as error:  # noqa: BLE001 - the boundary to the user's code
+    except KeyboardInterrupt:
+        raise
+    except BaseException as error:  # noqa: BLE001 - the boundary to the user's code
         failed = tool_failed(file.stem, error)
         kind = type(error).__name__
         refused = ToolExitAtLoad if isinstance(error, SystemExit) else PythonLoadError
         raise refused(
-            f"Failed to load python module from file '{file}': ({kind}) {error}",
+            f"Failed to load python module from file '{file}': ({kind}) {_text(error)}",
             details=failed.details,
         ) from None
     return module
