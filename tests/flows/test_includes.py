@@ -79,3 +79,29 @@ def test_entries_that_name_the_flow_itself_are_none(items: list[str]) -> None:
     flow = Flow(root, root / "flow.dag.yaml", {}, {}, (), additional_includes=tuple(items))
     with merged(flow) as place:
         assert place == root or "../flow" in items
+
+
+def test_linked_folders_come_along_and_kinds_may_clash(make_flow: MakeFlow, tmp_path: Path) -> None:
+    """Found with `additional_includes` beside a link to data: the folder was not there."""
+    (tmp_path / "big").mkdir()
+    (tmp_path / "big" / "f.txt").write_text("big")
+    root = make_flow(
+        {
+            "flow/flow.dag.yaml": "additional_includes: [../a, ../b, ../both]\nnodes: []\n",
+            "flow/a/inner.txt": "was a folder",
+            "flow/b": "was a file",
+            "a": "is a file",
+            "b/inner.txt": "is a folder",
+            "both/g.txt": "g",
+        },
+        name="links",
+    )
+    for place in ("flow/data", "flow/both", "b/more"):
+        (root / place).symlink_to(tmp_path / "big")
+    flow = load_flow(root / "flow")
+    with surroundings(flow):
+        assert Path("data/f.txt").read_text() == Path("b/more/f.txt").read_text() == "big"
+        assert Path("a").read_text() == "is a file"
+        assert Path("b/inner.txt").read_text() == "is a folder"
+        assert sorted(item.name for item in Path("both").iterdir()) == ["f.txt", "g.txt"]
+    assert [item.name for item in (tmp_path / "big").iterdir()] == ["f.txt"]

@@ -81,17 +81,31 @@ def merged(flow: Flow) -> Generator[Path]:
 
 
 def _link(source: Path, target: Path) -> None:
-    """A link to the file `source` at `target`, in place of any other; of a folder, to each file."""
+    """A link to the file `source` at `target`, in place of anything else; of a folder, to each
+    file in it. A folder that is a link itself stays one, so that circles of links end."""
     if source.is_file():
         target.parent.mkdir(parents=True, exist_ok=True)
-        target.unlink(missing_ok=True)
-        target.symlink_to(source)
+        _replace(target, source)
         return
     for folder, folders, files in os.walk(source):
         folders[:] = [name for name in folders if name not in SKIPPED]
         here = target / Path(folder).relative_to(source)
+        before = here.resolve() if here.is_symlink() else None
+        if before is not None:
+            here.unlink()
         here.mkdir(parents=True, exist_ok=True)
-        for name in files:
-            link = here / name
-            link.unlink(missing_ok=True)
-            link.symlink_to(Path(folder) / name)
+        if before is not None and before.is_dir():  # a linked folder becomes one with this one
+            for item in before.iterdir():
+                _replace(here / item.name, item)
+        links = [name for name in folders if os.path.islink(os.path.join(folder, name))]  # noqa: PTH114, PTH118
+        for name in (*files, *links):
+            _replace(here / name, Path(folder) / name)
+
+
+def _replace(target: Path, source: Path) -> None:
+    if target.is_dir() and not target.is_symlink():
+        import shutil
+
+        shutil.rmtree(target)
+    target.unlink(missing_ok=True)
+    target.symlink_to(source)
