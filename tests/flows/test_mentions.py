@@ -55,6 +55,24 @@ def test_prompties_beside_the_code(make_flow: MakeFlow) -> None:
     assert mentions(flow).named == {"p-1"}
 
 
+@pytest.mark.parametrize(
+    ("written", "names"),
+    [
+        ("configuration: {connection: mine, model: m}", {"mine"}),
+        ('configuration: {"model": "m", "connection": "mine"}', {"mine"}),
+        ("configuration:\n    connection: ${env:ITS_NAME}", {"other"}),
+        ("configuration:\n    connection: ${env:NOT_SET}", set[str]()),
+        ("configuration: {my_connection: mine}", set[str]()),
+    ],
+)
+def test_names_as_yaml_and_variables_have_them(
+    make_flow: MakeFlow, monkeypatch: pytest.MonkeyPatch, written: str, names: set[str]
+) -> None:
+    monkeypatch.setenv("ITS_NAME", "other")
+    folder = make_flow({"a.prompty": f"---\nmodel:\n  {written}\n---\nuser:\nHi\n"})
+    assert mentions(load_flow(folder / "a.prompty")).named == names
+
+
 def test_a_name_that_nothing_has_is_said_when_the_code_asks(make_flow: MakeFlow) -> None:
     assert resolved(load_flow(dag(make_flow, TOOL)), Connections(), {}, {}).values == {}
 

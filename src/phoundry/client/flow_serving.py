@@ -159,28 +159,30 @@ def build_folder(
 
 def _connections(flow: Flow, asked: Serving) -> Connections:
     """What the flow is opened with; what was chosen from this home is remembered."""
-    from phoundry.flows.connections import resolved, wanted_connections
+    from phoundry.flows.connections import needs_connections, resolved
     from phoundry.flows.environment import connection_names
     from phoundry.flows.prepare import Connections
     from phoundry.serving.flow.connection_files import ConnectionFiles
 
     if asked.connections_dir is not None:
         files = ConnectionFiles(asked.connections_dir, os.environ)
-        return resolved(flow, files, {}, asked.overrides)
+        return resolved(flow, files, {}, asked.overrides, asked.init)
     named = connection_names(flow.environment_variables)
-    if asked.overrides or named or wanted_connections(flow):
-        return _of_home(flow, asked.overrides)
+    if asked.overrides or named or needs_connections(flow, asked.init):
+        return _of_home(flow, asked.overrides, asked.init)
     return Connections()  # no look into the store: it starts at once
 
 
-def _of_home(flow: Flow, overrides: Mapping[str, str]) -> Connections:
+def _of_home(
+    flow: Flow, overrides: Mapping[str, str], init: Mapping[str, Any] | None = None
+) -> Connections:
     from phoundry.client import Client
     from phoundry.flows.connections import resolved
 
     client = Client()
     resolver: ConnectionResolver = client.connections
     settings = client.flows.settings(flow.root)
-    found = resolved(flow, resolver, settings.connections, overrides)
+    found = resolved(flow, resolver, settings.connections, overrides, init)
     if found.chosen and dict(found.chosen) != settings.connections:
         client.flows.remember(settings.model_copy(update={"connections": dict(found.chosen)}))
     return found

@@ -7,6 +7,7 @@ The process that runs the flow has no store to ask, so it gets what is mentioned
 from __future__ import annotations
 
 import ast
+import os
 import re
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
@@ -25,7 +26,10 @@ LARGEST = 300_000  # bytes
 SKIPPED = frozenset({"__pycache__", "node_modules", ".git", ".venv", "venv", ".promptflow"})
 # Python that can ask for a connection by its name; a tool without these words is handed its own.
 _ASKS = re.compile(r"Prompty|PFClient|load_flow|Flow\.load|ModelConfiguration|connections\.get")
-_WRITTEN = re.compile(r"""^\s*-?\s*["']?connection["']?\s*:\s*["']?([\w][\w.:-]*)""", re.MULTILINE)
+_WRITTEN = re.compile(
+    r"""(?:^|[{,])\s*-?\s*["']?connection["']?\s*:\s*["']?(?:\$\{env:(\w+)\}|([\w][\w.:-]*))""",
+    re.MULTILINE,
+)
 # A file that may name one for the code beside it.
 _BESIDE = (".prompty", ".yaml", ".yml", ".json")
 
@@ -55,7 +59,10 @@ def mentions(flow: Flow, init: Mapping[str, Any] | None = None) -> Mentions:
         if file.suffix == ".py":
             _read_python(text, found)
         elif file != flow.file or flow.kind != "dag":
-            found.named.update(_WRITTEN.findall(text))
+            for variable, name in _WRITTEN.findall(text):
+                given = flow.environment_variables.get(variable) or os.environ.get(variable)
+                if name or given:
+                    found.named.add(name or str(given))
     if flow.kind == "flex":
         _read_arguments(flow.definition, init or {}, found)
     found.texts.update(_strings(init or {}))

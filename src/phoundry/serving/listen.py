@@ -12,6 +12,7 @@ from typing import Any
 from phoundry.errors import InsufficientResources, UsageError
 
 LOOPBACK = frozenset({"127.0.0.1", "localhost", "::1"})
+LARGEST_PORT = 65535
 
 
 def bind(host: str, port: int) -> socket.socket:
@@ -34,9 +35,11 @@ def listening(host: str, port: int) -> socket.socket:
     to it that requests need a key.
 
     Raises:
-        UsageError: the address is not of this machine.
+        UsageError: the address is not of this machine, or the port is none.
         InsufficientResources: the port is taken.
     """
+    if not 0 <= port <= LARGEST_PORT:
+        raise UsageError(f"{port} is no port.", remedy=f"Choose one from 0 to {LARGEST_PORT}.")
     family = socket.AF_INET6 if ":" in host else socket.AF_INET
     listener = socket.socket(family, socket.SOCK_STREAM)
     listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)

@@ -15,10 +15,12 @@ from typing import Any
 import httpx
 import pytest
 
-from phoundry.client.flow_serving import Served, Serving, serving
+from phoundry.client import Client
+from phoundry.client.flow_serving import Served, Serving, build_folder, serving
 from phoundry.errors import InvalidInput, NotFound, UsageError
 from phoundry.flows.errors import FlowError
 from phoundry.settings import Home
+from phoundry.specs.connection import ConnectionSpec
 from phoundry.traces.store import TraceStore
 from tests.serving.flow.inside import FLOWS
 
@@ -164,3 +166,34 @@ def test_a_flow_that_does_not_import_is_refused_with_its_codes(home: Home, tmp_p
         pass
     assert caught.value.codes[0] == "UserError"
     assert "not_there_at_all" in str(caught.value)
+
+
+def test_connections_that_code_names_are_brought_along(home: Home, tmp_path: Path) -> None:
+    spec = {
+        "name": "faq",
+        "configs": {"api_base": "http://127.0.0.1:1/v1"},
+        "secrets": {"key": "k"},
+    }
+    Client().connections.create(ConnectionSpec.model_validate(spec))
+    (tmp_path / "ask.prompty").write_text(
+        "---\nmodel:\n  configuration: {connection: faq, model: m}\n---\nuser:\nHello\n"
+    )
+    made = build_folder(tmp_path / "ask.prompty", tmp_path / "dist")
+    assert (made.connections, made.variables[0]) == (["faq"], "FAQ_KEY")
+    folder = tmp_path / "class"
+    folder.mkdir()
+    (folder / "flow.flex.yaml").write_text("entry: say:Say\n")
+    (folder / "say.py").write_text(
+        "from promptflow.connections import CustomConnection\n\n\nclass Say:\n"
+        "    def __init__(self, by: CustomConnection):\n        self.by = by\n\n"
+        "    def __call__(self, question: str):\n        return self.by.api_base\n"
+    )
+    with serving(Serving(folder, port=0, init={"by": "faq"})) as served:
+        answer = httpx.post(f"{served.address}/score", json={"question": "x"}, timeout=DEADLINE)
+    assert answer.json() == "http://127.0.0.1:1/v1", answer.text
+
+
+@pytest.mark.parametrize("port", [-1, 65536])
+def test_a_port_that_is_none_is_said(home: Home, port: int) -> None:
+    with pytest.raises(UsageError, match="no port"), serving(Serving(FLOWS / "echo", port=port)):
+        pass
