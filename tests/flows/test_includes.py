@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+import tempfile
 from pathlib import Path
 from zipfile import ZipFile
 
+import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from phoundry.flows import includes
 from phoundry.flows.executor import surroundings
 from phoundry.flows.includes import merged, place_of, running_file
 from phoundry.flows.load import load_flow
@@ -105,3 +108,24 @@ def test_linked_folders_come_along_and_kinds_may_clash(make_flow: MakeFlow, tmp_
         assert Path("b/inner.txt").read_text() == "is a folder"
         assert sorted(item.name for item in Path("both").iterdir()) == ["f.txt", "g.txt"]
     assert [item.name for item in (tmp_path / "big").iterdir()] == ["f.txt"]
+
+
+def test_folders_of_killed_processes_go_and_those_in_use_stay(
+    make_flow: MakeFlow, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Every `flow test` of a flow with includes left a folder behind."""
+    monkeypatch.setattr(tempfile, "tempdir", str(tmp_path))
+    monkeypatch.setattr(includes, "SETTLED", -1.0)
+    left = tmp_path / f"{includes.PREFIX}left"
+    left.mkdir()
+    (left / "data").symlink_to(make_flow({"kept.txt": ""}, name="kept"))
+    elsewhere = tmp_path / f"{includes.PREFIX}link"
+    elsewhere.symlink_to(tmp_path)
+    flow = load_flow(make_flow(FILES, name="tree") / "flow")
+    other = load_flow(make_flow(FILES, name="other") / "flow")
+    with merged(flow) as first, merged(other) as second:
+        assert not left.exists()
+        assert (first / "own.txt").exists()
+        assert (second / "own.txt").exists()
+    assert not first.exists()
+    assert elsewhere.is_symlink()

@@ -2,20 +2,24 @@
 
 While such a flow runs, its folder is one made for the run: a tree of real folders whose files are
 links, the flow's own and over them the included ones. A file of both is the included one, folders
-become one, as Prompt flow merges them. What the flow writes beside its files is gone afterwards.
+become one, as Prompt flow merges them. What the flow writes beside its files is gone afterwards; a
+session's process is killed in the end, so its folder goes when the next one is made.
 """
 
 from __future__ import annotations
 
 import os
+import time
 from collections.abc import Generator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 
 from phoundry.flows.model import Flow
 
 # Where the flows that run now are, by their own folder; the process has one working directory too.
 _places: dict[Path, Path] = {}
+PREFIX = "phoundry-flow-"
+SETTLED = 10.0  # seconds after which a folder that nobody holds is nobody's
 SKIPPED = frozenset({"__pycache__", ".git", ".promptflow"})
 
 
@@ -60,8 +64,9 @@ def merged(flow: Flow) -> Generator[Path]:
     import shutil  # these two cost every cold start more than the rest of this module
     import tempfile
 
-    place = Path(tempfile.mkdtemp(prefix="phoundry-flow-")).resolve()
-    before = _places.get(flow.root)
+    _sweep(Path(tempfile.gettempdir()))
+    place = Path(tempfile.mkdtemp(prefix=PREFIX)).resolve()
+    before, lock = _places.get(flow.root), _locked(place)
     try:
         _link(flow.root, place)
         for source in included:
@@ -78,6 +83,35 @@ def merged(flow: Flow) -> Generator[Path]:
         else:
             _places[flow.root] = before
         shutil.rmtree(place, ignore_errors=True)
+        if lock is not None:
+            os.close(lock)
+
+
+def _locked(place: Path) -> int | None:
+    """A descriptor that holds the folder `place` while this process lives; None: another has it."""
+    import fcntl
+
+    found = os.open(place, os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW)
+    try:
+        fcntl.flock(found, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except OSError:
+        os.close(found)
+        return None
+    return found
+
+
+def _sweep(folder: Path) -> None:
+    """Remove what processes that were killed have left: a session's child always is."""
+    import shutil
+
+    for place in folder.glob(f"{PREFIX}*"):
+        with suppress(OSError):
+            status = place.lstat()
+            if status.st_uid != os.getuid() or time.time() - status.st_mtime < SETTLED:
+                continue  # another user's, or one that is just being made
+            if (lock := _locked(place)) is not None:
+                shutil.rmtree(place, ignore_errors=True)
+                os.close(lock)
 
 
 def _link(source: Path, target: Path) -> None:
