@@ -108,7 +108,7 @@ def test_a_tool_that_hangs_is_ended_with_all_it_started(
     assert "did not finish within 1.5 seconds" in message(hung)
     assert hung.error is not None
     assert hung.error["code"] == "LineExecutionTimeoutError"
-    assert _ends(int((folder / "pid").read_text()))
+    assert ends(int((folder / "pid").read_text()))
     session.timeout = 30
     assert session.run({"q": "again"}).output == {"o": "again"}
 
@@ -167,13 +167,13 @@ def test_the_process_ends_with_its_parent(make_flow: MakeFlow) -> None:
         "FlowSession(sys.argv[1], connections=None_()).run({})\n"
     )
     parent = subprocess.Popen([sys.executable, "-c", program, str(folder)])
-    pid = _appears(folder / "pid")
+    pid = appears(folder / "pid")
     parent.kill()
     parent.wait()
-    assert _ends(pid)
+    assert ends(pid)
 
 
-def _ends(pid: int) -> bool:
+def ends(pid: int) -> bool:
     """Whether the process ends: it may be a moment until the system has taken it down."""
     deadline = time.monotonic() + 20
     while psutil.pid_exists(pid) and time.monotonic() < deadline:
@@ -184,7 +184,7 @@ def _ends(pid: int) -> bool:
     return not psutil.pid_exists(pid)
 
 
-def _appears(path: Path) -> int:
+def appears(path: Path) -> int:
     deadline = time.monotonic() + 60
     while time.monotonic() < deadline:
         if path.exists() and (text := path.read_text()):
@@ -202,7 +202,7 @@ def test_an_interrupted_run_leaves_no_process(make_flow: MakeFlow) -> None:
     folder = one_tool(make_flow, "open('pid', 'w').write(str(os.getpid()))\ntime.sleep(600)")
     with FlowSession(folder, connections=Connections()) as session:
         watcher = threading.Thread(
-            target=lambda: (_appears(folder / "pid"), signal.pthread_kill(main, signal.SIGINT))
+            target=lambda: (appears(folder / "pid"), signal.pthread_kill(main, signal.SIGINT))
         )
         watcher.start()
         try:

@@ -5,6 +5,7 @@ Requests:  {"op": "open", "path", "variant", "chosen", "values", "overrides", "i
            {"op": "run", "inputs", "stream": output or null, "node": name or null}
            {"op": "lines", "lines": [[number, inputs], …]}
            {"op": "aggregate", "numbers", "inputs", "values"}
+           Each may have a "turn", which its answers have, too.
 Answers:   {"event": "ready", "aggregates"} · {"event": "declined"} (see `alone`)
            · {"event": "failed", "error"}
            · {"event": "piece", "text"} · {"event": "result", "result", "spans",
@@ -23,6 +24,7 @@ from __future__ import annotations
 import json
 import os
 import queue
+import signal
 import sys
 import threading
 from collections.abc import Callable
@@ -60,12 +62,14 @@ class Child:
         self._lines: Lines | None = None
         self._around = ExitStack()
         self._watch = Watch()
+        self._turn: int | None = None
 
     def answer(self, event: str, **data: Any) -> None:
-        self._write(json.dumps({"event": event, **data}))
+        self._write(json.dumps({"event": event, "turn": self._turn, **data}))
 
     def handle(self, request: Request) -> None:
         """Answer one request; a fault of the flow is an answer, not the end of the process."""
+        self._turn = request.get("turn")
         try:
             getattr(self, f"do_{request['op']}")(request)
         except FlowError as error:
@@ -111,7 +115,7 @@ class Child:
         return None
 
     def do_run(self, request: Request) -> None:
-        runner = self._opened()
+        runner, turn = self._opened(), self._turn
         if self._open is not None and (name := request.get("node")) is not None:
             from phoundry.flows.single_node import run_node
 
@@ -121,7 +125,8 @@ class Child:
         self._result(
             lambda: runner.run(
                 request["inputs"],
-                on_piece=lambda text: self.answer("piece", text=text),
+                # A thread that outlives its run still speaks of that one.
+                on_piece=lambda text: self.answer("piece", text=text, turn=turn),
                 stream_output=request["stream"],
             )
         )
@@ -148,10 +153,10 @@ class Child:
         return self._runner
 
     def _result(self, run: Callable[[], Outcome]) -> None:
-        with printing.printed() as pieces:
+        printing.shorten_log()
+        with printing.printed(self._watch.secrets) as pieces:
             outcome, spans = self._watch.run(run)
-        printed = printing.text_of(pieces)
-        self.answer("result", result=outcome.to_dict(), spans=spans, printed=printed)
+        self.answer("result", result=outcome.to_dict(), spans=spans, printed=pieces.text())
 
     def _send_lines(self, results: str) -> None:
         self._write(f'{{"event":"lines","results":[{results}]}}')
@@ -168,6 +173,9 @@ def limit_memory(limit: int | None) -> None:
         import resource
 
         resource.setrlimit(resource.RLIMIT_AS, (limit, limit))
+    # Where the machine has no memory left all the same, this is the process to end.
+    with suppress(OSError):
+        Path("/proc/self/oom_score_adj").write_text("1000")
 
 
 def main() -> None:
@@ -197,10 +205,14 @@ def _slots(arguments: list[str]) -> Slots | None:
 
 def _read(descriptor: int, waiting: queue.SimpleQueue[Request]) -> None:
     """Take requests in; at the end of the input the parent is gone, and a tool may still run."""
-    with os.fdopen(descriptor, "rb") as file:
-        for line in file:
-            waiting.put(json.loads(line))
-    os._exit(0)
+    try:
+        with os.fdopen(descriptor, "rb") as file:
+            for line in file:
+                waiting.put(json.loads(line))
+    finally:  # also where a tool closed the pipe, or a request is beyond the memory
+        if os.getpgrp() == os.getpid():
+            os.killpg(0, signal.SIGKILL)  # with what tools have started
+        os._exit(0)
 
 
 if __name__ == "__main__":

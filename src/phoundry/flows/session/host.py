@@ -60,6 +60,7 @@ class FlowSession:
         self._child: ChildProcess | None = None
         self._opened: dict[str, Any] | None = None
         self._secrets: list[str] = []
+        self._turn = 0  # of the request that is answered now
 
     def __enter__(self) -> Self:
         return self
@@ -147,9 +148,9 @@ class FlowSession:
         request = {"op": "run", "inputs": dict(inputs), "stream": stream, "node": node}
         try:
             child = self._ready(first, deadline)
-            child.say(request)
+            self._say(child, request)
             while True:
-                answer = child.hear(deadline, self.timeout)
+                answer = self._hear(child, deadline)
                 if answer["event"] == "piece":
                     yield answer["text"]
                     continue
@@ -196,12 +197,25 @@ class FlowSession:
         child = self._started()
         if first != self._opened:
             self._opened = first
-            child.say(first)
-            answer = child.hear(deadline, self.timeout)
+            child.secrets.update(self._secrets)
+            self._say(child, first)
+            answer = self._hear(child, deadline)
             if answer["event"] != "ready":
                 self._opened = None
                 raise _Refused(answer["error"])
         return child
+
+    def _say(self, child: ChildProcess, request: dict[str, Any]) -> None:
+        self._turn += 1
+        child.say({**request, "turn": self._turn})
+
+    def _hear(self, child: ChildProcess, deadline: float) -> dict[str, Any]:
+        """The next answer to what was said last. There may be others: a tool that forks answers
+        twice, and a thread may go on streaming."""
+        while True:
+            answer = child.hear(deadline, self.timeout)
+            if answer.get("turn") == self._turn:
+                return answer
 
     def _result(self, answer: dict[str, Any]) -> FlowResult:
         if answer["event"] == "failed":

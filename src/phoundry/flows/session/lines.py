@@ -16,10 +16,10 @@ from typing import Any
 
 from phoundry.flows.runner import Outcome, Runner
 from phoundry.flows.session.plain import is_plain
-from phoundry.flows.session.printing import printed, shorten_log, text_of
+from phoundry.flows.session.printing import printed, shorten_log
 from phoundry.flows.session.recorded import pack
 from phoundry.flows.session.slots import Slots
-from phoundry.flows.session.watch import Watch
+from phoundry.flows.session.watch import Watch, unexpected
 
 AGE = 0.02  # seconds
 SIZE = 250_000  # characters of results in one message
@@ -75,11 +75,16 @@ class Lines:
 
     def _result(self, number: int, inputs: Mapping[str, Any]) -> str:
         started, clock = time.time(), time.perf_counter()
-        with printed() as pieces:
+        with printed(self._watch.secrets) as pieces:
             outcome, spans = self._watch.run(lambda: self._runner.line(inputs, number=number))
-        head = [number, outcome.to_dict(), *self._for_aggregation(number, outcome)]
-        tail = [text_of(pieces), pack(spans), started, time.perf_counter() - clock]
-        return json.dumps([*head, *tail])
+        took = [started, time.perf_counter() - clock]
+        try:
+            head = [number, outcome.to_dict(), *self._for_aggregation(number, outcome)]
+            return json.dumps([*head, pieces.text(), pack(spans), *took])
+        except (TypeError, ValueError, RecursionError) as error:  # no JSON, after all
+            self.kept.pop(number, None)
+            fault = unexpected(error).to_dict()
+            return json.dumps([number, fault, {}, {}, [], pieces.text(), "", *took])
 
     def _for_aggregation(self, number: int, outcome: Outcome) -> tuple[Any, Any, list[str]]:
         """The line's inputs and values as far as they are JSON, and the names of the others."""

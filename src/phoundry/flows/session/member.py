@@ -6,7 +6,7 @@ import os
 import queue
 import threading
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from contextlib import suppress
 from pathlib import Path
 from typing import Any
@@ -31,6 +31,7 @@ class Member:
         workers: int,
         heard: Heard,
         python: str | None = None,
+        secrets: Sequence[str] = (),
     ) -> None:
         descriptor = slots_file(workers)
         try:
@@ -43,6 +44,7 @@ class Member:
             )
         finally:
             os.close(descriptor)
+        self.child.secrets.update(secrets)
         self.workers = workers
         self.given: dict[int, Mapping[str, Any]] = {}
         self.opened: float | None = None  # when, on the monotonic clock
@@ -52,6 +54,7 @@ class Member:
         self.guilty: set[int] = set()  # lines for which it is being ended
         self._rate = 0.0  # lines a second
         self._heard_at = 0.0
+        self._ran_at = 0.0  # when a line was last seen to run
         self._outbox: queue.SimpleQueue[dict[str, Any] | None] = queue.SimpleQueue()
         threading.Thread(target=self._send, daemon=True).start()
         self.say(opening)
@@ -88,6 +91,13 @@ class Member:
         before = time.monotonic() - timeout
         running = self.slots.running()
         return {number for number in running.keys() & self.given if running[number] < before}
+
+    def stuck(self, timeout: float) -> bool:
+        """Whether it has had lines for longer than `timeout` seconds and begins none of them."""
+        if self.opened is None or not self.given or self.running():
+            self._ran_at = time.monotonic()
+            return False
+        return time.monotonic() - max(self._heard_at, self._ran_at) > timeout
 
     def running(self) -> set[int]:
         """The lines that have begun, also of a process that is gone."""

@@ -9,6 +9,7 @@ from typing import Any, cast
 from phoundry.flows.session.redact import redact
 
 _SCALARS = frozenset({str, int, float, bool, type(None)})
+_LARGE = 10**100
 PAYLOAD = 20_000  # characters of one attribute of a span
 
 
@@ -30,22 +31,25 @@ def as_text(spans: list[dict[str, Any]], secrets: Sequence[str]) -> list[dict[st
     for span in spans:
         given: dict[str, Any] = span["attributes"]
         span["attributes"] = {name: _short(item, secrets) for name, item in given.items()}
-        span["error"] = redact(span["error"], secrets) if span["error"] else None
+        span["error"] = [_cut(redact(text, secrets)) for text in span["error"] or ()] or None
     return spans
 
 
 def _short(value: Any, secrets: Sequence[str]) -> Any:
-    if secrets:
-        value = redact(value, secrets)
-    if type(value) is str:
-        return _cut(value)
-    if _size(value) <= PAYLOAD:
-        return value
     try:
-        text = json.dumps(value, ensure_ascii=False, default=repr)
-    except (TypeError, ValueError, RecursionError):
-        text = repr(value)
-    return _cut(redact(text, secrets))  # again: a repr may hold one
+        if secrets:
+            value = redact(value, secrets)
+        if type(value) is str:
+            return _cut(value)
+        if _size(value) <= PAYLOAD:
+            return value
+        try:
+            text = json.dumps(value, ensure_ascii=False, default=repr)
+        except (TypeError, ValueError, RecursionError):
+            text = repr(value)
+        return _cut(redact(text, secrets))  # again: a repr may hold one
+    except Exception:  # noqa: BLE001 - a repr is the user's code; what is recorded fails no run
+        return f"<{type(value).__name__} that can't be shown>"
 
 
 def _size(value: Any) -> float:
@@ -53,6 +57,8 @@ def _size(value: Any) -> float:
     kind = cast("type[object]", type(value))
     if kind is str:
         return len(value)
+    if kind is int and not -_LARGE < value < _LARGE:
+        return float("inf")  # Python writes no number of thousands of digits
     if kind in _SCALARS:
         return 8
     if kind is list:

@@ -25,6 +25,8 @@ from phoundry.flows.session.redact import redact
 from phoundry.flows.session.result import LineResult
 
 LOOK = 0.5  # seconds between looks for lines that take too long
+START = 60.0  # seconds that a process may take to start, however short `timeout` is
+AGGREGATION = 600.0  # and the aggregation, which sees all lines
 PATIENCE = 0.05  # seconds of work that are worth another process
 Line = tuple[int, Mapping[str, Any]]
 
@@ -152,15 +154,20 @@ class SessionPool:
                 "values": [line.aggregation_inputs for line in lines],
             }
         )
-        return self._aggregated(member, time.monotonic() + self.timeout)
+        return self._aggregated(member, time.monotonic() + max(self.timeout, AGGREGATION))
 
     def _aggregated(self, member: Member, deadline: float) -> LineResult:
         while True:
+            left = deadline - time.monotonic()
             try:
-                heard, answer = self._heard.get(timeout=max(0.0, deadline - time.monotonic()))
+                heard, answer = self._heard.get(timeout=max(0.0, min(left, LOOK)))
             except queue.Empty:
+                if left > LOOK:
+                    member.child.look()
+                    continue
                 self._lose(member)
-                return self._failed(-1, self._too_long("The aggregation"))
+                limit = max(self.timeout, AGGREGATION)
+                return self._failed(-1, self._too_long("The aggregation", limit))
             if heard is not member:
                 continue
             if answer is None:
@@ -189,6 +196,8 @@ class SessionPool:
         for member in self._members:
             if self._keeper in (None, member):
                 self._fill(member, source)
+        if not self._members and self._again:
+            self._start()
         if not self._wants_another():
             return
         line = self._next(source)
@@ -230,6 +239,7 @@ class SessionPool:
             self.workers,
             lambda member, answer: heard.put((member, answer)),
             self._python,
+            self._secrets,
         )
         self._members.append(member)
         return member
@@ -263,18 +273,22 @@ class SessionPool:
     def _result(self, values: list[Any]) -> LineResult:
         line = LineResult(*values)
         if self._secrets:
+            # Its spans are the text of a JSON document, and the process has hidden them in it.
             line.printed = redact(line.printed, self._secrets)
-            line.spans = redact(line.spans, self._secrets)
             line.result["error"] = redact(line.result["error"], self._secrets)
         return line
 
     def _end_late(self) -> None:
         """End the processes whose lines take too long; the rest follows when they have ended."""
         for member in list(self._members):
-            if member.opened is None and time.monotonic() - member.started > self.timeout:
+            member.child.look()
+            limit = max(self.timeout, START)
+            if member.opened is None and time.monotonic() - member.started > limit:
                 self._lose(member)
-                raise self._too_long("The start of the flow's process")
-            if not member.guilty and (late := member.late(self.timeout)):
+                raise self._too_long("The start of the flow's process", limit)
+            if member.stuck(limit):
+                member.child.kill()
+            elif not member.guilty and (late := member.late(self.timeout)):
                 member.guilty = late
                 member.child.kill()
 
@@ -286,7 +300,7 @@ class SessionPool:
         if member.opened is None:
             raise as_error(redact(error.to_dict(), self._secrets))
         if member.guilty:
-            error = self._too_long("The line")
+            error = self._too_long("The line", self.timeout)
         elif len(begun) == 1:
             guilty = begun
         elif not begun and member.given:  # between two lines: the next one stands for it
@@ -310,9 +324,9 @@ class SessionPool:
         body = redact(error.to_dict(), self._secrets)
         return LineResult(number, Outcome(None, {}).to_dict() | {"status": "Failed", "error": body})
 
-    def _too_long(self, what: str) -> SessionTimeout:
+    def _too_long(self, what: str, limit: float) -> SessionTimeout:
         return SessionTimeout(
-            f"{what} did not finish within {self.timeout:g} seconds, and its process was ended.",
+            f"{what} did not finish within {limit:g} seconds, and its process was ended.",
             remedy="Allow it more time, or look for what the tool waits for.",
         )
 

@@ -17,6 +17,7 @@ from pathlib import Path
 from typing import Any, cast
 
 from phoundry.flows.errors import SessionCrash, SessionTimeout
+from phoundry.flows.session.redact import tail
 from phoundry.settings import child_environ
 
 # What each answer carries beside its name.
@@ -29,6 +30,8 @@ CARRIES: dict[str, tuple[str, type]] = {
 }
 FAREWELL = 5.0  # seconds
 SHOWN_LOG = 2_000  # characters of its output in the message about a child that died
+READ_LOG = 1_000_000  # bytes of its output that are read
+LOOK = 1.0  # seconds between looks whether a silent child still lives
 
 
 class ChildProcess:
@@ -36,7 +39,7 @@ class ChildProcess:
 
     `python` is the interpreter, ours unless given. `slots` (a descriptor and how many) are what it
     runs several lines with. Its answers go to `heard` from a thread of their own, None at the end;
-    `hear` reads them where none is given.
+    `hear` reads them where none is given. `secrets` are hidden in its log.
     """
 
     def __init__(
@@ -61,6 +64,8 @@ class ChildProcess:
             start_new_session=True,  # Ctrl-C is the parent's to handle
             pass_fds=(slots[0],) if slots else (),
         )
+        self.secrets: set[str] = set()
+        self._closed = False
         self._answers: queue.SimpleQueue[dict[str, Any] | None] = queue.SimpleQueue()
         self._heard = heard or self._answers.put
         threading.Thread(target=self._listen, daemon=True).start()
@@ -92,7 +97,7 @@ class ChildProcess:
             SessionCrash: the process ended.
         """
         try:
-            answer = self._answers.get(timeout=max(0.0, deadline - time.monotonic()))
+            answer = self._next(deadline)
         except queue.Empty:
             self.close()
             raise SessionTimeout(
@@ -103,16 +108,38 @@ class ChildProcess:
             raise self.crash()
         return answer
 
-    def log(self) -> str:
-        """What the flow's code printed and logged so far."""
-        size = os.fstat(self._log.fileno()).st_size
-        return os.pread(self._log.fileno(), size, 0).decode(errors="replace")
+    def _next(self, deadline: float) -> dict[str, Any] | None:
+        while True:
+            left = deadline - time.monotonic()
+            try:
+                return self._answers.get(timeout=max(0.0, min(left, LOOK)))
+            except queue.Empty:
+                if left <= LOOK:
+                    raise
+            self.look()
+
+    def look(self) -> None:
+        """Let the end of a process be heard of whose forks hold its pipe open."""
+        if not self.alive:
+            self.kill()
+
+    def log(self, length: int = READ_LOG) -> str:
+        """The last of what the flow's code printed and logged so far, without `secrets`."""
+        try:
+            handle = self._log.fileno()
+            size = os.fstat(handle).st_size
+            found = os.pread(handle, READ_LOG, max(0, size - READ_LOG))
+        except (OSError, ValueError):  # closed meanwhile, by another thread
+            return ""
+        text = found.decode(errors="replace")
+        return tail(text, list(self.secrets), length, cut=size > READ_LOG)
 
     def close(self) -> None:
         """End the process and what it started. May be called twice."""
-        if self._process.poll() is None:
-            self.kill()
-            self._process.wait()
+        if not self._closed:
+            self._closed = True
+            self.kill()  # its group, even where it has ended itself: what it started may not have
+        self._process.wait()
         for pipe in (self._process.stdin, self._log):
             if pipe is not None:
                 with suppress(BrokenPipeError):  # the reader is gone, which is what we want
@@ -120,7 +147,7 @@ class ChildProcess:
 
     def kill(self) -> None:
         """End the process and what it started, at once; its end is heard of as any other."""
-        with suppress(ProcessLookupError):  # it ended in between
+        with suppress(ProcessLookupError, PermissionError):  # it ended in between
             os.killpg(self._process.pid, signal.SIGKILL)
 
     def _listen(self) -> None:
@@ -142,11 +169,11 @@ class ChildProcess:
             self.kill()
             code = self._process.wait()
         how = f"signal {signal.Signals(-code).name}" if code < 0 else f"exit code {code}"
-        tail = self.log()[-SHOWN_LOG:].strip()
+        last = self.log(SHOWN_LOG).strip()
         self.close()
         return SessionCrash(
             f"The process that runs the flow ended with {how}.",
-            remedy=f"The last it printed:\n{tail}" if tail else "It printed nothing.",
+            remedy=f"The last it printed:\n{last}" if last else "It printed nothing.",
         )
 
 

@@ -19,7 +19,16 @@ def redact(value: Value, secrets: Sequence[str]) -> Value:
             text = text.replace(secret, HIDDEN)
         return text
     if isinstance(value, dict):
-        return {key: redact(item, secrets) for key, item in value.items()}  # type: ignore[return-value]
+        return {redact(key, secrets): redact(item, secrets) for key, item in value.items()}  # type: ignore[return-value]
     if isinstance(value, list | tuple):
         return [redact(item, secrets) for item in value]  # type: ignore[return-value]
     return value
+
+
+def tail(text: str, secrets: Sequence[str], length: int, *, cut: bool = False) -> str:
+    """The last `length` characters of `text`, without `secrets` or a part of one. `cut`: `text` has
+    lost its beginning, perhaps in the middle of a secret."""
+    shown = redact(text, secrets)
+    if cut:
+        shown = shown[max(map(len, secrets), default=0) :]
+    return shown[-length:]

@@ -25,7 +25,8 @@ class Watch:
             return guarded(run), []
         with recording() as record:
             outcome = guarded(run)
-        return outcome, as_text([span.to_dict() for span in record.spans], self.secrets)
+        spans = list(record.spans)  # a thread that outlives the run may still add some
+        return outcome, as_text([span.to_dict() for span in spans], self.secrets)
 
 
 def guarded(run: Callable[[], Outcome]) -> Outcome:
@@ -35,9 +36,17 @@ def guarded(run: Callable[[], Outcome]) -> Outcome:
         return Outcome(None, {}, error=error)
     except MemoryError:
         return Outcome(None, {}, error=FlowUserError("The flow ran out of memory."))
-    except Exception as error:  # noqa: BLE001 - the process boundary: reported, never swallowed
+    except BaseException as error:  # noqa: BLE001 - the process boundary: reported, never swallowed
+        # A tool's KeyboardInterrupt, too: Ctrl-C never comes here.
         import traceback
 
         traceback.print_exc()
-        fault = UnexpectedError(f"{type(error).__name__}: {error}")
-        return Outcome(None, {}, error=fault)
+        return unexpected(error)
+
+
+def unexpected(error: BaseException) -> Outcome:
+    try:
+        text = str(error)
+    except Exception:  # noqa: BLE001 - of the user's own class
+        text = "its text can't be made"
+    return Outcome(None, {}, error=UnexpectedError(f"{type(error).__name__}: {text}"))
