@@ -71,13 +71,22 @@ class Wanted:
         return all(have & alternatives for alternatives in self.keys)
 
 
-def wanted_connections(flow: Flow, around: frozenset[Path] = frozenset()) -> list[Wanted]:
+def wanted_connections(flow: Flow) -> list[Wanted]:
     """The inputs of `flow` that take a connection, in the file's order; those of a flow that a node
-    runs are called `node.inner.input`. `around` are the files of the flows that run this one."""
+    runs are called `node.inner.input`.
+
+    Raises:
+        FlowError: an inner flow does not load, or there are too many.
+    """
+    return _wanted(flow, frozenset(), [])
+
+
+def _wanted(flow: Flow, around: frozenset[Path], opened: list[Path]) -> list[Wanted]:
+    """`around` are the files of the flows that run this one, `opened` all that were looked at."""
     found: list[Wanted] = []
     for node in flow.nodes:
         if node.type == "flow":
-            found += _of_inner_flow(flow, node, around | {flow.file.resolve()})
+            found += _of_inner_flow(flow, node, around | {flow.file.resolve()}, opened)
             continue
         if node.type == "llm":
             found.append(
@@ -183,13 +192,17 @@ def split_overrides(
     return connections, others
 
 
-def _of_inner_flow(flow: Flow, node: Node, around: frozenset[Path]) -> list[Wanted]:
+def _of_inner_flow(
+    flow: Flow, node: Node, around: frozenset[Path], opened: list[Path]
+) -> list[Wanted]:
+    from phoundry.flows.extensions.subflow import refuse_too_many
     from phoundry.flows.load import load_flow
 
     file = flow.locate(node.source.path) if node.source and node.source.path else None
     if file is None or file.resolve() in around:
         return []  # a flow that runs itself has its connections already
-    inner = wanted_connections(load_flow(file), around)
+    refuse_too_many(node.name, file, len(around) - 1, opened)
+    inner = _wanted(load_flow(file), around, opened)
     return [replace(item, node=f"{node.name}.{item.node}") for item in inner]
 
 

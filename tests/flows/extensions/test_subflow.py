@@ -2,11 +2,17 @@
 
 from __future__ import annotations
 
+from itertools import pairwise
+
 import pytest
 
 from phoundry.errors import Conflict
 from phoundry.flows import load_flow
-from phoundry.flows.errors import FlowError
+from phoundry.flows.check import check_flow
+from phoundry.flows.connections import wanted_connections
+from phoundry.flows.errors import FlowDepthExceeded, FlowError
+from phoundry.flows.executor import Executor, surroundings
+from phoundry.flows.extensions import subflow
 from phoundry.flows.extensions.subflow import MOST_DEEP, within
 from phoundry.flows.prepare import Connections
 from phoundry.flows.spans import recording
@@ -180,3 +186,28 @@ def test_connections_of_the_inner_flow() -> None:
     )
     assert found.chosen == {"ask.connection": "a", "x": "b"}
     assert found.values == {"a": {}}
+
+
+def chain(depth: int, width: int) -> dict[str, str]:
+    """Files of flows, each of which runs the next one `width` times."""
+    names = ["flow.dag.yaml", *(f"f{number}.yaml" for number in range(1, depth))]
+    return {
+        name: "nodes:\n" + "".join(flow_node(f"n{place}", following) for place in range(width))
+        for name, following in pairwise(names)
+    } | {names[-1]: "nodes: []\n"}
+
+
+@pytest.mark.parametrize(("depth", "width"), [(MOST_DEEP + 2, 1), (20, 2)])
+def test_flows_that_open_others_without_end_are_refused(
+    make_flow: MakeFlow, monkeypatch: pytest.MonkeyPatch, depth: int, width: int
+) -> None:
+    """Twenty small files stood for a million flows, and the check of them did not end."""
+    monkeypatch.setattr(subflow, "MOST_OPENED", 60)
+    folder = make_flow(chain(depth, width))
+    flow = load_flow(folder)
+    with pytest.raises(FlowDepthExceeded, match="too many"):
+        wanted_connections(flow)
+    with surroundings(flow), pytest.raises(FlowDepthExceeded, match="too many"):
+        Executor(flow)
+    found = check_flow(folder)
+    assert "FlowDepthExceeded" in [item.code for item in found.findings]

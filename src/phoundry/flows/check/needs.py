@@ -11,6 +11,7 @@ from phoundry.flows.check.draft import Draft
 from phoundry.flows.check.finding import Notes
 from phoundry.flows.document import Place, is_list, is_mapping
 from phoundry.flows.environment import CONNECTION_KEY
+from phoundry.flows.errors import FlowError
 from phoundry.flows.extensions.environment import VARIABLE
 from phoundry.flows.includes import is_there
 from phoundry.flows.signature import Signature
@@ -95,7 +96,11 @@ def _connections(
 ) -> None:
     from phoundry.flows.connections import wanted_connections
 
-    wanted = wanted_connections(replace(draft.flow, signatures=signatures))
+    try:
+        wanted = wanted_connections(replace(draft.flow, signatures=signatures))
+    except FlowError as error:  # of an inner flow
+        notes.error(error.code, error.message, "nodes", remedy=error.remedy)
+        return
     variables = {
         name: match[1]
         for name, value in draft.flow.environment_variables.items()

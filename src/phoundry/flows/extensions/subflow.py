@@ -24,6 +24,7 @@ from phoundry.flows.runner import Runner, open_runner
 from phoundry.flows.schedule import Nested, Step
 
 MOST_DEEP = 50
+MOST_OPENED = 1_000  # by one flow: twenty files of two `flow` nodes each stand for a million
 _NONE: Mapping[Path, Connections] = {}
 _depth: ContextVar[int] = ContextVar("depth", default=0)
 
@@ -40,6 +41,8 @@ class Opened:
 _known: ContextVar[Mapping[Path, Connections]] = ContextVar("known", default=_NONE)
 # The flows that are being opened around this one, outermost first.
 _opening: ContextVar[tuple[Opened, ...]] = ContextVar("opening", default=())
+# The files that have been opened for the outermost of them.
+_count: ContextVar[list[Path]] = ContextVar("count")
 
 
 def flow_step(flow: Flow, node: Node, connections: Connections) -> Step:
@@ -48,6 +51,7 @@ def flow_step(flow: Flow, node: Node, connections: Connections) -> Step:
     Raises:
         InvalidSource: there is no such file.
         NotSupported: the inner flow needs environment variables that the outer one does not set.
+        FlowDepthExceeded: too many flows are inside each other.
         FlowError: the inner flow does not load.
     """
     file = Path(read_file(flow, node)[0]).resolve()
@@ -55,6 +59,9 @@ def flow_step(flow: Flow, node: Node, connections: Connections) -> Step:
     opened = next((item for item in around if item.file == file), None)
     if opened is None:
         opened = Opened(file)
+        if not around:
+            _count.set([])
+        refuse_too_many(node.name, file, len(around), _count.get())
         opening, knowing = _opening.set((*around, opened)), _known.set(known)
         try:
             own = known.get(file) or within(connections, node.name)
@@ -65,6 +72,22 @@ def flow_step(flow: Flow, node: Node, connections: Connections) -> Step:
     literals = {name: item.value for name, item in node.inputs.items() if isinstance(item, Literal)}
     references = {name: item for name, item in node.inputs.items() if name not in literals}
     return Step(node, SubFlow(node.name, opened), references, literals)
+
+
+def refuse_too_many(node: str, file: Path, deep: int, opened: list[Path]) -> None:
+    """Add the flow in `file`, which `node` runs within `deep` others, to those `opened`.
+
+    Raises:
+        FlowDepthExceeded: it is one too many.
+    """
+    opened.append(file)
+    if deep < MOST_DEEP and len(opened) <= MOST_OPENED:
+        return
+    found = f"within {deep} others" if deep >= MOST_DEEP else f"as number {len(opened):,}"
+    raise FlowDepthExceeded(
+        f"Node '{node}' opens the flow {file.name} {found}, which is too many.",
+        remedy="Use `foreach` for one flow many times, or put inner flows together.",
+    )
 
 
 def _open(flow: Flow, node: Node, file: Path, connections: Connections) -> Runner:
