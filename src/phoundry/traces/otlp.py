@@ -12,6 +12,7 @@ from collections.abc import Iterable, Mapping
 from typing import Any, cast
 from urllib.parse import urlsplit
 
+from phoundry.flows.session.recorded import as_unicode
 from phoundry.traces.trace import SpanData, Trace
 from phoundry.version import __version__
 
@@ -44,7 +45,7 @@ def _span(trace: Trace, span: SpanData) -> dict[str, Any]:
     found: dict[str, Any] = {
         "traceId": trace.id,
         "spanId": trace.span_id(span["id"]),
-        "name": _name(span),
+        "name": as_unicode(_name(span)),
         "kind": CLIENT if span["kind"] == "model" else INTERNAL,
         "startTimeUnixNano": str(span["start"]),
         "endTimeUnixNano": str(span["end"] or span["start"]),
@@ -54,7 +55,7 @@ def _span(trace: Trace, span: SpanData) -> dict[str, Any]:
     if span["parent"] is not None:
         found["parentSpanId"] = trace.span_id(span["parent"])
     if span["error"]:
-        kind, message = span["error"]
+        kind, message = map(as_unicode, span["error"])
         found["status"] = {"code": ERROR, "message": message}
         told = {"exception.type": kind, "exception.message": message}
         found["events"] = [
@@ -95,7 +96,7 @@ def attributes(trace: Trace, span: SpanData) -> dict[str, Any]:
 
 def _of_model(span: SpanData, given: dict[str, Any]) -> dict[str, Any]:
     """The conventions' attributes of a call of a model, taken out of `given`."""
-    address = urlsplit(str(given.pop("url", "") or ""))
+    host, port = _server(str(given.pop("url", "") or ""))
     parameters: Any = given.get("parameters")
     asked: Any = given.pop("messages", None) or given.pop("prompt", None)
     answer, reason = given.pop("answer", None), given.pop("finish_reason", None)
@@ -110,13 +111,21 @@ def _of_model(span: SpanData, given: dict[str, Any]) -> dict[str, Any]:
         "gen_ai.response.finish_reasons": [reason] if reason else None,
         "gen_ai.input.messages": _messages(asked, "user"),
         "gen_ai.output.messages": _messages(answer, "assistant"),
-        "server.address": address.hostname,
-        "server.port": address.port,
+        "server.address": host,
+        "server.port": port,
     }
     if isinstance(parameters, dict):
         values = cast("dict[str, Any]", parameters)
         found |= {f"gen_ai.request.{name}": values.get(name) for name in _PARAMETERS}
     return found
+
+
+def _server(url: str) -> tuple[str | None, int | None]:
+    try:
+        address = urlsplit(url)
+        return address.hostname, address.port
+    except ValueError:
+        return None, None
 
 
 def _messages(asked: Any, role: str) -> str | None:
@@ -155,7 +164,7 @@ def _value(value: Any) -> dict[str, Any]:
     if isinstance(value, list):
         items = cast("list[Any]", value)
         if all(isinstance(item, str) for item in items):
-            return {"arrayValue": {"values": [{"stringValue": item} for item in items]}}
+            return {"arrayValue": {"values": [{"stringValue": as_unicode(item)} for item in items]}}
     text = value if isinstance(value, str) else json.dumps(value, ensure_ascii=False, default=repr)
     # A lone surrogate is no text for a collector.
-    return {"stringValue": text.encode(errors="replace").decode()}
+    return {"stringValue": as_unicode(text)}

@@ -7,13 +7,16 @@ none that a process leaves behind, so a command that ends has kept what it trace
 from __future__ import annotations
 
 import threading
+import time
 from collections.abc import Sequence
 
-from phoundry.errors import PhoundryError
+from phoundry.flows.session.recorded import as_unicode
 from phoundry.settings import Home, Settings
 from phoundry.traces.store import TraceStore
 from phoundry.traces.trace import SpanData, Trace, new_trace
 
+REST = 60.0  # seconds in which a collector that did not answer is not asked again
+PATIENCE = 2.0  # seconds for one answer of a collector: a command may wait for it to end
 MOST = 5_000  # traces that may wait; whoever brings more waits for the disk
 
 
@@ -27,6 +30,7 @@ class Recorder:
         self._waiting: list[Trace] = []
         self._thread: threading.Thread | None = None
         self._lock = threading.Lock()
+        self._resting = 0.0  # until when nothing is sent, on the monotonic clock
 
     def put(
         self,
@@ -41,6 +45,7 @@ class Recorder:
         there are no spans, because nothing was recorded."""
         if not spans:
             return None
+        flow, error = as_unicode(flow), as_unicode(error) if error else None
         trace = new_trace(spans, flow, run=run, line=line, error=error)
         with self._lock:
             self._waiting.append(trace)
@@ -71,18 +76,24 @@ class Recorder:
         for step in (self._store.add, self._send):
             try:
                 step(traces)
-            except PhoundryError as error:
+            except Exception as error:  # noqa: BLE001 - what is recorded fails no run, nor the next trace
                 if self.problem is None:  # once is enough
                     import logging
 
                     logging.getLogger("phoundry.traces").warning("%s", error)
-                self.problem = str(error)
+                self.problem = str(error) or type(error).__name__
 
     def _send(self, traces: list[Trace]) -> None:
-        if self._settings.collector is not None:
-            from phoundry.traces.export import Collector
+        if self._settings.collector is None or time.monotonic() < self._resting:
+            return
+        from phoundry.traces.export import Collector
 
-            Collector.of(self._settings).send(trace.open() for trace in traces)
+        try:
+            collector = Collector.of(self._settings, seconds=PATIENCE)
+            collector.send(trace.open() for trace in traces)
+        except Exception:
+            self._resting = time.monotonic() + REST
+            raise
 
 
 def recorder(home: Home) -> Recorder | None:

@@ -10,6 +10,7 @@ from collections.abc import Sequence
 from typing import Any, NamedTuple
 
 SpanData = dict[str, Any]
+MOST = 2**62  # tokens; a server may answer anything, and a database holds no more
 
 
 class Summary(NamedTuple):
@@ -38,7 +39,14 @@ def summary(spans: Sequence[SpanData]) -> Summary:
         if span["kind"] == "model":
             asked += _count(span["attributes"].get("input_tokens"))
             answered += _count(span["attributes"].get("output_tokens"))
-    return Summary(str(root["name"]), started, ended, error, asked, answered)
+    name = as_unicode(str(root["name"]))
+    told = as_unicode(error) if error is not None else None
+    return Summary(name, started, ended, told, min(asked, MOST), min(answered, MOST))
+
+
+def as_unicode(text: str) -> str:
+    """`text` without halves of surrogate pairs, which neither a database nor a collector takes."""
+    return text.encode(errors="replace").decode()
 
 
 def pack(spans: Sequence[SpanData]) -> str:
