@@ -12,6 +12,7 @@ from phoundry.flows.chat import chat_roles
 from phoundry.flows.connections import resolved
 from phoundry.flows.errors import FlowError
 from phoundry.flows.executor import surroundings
+from phoundry.flows.flex.definition import with_types
 from phoundry.flows.load import load_flow
 from phoundry.flows.runner import Outcome, Runner, open_runner
 from phoundry.flows.spans import recording
@@ -223,3 +224,39 @@ def test_a_session_runs_it_with_its_arguments(
     assert session.run({"q": "hi"}).output == {"output": "HI!"}
     assert endpoint.requests[0]["body"]["model"] == "other"
     assert endpoint.requests[0]["headers"]["Authorization"] == "Bearer k-canary"
+
+
+@pytest.mark.parametrize(
+    ("parameter", "given", "found"),
+    [
+        ("x", {"x": "3"}, "int"),
+        ("x", {"x": "hi"}, "str"),
+        ("x", {}, "InputNotFound"),
+        ("x=3", {"x": "3"}, "int"),
+        ("x: int", {"x": "3"}, "int"),
+        ("x: int", {"x": "abc"}, "InputTypeError"),
+        ("x: int = 3", {}, "int"),
+        ("x: int = 3", {"x": None}, "InputTypeError"),
+        ("x: dict", {"x": '{"a": 1}'}, "dict"),
+        ("x: bool", {"x": "true"}, "bool"),
+        ("x: bool", {"x": "1"}, "InputTypeError"),
+        ("x: str", {"x": 3}, "str"),
+        ("x: str = None", {"x": 3}, "int"),
+        ("x: list", {"x": "[1]"}, "list"),
+        ("x: list", {"x": "zz"}, "InputParseError"),
+        # Prompt flow loads none of these.
+        ("x: 'int | str'", {"x": "3"}, "str"),
+        ("x=len('ab')", {}, "int"),
+        ("x=len('ab')", {"x": "3"}, "str"),
+    ],
+)
+def test_the_entrys_own_types_as_prompt_flows_commands_have_them(
+    tmp_path: Path, parameter: str, given: dict[str, Any], found: str
+) -> None:
+    (tmp_path / "flow.flex.yaml").write_text("entry: m:f\n")
+    (tmp_path / "m.py").write_text(f"def f({parameter}): return type(x).__name__\n")
+    flow = with_types(load_flow(tmp_path))
+    with surroundings(flow):
+        outcome = open_runner(flow).run(given)
+    told = outcome.error.code if outcome.error else (outcome.output or {})["output"]
+    assert told == found

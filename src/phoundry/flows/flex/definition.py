@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
@@ -73,6 +73,15 @@ def load(document: Document) -> Flow:
             source,
         ),
     )
+
+
+def with_types(flow: Flow) -> Flow:
+    """The flex `flow`; where its file declares no inputs, with those that its entry takes declared.
+    Prompt flow's `flow test` and batch runs hold them to their types, its server does not."""
+    definition: FlexFlow = flow.definition
+    if definition.declared or definition.source is None:
+        return flow
+    return replace(flow, definition=replace(definition, declared=definition.source.typed))
 
 
 def _entry(document: Document) -> tuple[str, str]:

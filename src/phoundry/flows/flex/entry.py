@@ -26,13 +26,14 @@ _Function = ast.FunctionDef | ast.AsyncFunctionDef
 @dataclass(frozen=True, slots=True)
 class EntrySource:
     """`inputs` of the call and `init`, arguments of the class, with the annotation as `type` where
-    it is no type of a value: `AzureOpenAIModelConfiguration`, `CustomConnection`. `missing` says
-    that the file has no such name."""
+    it is no type of a value: `AzureOpenAIModelConfiguration`, `CustomConnection`. `typed` are those
+    inputs whose types Prompt flow's commands hold values to."""
 
     file: Path
     inputs: Mapping[str, FlowInput] = field(default_factory=dict[str, FlowInput])
     init: Mapping[str, FlowInput] = field(default_factory=dict[str, FlowInput])
     outputs: Mapping[str, FlowOutput] = field(default_factory=dict[str, FlowOutput])
+    typed: Mapping[str, FlowInput] = field(default_factory=dict[str, FlowInput])
     aggregates: bool = False
     line: int = 0
 
@@ -48,7 +49,8 @@ def read_entry(root: Path, module: str, name: str) -> EntrySource | None:
     for item in tree.body:
         if isinstance(item, _Function) and item.name == name:
             outputs = _outputs(tree, item.returns)
-            return EntrySource(file, _parameters(item), {}, outputs, line=item.lineno)
+            inputs = _parameters(item)
+            return EntrySource(file, inputs, {}, outputs, _typed(item, inputs), line=item.lineno)
         if isinstance(item, ast.ClassDef) and item.name == name:
             return _of_class(file, tree, item)
     return None
@@ -57,23 +59,43 @@ def read_entry(root: Path, module: str, name: str) -> EntrySource | None:
 def _of_class(file: Path, tree: ast.Module, item: ast.ClassDef) -> EntrySource:
     methods = {each.name: each for each in item.body if isinstance(each, _Function)}
     call, start = methods.get("__call__"), methods.get("__init__")
+    inputs = _parameters(call) if call else {}
     return EntrySource(
         file,
-        _parameters(call) if call else {},
+        inputs,
         _parameters(start) if start else {},
         _outputs(tree, call.returns if call else None),
+        _typed(call, inputs) if call else {},
         "__aggregate__" in methods,
         item.lineno,
     )
 
 
-def _parameters(function: _Function) -> dict[str, FlowInput]:
+def _pairs(function: _Function) -> list[tuple[ast.arg, ast.expr | None]]:
+    """The parameters with their defaults."""
     arguments = function.args
     positional = [*arguments.posonlyargs, *arguments.args]
     gap = len(positional) - len(arguments.defaults)
     defaults: list[ast.expr | None] = [*([None] * gap), *arguments.defaults]
     pairs = [*zip(positional, defaults, strict=True)]
-    pairs += zip(arguments.kwonlyargs, arguments.kw_defaults, strict=True)
+    return [*pairs, *zip(arguments.kwonlyargs, arguments.kw_defaults, strict=True)]
+
+
+def _typed(function: _Function, inputs: Mapping[str, FlowInput]) -> dict[str, FlowInput]:
+    """Those of `inputs` that a value is made to fit: not where the default is None or can't be
+    read, nor where the annotation is of no type that a value can have."""
+    found: dict[str, FlowInput] = {}
+    for item, value in _pairs(function):
+        if item.arg not in inputs or (value is not None and _constant(value) is None):
+            continue
+        names = _names(item.annotation) if item.annotation else ["dict"]
+        kind = inputs[item.arg].type
+        if kind in KINDS.values() or (kind == "object" and names in (["dict"], ["Dict"])):
+            found[item.arg] = inputs[item.arg]
+    return found
+
+
+def _parameters(function: _Function) -> dict[str, FlowInput]:
     return {
         item.arg: FlowInput(
             type=_kind(item.annotation, value),
@@ -81,7 +103,7 @@ def _parameters(function: _Function) -> dict[str, FlowInput]:
             is_chat_history=item.arg == "chat_history",
             line=item.lineno,
         )
-        for item, value in pairs
+        for item, value in _pairs(function)
         if item.arg != "self"
     }
 

@@ -94,6 +94,10 @@ class Child:
             return
         if given := request.get("environment"):
             flow = replace(flow, environment_variables={**flow.environment_variables, **given})
+        if flow.kind == "flex":
+            from phoundry.flows.flex.definition import with_types
+
+            flow = with_types(flow)
         self._around.enter_context(surroundings(flow, connections))
         self._open = flow, connections
         nodes = NODES_ALONE if self._slots is None else NODES_OF_A_LINE
