@@ -10,6 +10,7 @@ from hypothesis import strategies as st
 
 from phoundry.errors import NotFound
 from phoundry.flows import FlowError, load_flow
+from phoundry.flows.errors import PythonLoadError
 from tests.flows.conftest import MakeFlow
 
 TOOL = "from promptflow.core import tool\n@tool\ndef t(x: int = 1):\n    return x\n"
@@ -189,3 +190,13 @@ def test_a_mutated_flow_loads_or_is_a_flows_error(
         load_flow(tmp_path)
     except FlowError as error:
         assert str(error)
+
+
+@pytest.mark.parametrize(
+    "text", ["x = " + "-" * 20_000 + "1\n", f"def f(x: {' | '.join(['int'] * 4000)}): ...\n"]
+)
+def test_a_tool_nested_without_end_is_an_error_of_its_file(make_flow: MakeFlow, text: str) -> None:
+    tool = text + "from promptflow.core import tool\n" + text.replace("def f", "@tool\ndef t")
+    yaml = "nodes:\n- {name: n, type: python, source: {type: code, path: t.py}}\n"
+    with pytest.raises(PythonLoadError, match="Error"):
+        load_flow(make_flow({"flow.dag.yaml": yaml, "t.py": tool}))

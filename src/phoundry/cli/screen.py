@@ -18,7 +18,10 @@ __all__ = ["echo", "echo_marked", "escaped", "visible"]
 
 # Line feed and tab stay; the others have pictures of their own, or are unknown to Unicode's.
 _PICTURES = {code: 0x2400 + code for code in range(32) if chr(code) not in "\n\t\r"}
-_CONTROLS = _PICTURES | {0x7F: 0x2421} | dict.fromkeys(range(0x80, 0xA0), 0xFFFD)
+# Halves of characters, as a cut emoji leaves them, can't be encoded at all.
+_CONTROLS = (
+    _PICTURES | {0x7F: 0x2421} | dict.fromkeys([*range(0x80, 0xA0), *range(0xD800, 0xE000)], 0xFFFD)
+)
 
 
 def visible(text: str) -> str:

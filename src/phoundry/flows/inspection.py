@@ -145,8 +145,10 @@ def _python_signature(flow: Flow, node: Node) -> Signature | None:
             f"Failed to load python module from file '{file}': (SyntaxError) {error}",
             where=f"{node.source.path if node.source else file}:{error.lineno}",
         ) from None
-    except ValueError as error:  # null bytes
-        raise PythonLoadError(f"Failed to load python module from file '{file}': {error}") from None
+    except (ValueError, RecursionError, MemoryError) as error:  # null bytes, endless nesting
+        raise PythonLoadError(
+            f"Failed to load python module from file '{file}': ({type(error).__name__}) {error}"
+        ) from None
     if len(tools) > 1:
         raise two_tools([tool.function for tool in tools])
     return tools[0] if tools else None

@@ -74,8 +74,8 @@ def _node(document: Document, at: Place, data: dict[str, Any], errors: list[Flow
         inputs={str(key): parse_input(value, extensions) for key, value in inputs.items()},
         activate=_activate(document, at, data, name),
         aggregation=bool(data.get("aggregation") or data.get("reduce")),
-        connection=data.get("connection"),
-        api=data.get("api"),
+        connection=_text(data.get("connection")),
+        api=_text(data.get("api")),
         line=document.line(*at),
         extensions=extensions,
     )
