@@ -234,3 +234,10 @@ def test_a_span_lets_an_error_pass_that_can_not_be_shown() -> None:
     with recording() as found, pytest.raises(Odd), span("function", "f"):
         raise Odd
     assert found.spans[0].error == ("Odd", "<Odd whose text can't be made>")
+
+
+@pytest.mark.parametrize("variable", ["A=B: 1", "'': 1", 'A: "a\\0b"', 'A: "\\ud800"'])
+def test_a_variable_that_can_not_be_is_named(make_flow: MakeFlow, variable: str) -> None:
+    with pytest.raises(FlowError, match="can't be set"):
+        run(make_flow, f"environment_variables: {{PHOUNDRY_TEST_A: 1, {variable}}}\nnodes: []\n")
+    assert "PHOUNDRY_TEST_A" not in os.environ

@@ -10,7 +10,7 @@ from collections.abc import Generator, Mapping
 from contextlib import contextmanager
 from typing import Any
 
-from phoundry.flows.errors import GetConnectionError
+from phoundry.flows.errors import FlowDefinitionError, GetConnectionError
 
 CONNECTION_KEY = re.compile(r"^\$\{([^.{}]+)\.([^{}]+)\}$")
 
@@ -31,11 +31,13 @@ def applied(
 
     Raises:
         GetConnectionError: a variable refers to a connection or key that is not there.
+        FlowDefinitionError: a name or value that no variable can have.
     """
-    texts = {name: _text(name, value, connections) for name, value in variables.items()}
+    texts = {str(name): _text(name, value, connections) for name, value in variables.items()}
     before = {name: os.environ.get(name) for name in texts}
-    os.environ.update(texts)
     try:
+        for name, text in texts.items():
+            _set(name, text)
         yield
     finally:
         for name, value in before.items():
@@ -43,6 +45,17 @@ def applied(
                 os.environ.pop(name, None)
             else:
                 os.environ[name] = value
+
+
+def _set(name: str, text: str) -> None:
+    try:
+        os.environ[name] = text
+    except (ValueError, OSError):  # the value may be a secret: it is not shown
+        raise FlowDefinitionError(
+            f"The environment variable '{name}' can't be set.",
+            remedy="A name is not empty and holds no `=`; neither name nor value holds `\\0`, or "
+            "half of a character.",
+        ) from None
 
 
 def _text(name: str, value: Any, connections: Mapping[str, Mapping[str, Any]]) -> str:

@@ -200,3 +200,44 @@ def test_a_model_is_asked_once_for_the_same(
     kept = [file.read_text() for file in (home.root / "cache" / "flows").rglob("*.json")]
     assert len(kept) == 4
     assert not any("canary" in text for text in kept)
+
+
+@pytest.mark.parametrize(
+    "made",
+    [
+        "exec('a = []; a.append(a)', g := {}) or g['a']",
+        "__import__('functools').reduce(lambda a, _: [a], range(9000), [])",
+        "10 ** 5000",
+    ],
+)
+def test_what_no_json_has_is_not_kept(open_flow: Open, home: Home, made: str) -> None:
+    """A list that holds itself hung; the others ended the run."""
+    nodes = node("n", "  cache: true\n", x="1") + node("m", x="2")
+    executor = open_flow(nodes, f"def t(x):\n    return {made} if x == 1 else x\n")
+    assert executor.run({}).error is None
+
+
+def test_the_flows_variables_tell_calls_apart(
+    open_flow: Open, home: Home, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    yaml = "environment_variables: {PHOUNDRY_TEST_MODE: '${env:PHOUNDRY_TEST_GIVEN}'}\nnodes:\n"
+    tool = "import os\n@tool\ndef t(x):\n    return os.environ['PHOUNDRY_TEST_MODE']\n"
+    found: list[Any] = []
+    for mode in ("a", "b", "a"):
+        monkeypatch.setenv("PHOUNDRY_TEST_GIVEN", mode)
+        executor = open_flow(
+            node("n", "  cache: true\n", path="mode.py", x="1"),
+            outputs=OUTPUTS + "\n" + yaml.removesuffix("nodes:\n").strip(),
+            files={"mode.py": IMPORTS + tool},
+        )
+        found.append((executor.run({}).output or {})["o"])
+    assert found == ["a", "b", "a"]
+
+
+def test_a_home_that_can_not_be_used_costs_no_run(
+    open_flow: Open, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (tmp_path / "file").touch()
+    monkeypatch.setenv("PHOUNDRY_HOME", str(tmp_path / "file" / "home"))
+    executor = open_flow(node("n", "  cache: true\n", x="7"), outputs=OUTPUTS)
+    assert executor.run({}).output == {"o": 7}

@@ -133,3 +133,14 @@ def test_a_comparison_that_fails_is_the_nodes_failure(run: Run) -> None:
     assert outcome.error is not None
     assert outcome.error.codes == ["UserError", "ConditionError"]
     assert outcome.nodes == {"n": "Failed"}
+
+
+def test_values_whose_comparison_fails_are_an_error_of_the_condition() -> None:
+    class Odd:
+        def __eq__(self, other: object) -> bool:
+            raise RuntimeError("ambiguous")
+
+        __hash__ = None  # type: ignore[assignment]
+
+    with pytest.raises(ConditionError, match="ambiguous"):
+        compare("in", Odd(), [1])

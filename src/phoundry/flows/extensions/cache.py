@@ -11,7 +11,9 @@ import importlib.util
 import json
 import logging
 import math
+import os
 from collections.abc import Callable, Iterator
+from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, cast
@@ -50,7 +52,11 @@ class Cached:
             key = self._key(arguments)
         except NotPlain:
             return self.call(arguments)
-        store = Store.current()
+        try:
+            store = Store.current()
+        except OSError as error:  # as below
+            LOG.warning("The cache of node '%s' can't be used: %s", self.node.name, error)
+            return self.call(arguments)
         entry = store.get(key, self.cache.ttl)
         if entry is not None:
             spans.note(cached=True)
@@ -81,11 +87,16 @@ def identity(flow: Flow, step: Step) -> str:
     """What tells this node from others and from its own earlier versions: a SHA-256.
 
     A Python node's code is every `.py` file of the flow, for what its file imports; a flow's is
-    every file; a prompt's is its template; a package tool's its module.
+    every file; a prompt's is its template; a package tool's its module. The variables that the flow
+    sets count, too.
     """
     node, digest = step.node, hashlib.sha256()
     parts = [__version__, str(node.type), str(node.source), str(node.connection), str(node.api)]
     parts += [f"{name}={item}" for name, item in sorted(node.inputs.items())]
+    # As they are now, which is what the tool sees: the flow around this one may have set others.
+    parts += [
+        f"{name}={os.environ.get(name)}" for name in sorted(map(str, flow.environment_variables))
+    ]
     parts.append(str(getattr(getattr(step.call, "target", None), "url", "")))
     parts.append(str(getattr(getattr(step.call, "target", None), "model", "")))
     digest.update(json.dumps(parts).encode())
@@ -100,9 +111,7 @@ def _files(flow: Flow, node: Node) -> Iterator[Path]:
     if own is not None:
         yield own
     if node.source and node.source.tool:  # `package.module.function`
-        spec = importlib.util.find_spec(node.source.tool.rpartition(".")[0])
-        if spec is not None and spec.origin is not None:
-            yield Path(spec.origin)
+        yield from _module_file(node.source.tool)
     if node.type not in ("python", "flow"):
         return
     places = [flow.root, *(flow.root / include for include in flow.additional_includes)]
@@ -112,6 +121,17 @@ def _files(flow: Flow, node: Node) -> Iterator[Path]:
             hidden = any(part.startswith(".") or part in NO_CODE for part in parts)
             if file.is_file() and not hidden and (node.type == "flow" or file.suffix == ".py"):
                 yield file
+
+
+def _module_file(tool: str) -> Iterator[Path]:
+    """Of the module behind a package's tool, whose id need not be its name."""
+    from phoundry.flows.tools.packages import describe
+
+    module = str((describe(tool) or {}).get("module") or tool.rpartition(".")[0])
+    with suppress(ImportError, ValueError):
+        spec = importlib.util.find_spec(module)
+        if spec is not None and spec.origin is not None and Path(spec.origin).is_file():
+            yield Path(spec.origin)
 
 
 def _told(value: Any) -> Any:
@@ -132,8 +152,13 @@ def plain(value: Any) -> Any:
     """`value` itself, where JSON gives back the same.
 
     Raises:
-        NotPlain: something in it is of another type, or a float that JSON has not.
+        NotPlain: something in it is of another type, or a number that JSON has not; it holds
+            itself, or is too deep.
     """
+    try:
+        json.dumps(value)
+    except (TypeError, ValueError, RecursionError):
+        raise NotPlain from None
     pending: list[Any] = [value]
     while pending:
         item = pending.pop()
