@@ -42,7 +42,9 @@ def atomic_file(path: Path, *, mode: int = 0o644) -> Generator[BinaryIO]:
 
 def write_json(path: Path, value: Any, *, mode: int = 0o644) -> None:
     """`write_atomic` of `value` as indented UTF-8 JSON."""
-    write_atomic(path, json.dumps(value, ensure_ascii=False, indent=2) + "\n", mode=mode)
+    text = json.dumps(value, ensure_ascii=False, indent=2) + "\n"
+    # A tool's text may hold half of a surrogate pair; json.loads reads it back.
+    write_atomic(path, text.encode("utf-8", "surrogatepass"), mode=mode)
 
 
 def read_json(path: Path) -> Any:

@@ -33,7 +33,8 @@ def followed(
         with displayed(out) as show:
 
             def tell(progress: Progress) -> None:
-                began[:] = [progress.run]
+                if progress.left < progress.total:  # else nothing is left of it
+                    began[:] = [progress.run]
                 words = progress_words(progress)
                 share = (progress.total - progress.left) / max(1, progress.total)
                 show(f"{doing}: {words}", doing, Bar(doing, share, words))

@@ -24,7 +24,7 @@ from phoundry.cli.flow_run_options import (
 )
 from phoundry.cli.flow_run_shown import Name, register
 from phoundry.cli.output import Format, Output, Printer
-from phoundry.errors import UsageError
+from phoundry.errors import Conflict, UsageError
 
 if TYPE_CHECKING:
     from phoundry.specs.flow_run import FlowRun, FlowRunSpec
@@ -202,8 +202,11 @@ def delete(
     from phoundry.client import Client
 
     client = Client()
-    run = client.runs.show(name)
-    confirm(f"Remove the run '{name}' with its {run.lines.total:,} lines?", yes=yes)
+    try:
+        held = f"its {client.runs.show(name).lines.total:,} lines"
+    except Conflict:  # its record can't be read
+        held = "its files"
+    confirm(f"Remove the run '{name}' with {held}?", yes=yes)
     client.runs.delete(name)
     out = Printer(output)
     out.value({"deleted": name}, text=f"Removed the run {name}.")

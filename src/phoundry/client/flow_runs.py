@@ -72,6 +72,7 @@ class FlowRuns:
         )
         folder = store.make(name)
         with folder.held():
+            folder.write(record)  # what is killed from here on can be removed by its name
             work = self._work(folder, record, flow, on_progress)
             if earlier is not None:
                 return self._view(take_over(work, *earlier))

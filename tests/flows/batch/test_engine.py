@@ -2,16 +2,25 @@
 
 from __future__ import annotations
 
+import errno
 import json
+import os
+from collections.abc import Generator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
 import pytest
 
-from phoundry.errors import Conflict
+from phoundry.errors import Conflict, NotFound, Unavailable
+from phoundry.flows.batch import engine, work
+from phoundry.flows.batch.engine import Pool
 from phoundry.flows.batch.errors import ApplyInputMappingError
+from phoundry.flows.batch.journal import Journal
 from phoundry.flows.batch.reading import details
 from phoundry.flows.batch.store import RunStore
+from phoundry.flows.batch.work import Work, index_of
+from phoundry.flows.load import load_flow
 from tests.flows.batch.conftest import RunFlow
 
 
@@ -104,7 +113,9 @@ def test_failed_lines_are_run_again_when_asked(
 
 
 def test_values_that_stayed_in_a_process_are_made_again(run_flow: RunFlow, tmp_path: Path) -> None:
-    run_flow(numbers(tmp_path, 4), kept=True, stop_after=3)
+    cut = run_flow(numbers(tmp_path, 4), kept=True, stop_after=3)
+    shown = [line["status"] for line in details(cut.folder)]
+    assert shown == [*["Completed"] * 3, "NotStarted"]
     again = run_flow(resume=True)
     assert again.pool.seen == [0, 1, 2, 3]
 
@@ -157,3 +168,66 @@ def test_a_run_whose_process_was_killed_says_so(run_flow: RunFlow, tmp_path: Pat
     with ran.folder.held():
         assert ran.folder.read().status == "Running"  # pyright: ignore[reportOptionalMemberAccess]
     assert ran.folder.read().status == "Canceled"  # pyright: ignore[reportOptionalMemberAccess]
+
+
+def test_a_full_disk_leaves_a_run_that_goes_on(
+    run_flow: RunFlow, store: RunStore, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    flush, flushed = Journal.flush, list[int]()
+
+    def full(journal: Journal) -> None:
+        flushed.append(1)
+        if len(flushed) > 1:
+            raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
+        flush(journal)
+
+    with monkeypatch.context() as patch:
+        patch.setattr(engine, "GROUP_SECONDS", 0.0)
+        patch.setattr(Journal, "flush", full)
+        with pytest.raises(Unavailable, match="No space left") as caught:
+            run_flow(numbers(tmp_path, 10))
+    assert "phoundry run resume r" in str(caught.value)
+    assert store.read("r")[1].status == "Canceled"
+    rest = run_flow(resume=True)
+    assert rest.pool.seen == list(range(1, 10))
+    assert [line["line_number"] for line in lines(rest.folder.outputs)] == [
+        n for n in range(10) if n % 5 != 3
+    ]
+
+
+def test_a_disk_that_is_full_from_the_start_leaves_no_run(
+    run_flow: RunFlow, store: RunStore, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def full(*arguments: object) -> None:
+        raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
+
+    monkeypatch.setattr(work, "keep_snapshot", full)
+    with pytest.raises(Unavailable, match="No space left"):
+        run_flow(numbers(tmp_path, 3))
+    assert list(store.root.iterdir()) == []
+
+
+def test_what_a_run_gave_stays_where_it_cannot_go_on(run_flow: RunFlow, tmp_path: Path) -> None:
+    ran = run_flow(numbers(tmp_path, 5))
+    given = ran.folder.outputs.read_bytes()
+
+    @contextmanager
+    def closed() -> Generator[Pool]:
+        raise NotFound("There is no connection 'c'.")
+        yield  # pyright: ignore[reportUnreachable]
+
+    flow = load_flow(ran.record.flow)
+    with ran.folder.held(), pytest.raises(NotFound):
+        Work(ran.folder, ran.record, flow, closed).go_on(index_of(ran.folder), retry_failed=True)
+    assert ran.folder.outputs.read_bytes() == given
+    assert ran.folder.flow_outputs.read_bytes() == given
+
+
+def test_half_a_character_in_a_record(run_flow: RunFlow, flow: Path, tmp_path: Path) -> None:
+    with (flow / "mean.py").open("a") as file:
+        file.write('    raise ValueError("bad \\ud800")\n')
+    ran = run_flow(numbers(tmp_path, 3))
+    record = ran.folder.read()
+    assert record is not None
+    assert record.status == "Completed"
+    assert "bad \ud800" in (record.aggregation_error or {})["message"]

@@ -13,7 +13,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from phoundry.flows.batch.report import write_report
-from phoundry.flows.batch.report.figures import BINS, histogram, quantile
+from phoundry.flows.batch.report.figures import BINS, MOST_PLOTS, Figures, histogram, quantile
 from phoundry.flows.batch.report.table import MOST_FAILED, MOST_LINES, Table, cell
 from tests.flows.batch.conftest import RunFlow
 
@@ -96,3 +96,11 @@ def test_of_many_lines_the_first_and_those_that_failed() -> None:
     assert all(row[2] == "Failed" for row in content["rows"][MOST_LINES:])
     json.dumps(content, allow_nan=False)
     assert [cell(value) for value in (float("nan"), True, None, [1])] == ["nan", "true", "", "[1]"]
+
+
+def test_flows_with_many_numbers_have_plots_of_the_first() -> None:
+    figures = Figures("r")
+    for n in range(3):
+        outputs = {f"o{place}": n for place in range(12)}
+        figures.add({"seconds": 0.1, "outputs": outputs})
+    assert len(figures.svgs()) == MOST_PLOTS + 1

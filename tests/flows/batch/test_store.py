@@ -42,6 +42,41 @@ def test_a_made_name_is_one(store: RunStore) -> None:
     name = new_name("my flow/ä", "${node.variant_2}")
     assert name.startswith("my_flow__variant_2_20")
     assert store.make(name).path.stat().st_mode & 0o777 == 0o700
+    assert store.make(new_name("task-router", None)).path.name.startswith("flow_task-router_")
+
+
+def test_a_name_is_free_again_where_a_kill_left_no_record(store: RunStore) -> None:
+    left, long_ago = store.make("a").path, time.time() - 60
+    (left / "lock").touch()
+    (left / "snapshot").mkdir()
+    with pytest.raises(Conflict):  # somebody may be at it just now
+        store.make("a")
+    os.utime(left, (long_ago, long_ago))
+    with store.make("b").held(), pytest.raises(Conflict):
+        store.make("b")
+    store.make("a").write(Record("a", "f"))
+    with pytest.raises(Conflict):
+        store.make("a")
+    foreign = store.root / "notes"
+    foreign.mkdir()
+    (foreign / "my.txt").touch()
+    os.utime(foreign, (long_ago, long_ago))
+    with pytest.raises(Conflict):
+        store.make("notes")
+    assert (foreign / "my.txt").exists()
+
+
+@pytest.mark.parametrize("text", ['{"name": "a"', "[]", '{"name": "a", "flow": "f", "lines": 3}'])
+def test_a_record_that_cannot_be_read_hides_no_other_run(store: RunStore, text: str) -> None:
+    store.make("a").write(Record("a", "f"))
+    store.make("b").write(Record("b", "f"))
+    (store.root / "a" / "run.json").write_text(text)
+    assert [record.name for record in store] == ["b"]
+    with pytest.raises(Conflict, match="can't be read"):
+        store.read("a")
+    store.delete("a")
+    with pytest.raises(NotFound):
+        store.read("a")
 
 
 def test_pruning_leaves_runs_alone(tmp_path: Path) -> None:

@@ -99,9 +99,11 @@ class Engine:
                     recorded = moment
                     self.folder.write(self.record)
         finally:
-            journal.flush()
-            journal.close()
-            todo.close()
+            try:
+                journal.flush()
+            finally:
+                journal.close()
+                todo.close()
             self._tell(done, time.monotonic() - begun)
         if self.index.left:
             raise UnexpectedError(f"{self.index.left} lines gave no result.")

@@ -33,6 +33,21 @@ from phoundry.files import PRIVATE, read_json, write_json
 Status = Literal["Preparing", "Running", "Completed", "Failed", "Canceled"]
 RECORD = "run.json"
 ATTEMPTS = 10  # to take the lock
+FILES = frozenset(
+    (
+        "lock",
+        "data.jsonl",
+        "inputs.jsonl",
+        "lines.jsonl",
+        "outputs.jsonl",
+        "flow_outputs",
+        "metrics.json",
+        "error.json",
+        "logs.txt",
+        "aggregation.txt",
+        "snapshot",
+    )
+)
 
 
 @dataclass(slots=True)
@@ -113,11 +128,15 @@ class RunFolder:
         write_json(self.path / RECORD, asdict(record), mode=PRIVATE)
 
     def read(self) -> Record | None:
-        """The record as it is true now: a run that says it works and has no worker was killed."""
-        found: Any = read_json(self.path / RECORD)
-        if not isinstance(found, dict):
+        """The record as it is true now: a run that says it works and has no worker was killed. None
+        where there is none that can be read."""
+        try:
+            found: Any = read_json(self.path / RECORD)
+            if not isinstance(found, dict):
+                return None
+            record = Record.from_dict(found)  # pyright: ignore[reportUnknownArgumentType]
+        except (ValueError, TypeError, AttributeError, OSError):  # edited, or of another version
             return None
-        record = Record.from_dict(found)  # pyright: ignore[reportUnknownArgumentType]
         if record.status in ("Preparing", "Running") and not self.busy:
             record.status = "Canceled"
         return record

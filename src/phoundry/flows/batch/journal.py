@@ -136,15 +136,16 @@ def records(path: Path) -> Iterator[tuple[int, dict[str, Any]]]:
             offset += len(line)
 
 
-def load_index(inputs: Path, journal: Path) -> Index:
-    """The index of a run that was begun: its lines, and how far they are."""
+def load_index(inputs: Path, journal: Path, *, shown: bool = False) -> Index:
+    """The index of a run that was begun: its lines, and how far they are. `shown`: for who looks at
+    it; else for who goes on with it."""
     index = Index()
     with inputs.open("rb") as file:
         for line in file:
             index.add(value_of(line)[LINE_NUMBER])
     for offset, record in records(journal):
         # A line that left a value in a process which is gone must run again.
-        if not record.get("kept"):
+        if shown or not record.get("kept"):
             index.mark(record[LINE_NUMBER], record["status"] == "Completed", offset)
             index.aggregated |= "aggregation_inputs" in record
     return index

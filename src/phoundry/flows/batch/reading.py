@@ -21,7 +21,7 @@ def details(folder: RunFolder, *, failed: bool = False) -> Iterator[dict[str, An
     """
     if not folder.inputs.exists():
         return
-    index = load_index(folder.inputs, folder.journal)
+    index = load_index(folder.inputs, folder.journal, shown=True)
     with folder.inputs.open("rb") as inputs, folder.journal_file() as journal:
         for offset, line in zip(index.offsets, inputs, strict=True):
             given: dict[str, Any] = value_of(line)

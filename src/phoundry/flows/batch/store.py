@@ -5,16 +5,18 @@ from __future__ import annotations
 import os
 import re
 import shutil
+import time
 from collections.abc import Iterator
 from datetime import UTC, datetime
 from pathlib import Path
 
 from phoundry.errors import Conflict, NotFound, UsageError
-from phoundry.flows.batch.folder import RECORD, Record, RunFolder
+from phoundry.flows.batch.folder import FILES, RECORD, Record, RunFolder
 
 _NAME = re.compile(r"[A-Za-z0-9_][-_.A-Za-z0-9]{0,199}")
 _UNSAFE = re.compile(r"[^-_.A-Za-z0-9]+")
 # Workers of jobs, replicas and tasks have their folders beside the runs.
+LEFT = 10.0  # seconds after which a folder without a record is nobody's who makes one just now
 RESERVED = ("job-", "replica-", "parity-", "curves-", "task-", "register-")
 
 
@@ -50,12 +52,15 @@ class RunStore:
         """The folder and the record of the run `name`.
 
         Raises:
-            NotFound: there is none.
+            NotFound: there is none. Conflict: its record can't be read.
         """
         folder = self.folder(name)
         record = folder.read()
         if record is None:
-            raise NotFound(f"The record of the run '{name}' is gone: {folder.path / RECORD}.")
+            raise Conflict(
+                f"The record of the run '{name}' can't be read: {folder.path / RECORD}.",
+                remedy=f"Put that file right, or remove the run: phoundry run delete {name}",
+            )
         return folder, record
 
     def make(self, name: str) -> RunFolder:
@@ -81,10 +86,13 @@ class RunStore:
         try:
             path.mkdir(mode=0o700)
         except FileExistsError:
-            raise Conflict(
-                f"There is a run '{name}' already.",
-                remedy=f"Take another --name, or remove it: phoundry run delete {name}",
-            ) from None
+            if not _left_over(path):
+                raise Conflict(
+                    f"There is a run '{name}' already.",
+                    remedy=f"Take another --name, or remove it: phoundry run delete {name}",
+                ) from None
+            shutil.rmtree(path)
+            path.mkdir(mode=0o700)
         return RunFolder(path)
 
     def delete(self, name: str) -> None:
@@ -101,9 +109,18 @@ class RunStore:
             shutil.rmtree(folder.path, ignore_errors=True)
 
 
+def _left_over(path: Path) -> bool:
+    """Whether `path` is what a kill left of a run that was being made or removed."""
+    folder = RunFolder(path)
+    if not path.is_dir() or (path / RECORD).exists() or folder.busy:
+        return False
+    names = {file.name for file in path.iterdir() if not file.name.startswith(".")}
+    return names <= FILES and time.time() - path.stat().st_mtime > LEFT
+
+
 def new_name(flow: str, variant: str | None) -> str:
     """As Prompt flow names a run: flow, variant, time to the microsecond."""
     which = (variant or "").strip("${}").rpartition(".")[2] or "variant_0"
     moment = datetime.now(UTC).strftime("%Y%m%d_%H%M%S_%f")
     words = _UNSAFE.sub("_", f"{flow}_{which}")[:160].lstrip(".-") or "flow"
-    return f"{words}_{moment}"
+    return f"{'flow_' if words.startswith(RESERVED) else ''}{words}_{moment}"

@@ -11,7 +11,7 @@ from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
 
-from phoundry.errors import Conflict, PhoundryError
+from phoundry.errors import Conflict, PhoundryError, Unavailable
 from phoundry.flows.batch.engine import Engine, Pool, Spans, Tell
 from phoundry.flows.batch.finish import finish
 from phoundry.flows.batch.folder import Record, RunFolder
@@ -66,9 +66,13 @@ class Work:
         """Remove the run when the block fails, or is interrupted, before a line has ended."""
         try:
             yield
-        except BaseException:
+        except BaseException as error:
             if not (self.record.lines.completed or self.record.lines.failed):
                 shutil.rmtree(self.folder.path, ignore_errors=True)
+            if isinstance(error, OSError):
+                raise Unavailable(
+                    f"The run could not begin: {error}.", remedy="Is there room on the disk?"
+                ) from error
             raise
 
     def go_on(self, index: Index, *, retry_failed: bool, first: bool = False) -> Record:
@@ -78,10 +82,10 @@ class Work:
         Raises:
             FlowError: the flow does not open.
         """
-        self.folder.drop_results()
         if first or self.record.flow_sha256 != flow_sha256(self.flow):
             self._keep_flow()
         self.record.error = self.record.aggregation_error = None
+        self.record.metrics, self.record.aggregation_nodes = {}, {}
         with self.open_pool() as pool:
             return self._go(self._engine(index), pool, retry_failed=retry_failed)
 
@@ -97,18 +101,38 @@ class Work:
         begun = time.monotonic()
         self.record.started = self.record.started or _now()
         self._write("Running")
-        status = "Canceled"
+        self.folder.drop_results()
+        status, written = "Canceled", True
         try:
             yield
             status = "Completed"
         except PhoundryError as error:
             status, self.record.error = "Failed", error.to_dict()
             raise
+        except (
+            OSError
+        ) as error:  # a full disk: the index may know of lines that are not in the file
+            written = False
+            raise self._interrupted(error) from error
         finally:
             self.record.seconds += time.monotonic() - begun
             self.record.ended = _now()
+            if written:
+                self._finish(index, status)
+
+    def _finish(self, index: Index, status: str) -> None:
+        try:
             finish(self.folder, self.record, index)
             self._write(status)
+        except OSError as error:
+            raise self._interrupted(error) from error
+
+    def _interrupted(self, error: OSError) -> Unavailable:
+        name = self.record.name
+        return Unavailable(
+            f"The run '{name}' was interrupted: {error}.",
+            remedy=f"Is there room on the disk? Then go on: phoundry run resume {name}",
+        )
 
     def _keep_flow(self) -> None:
         keep_snapshot(self.flow, self.folder.snapshot)

@@ -28,8 +28,9 @@ class Figures:
             self.numbers["seconds"].append(line["seconds"])
         for name, value in line["outputs"].items():
             number = _number(value)
+            name = f"outputs.{name}"
             if number is not None and (name in self.numbers or len(self.numbers) <= MOST_PLOTS):
-                self.numbers.setdefault(f"outputs.{name}", array("d")).append(number)
+                self.numbers.setdefault(name, array("d")).append(number)
 
     def svgs(self) -> list[str]:
         """A histogram for each kind of number."""
