@@ -1,17 +1,24 @@
 """The connections that the running flow's own code may ask for by name: a prompty's, a model
-configuration's, `PFClient().connections.get("…")`. They are the process's while the flow runs."""
+configuration's, `PFClient().connections.get("…")`. They are the process's while the flow runs.
+
+A script that is no flow has a home instead: `reaching` lets it ask there for what it names.
+"""
 
 from __future__ import annotations
 
 from collections.abc import Generator, Mapping
 from contextlib import contextmanager
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
-from phoundry.errors import nearest
+from phoundry.errors import NotFound, nearest
 from phoundry.flows.errors import GetConnectionError
+
+if TYPE_CHECKING:
+    from phoundry.flows.connections import ConnectionResolver
 
 # Not a context variable: threads that the user's code starts look here too.
 _values: dict[str, Mapping[str, Any]] = {}
+_homes: list[ConnectionResolver] = []
 
 
 @contextmanager
@@ -26,6 +33,17 @@ def connections_at_hand(values: Mapping[str, Mapping[str, Any]]) -> Generator[No
         _values.update(before)
 
 
+@contextmanager
+def reaching(home: ConnectionResolver) -> Generator[None]:
+    """Let this process look up in `home` what is not at hand, for the length of the block. Never in
+    a flow's own process, which has what its files name and no more."""
+    _homes.append(home)
+    try:
+        yield
+    finally:
+        _homes.remove(home)
+
+
 def names_at_hand() -> list[str]:
     return sorted(_values)
 
@@ -37,6 +55,11 @@ def connection_values(name: str) -> Mapping[str, Any]:
         GetConnectionError: it is not among those that the flow was started with.
     """
     if name not in _values:
+        for home in _homes:
+            try:
+                return home.values(name).model_dump()
+            except NotFound:
+                continue
         near = nearest(name, _values)
         raise GetConnectionError(
             f"Connection '{name}' is not found.",
@@ -56,7 +79,7 @@ class AtHand:
         from phoundry.specs.connection import HIDDEN, Connection
 
         now = datetime.now(UTC)
-        return [
+        own = [
             Connection(
                 name=name,
                 type=item["type"],
@@ -67,6 +90,7 @@ class AtHand:
             )
             for name, item in _values.items()
         ]
+        return own + [each for home in _homes for each in home.list() if each.name not in _values]
 
     def values(self, name: str) -> Any:
         from phoundry.specs.connection import ConnectionValues

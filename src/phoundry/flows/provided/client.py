@@ -1,4 +1,8 @@
-"""`promptflow.client.PFClient`: what scripts and tools do with it, done here."""
+"""`promptflow.client.PFClient` inside a flow: it reaches what the flow was started with, no more.
+
+A deployed flow must not read other runs, nor the secrets of other connections. Scripts, which are
+their user's own, get `phoundry.promptflow.client` under this name instead.
+"""
 
 from __future__ import annotations
 
@@ -89,5 +93,6 @@ class PFClient:
 def _refused(name: str, command: str) -> NotSupported:
     return NotSupported(
         f"PFClient().{name} is not done inside a flow's process, which has no store.",
-        remedy=f"Use the command: {command}",
+        remedy=f"Use the command: {command}; or do it in a script beside the flow: "
+        "python -m phoundry.promptflow SCRIPT",
     )

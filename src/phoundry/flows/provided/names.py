@@ -143,8 +143,10 @@ INSTEAD: Mapping[str, str] = {
     "promptflow.rag": "use a package for your index in a Python tool",
     "promptflow.executor": "run flows with promptflow.client.load_flow",
     "promptflow.batch": "run flows over data with: phoundry run create",
-    "promptflow.client.load_run": "see runs with: phoundry run list",
-    "promptflow.entities.Run": "see runs with: phoundry run list",
+    "promptflow.client.load_run": "use it in a script (python -m phoundry.promptflow SCRIPT), "
+    "or see runs with: phoundry run list",
+    "promptflow.entities.Run": "use it in a script (python -m phoundry.promptflow SCRIPT), or see "
+    "runs with: phoundry run list",
     "promptflow.integrations": "call the flow with promptflow.client.load_flow",
     "promptflow.parallel": "run flows over data with: phoundry run create",
 }
