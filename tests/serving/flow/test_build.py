@@ -4,16 +4,20 @@ import json
 import os
 import subprocess
 import sys
+import zipfile
 from pathlib import Path
 
 import httpx
 import pytest
 
-from phoundry.errors import Conflict, InvalidInput
+from phoundry.errors import Conflict, InvalidInput, TooLarge
+from phoundry.flows.batch import snapshot
 from phoundry.flows.load import load_flow
 from phoundry.flows.prepare import Connections
+from phoundry.serving.flow import copying
 from phoundry.serving.flow.build import build, variable_of
 from phoundry.serving.flow.connection_files import ConnectionFiles
+from phoundry.serving.flow.copying import copy_flow
 
 CANARY = "canary-secret-4711"
 YAML = """\
@@ -49,7 +53,8 @@ def say(question: str, connection: CustomConnection):
 
 
 @pytest.fixture
-def flow_folder(tmp_path: Path) -> Path:
+def flow_folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    monkeypatch.setenv("REGION", "EU")
     folder = tmp_path / "My Flow"
     folder.mkdir()
     (folder / "flow.dag.yaml").write_text(YAML)
@@ -74,8 +79,7 @@ def connections() -> Connections:
 
 
 @pytest.fixture
-def built(flow_folder: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
-    monkeypatch.setenv("REGION", "EU")
+def built(flow_folder: Path, tmp_path: Path) -> Path:
     flow = load_flow(flow_folder)
     made = build(flow, connections(), tmp_path / "dist", kind="docker")
     assert made.variables == ["FAQ_TOKEN", "REGION", "PHOUNDRY_FLOW_KEY"]
@@ -179,3 +183,34 @@ def test_a_folder_that_holds_something_is_left_alone(
 def test_names_of_variables() -> None:
     assert variable_of("open_ai connection", "api_key") == "OPEN_AI_CONNECTION_API_KEY"
     assert variable_of("2nd-one", "key") == "_2ND_ONE_KEY"
+
+
+def test_a_copy_has_the_included_files_over_the_flows_own(
+    flow_folder: Path, tmp_path: Path
+) -> None:
+    (flow_folder / "flow.dag.yaml").write_text(
+        YAML.replace("../shared", "../shared\n- ../shared.zip")
+    )
+    (flow_folder / "shared").mkdir()
+    (flow_folder / "shared" / "words.py").write_text("WORD = 'Own,'\n")
+    copy_flow(load_flow(flow_folder), tmp_path / "copy")
+    assert (tmp_path / "copy" / "shared" / "words.py").read_text() == "WORD = 'Well,'\n"
+    with zipfile.ZipFile(tmp_path / "copy" / "shared.zip") as archive:
+        assert archive.namelist() == ["shared/words.py"]
+
+
+def test_a_copy_that_lacks_a_tool_is_not_made(flow_folder: Path, tmp_path: Path) -> None:
+    (flow_folder / "env").mkdir()
+    (flow_folder / "say.py").rename(flow_folder / "env" / "say.py")
+    (flow_folder / "flow.dag.yaml").write_text(YAML.replace("say.py", "env/say.py"))
+    with pytest.raises(Conflict, match=r"env/say\.py"):
+        copy_flow(load_flow(flow_folder), tmp_path / "copy")
+
+
+def test_a_folder_with_everything_in_it_is_not_copied_in_part(
+    flow_folder: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    for module in (snapshot, copying):
+        monkeypatch.setattr(module, "MOST_FILES", 2)
+    with pytest.raises(TooLarge, match="more than 2 files"):
+        copy_flow(load_flow(flow_folder), tmp_path / "copy")

@@ -14,6 +14,7 @@ from fnmatch import fnmatchcase
 from pathlib import Path
 
 from phoundry.files import atomic_folder
+from phoundry.flows.includes import sources
 from phoundry.flows.model import Flow
 
 # What a flow's folder holds that is no part of the flow.
@@ -34,22 +35,23 @@ def holds_secrets(name: str) -> bool:
 
 
 def flow_files(flow: Flow) -> list[tuple[Path, Path]]:
-    """`(file, its place in a copy)` of the flow's folder and of what it includes, by place, without
-    the files that `holds_secrets` names."""
-    found: dict[Path, Path] = {Path(flow.file.name): flow.file}
-    for file in _files(flow.root):
-        found.setdefault(file.relative_to(flow.root), file)
+    """`(file, its place in a copy)` of the flow's folder and over it of what it includes, by place,
+    without the files that `holds_secrets` names; the flow's file alone where there are too many."""
+    found: dict[Path, Path] = {}
+    for file in files_in(flow.root):
+        found[file.relative_to(flow.root)] = file
         if len(found) > MOST_FILES:
             return [(flow.file, Path(flow.file.name))]
-    for include in flow.additional_includes:
-        shared = (flow.root / include).resolve()
+    for shared in sources(flow):
         alone = shared.is_file() and not holds_secrets(shared.name)
-        for file in [shared] if alone else _files(shared):
-            found.setdefault(file.relative_to(shared.parent), file)
+        for file in [shared] if alone else files_in(shared):
+            found[file.relative_to(shared.parent)] = file
+    found[Path(flow.file.name)] = flow.file
     return [(file, place) for place, file in sorted(found.items())]
 
 
-def _files(folder: Path) -> Iterator[Path]:
+def files_in(folder: Path) -> Iterator[Path]:
+    """The files below `folder` that a copy of it has."""
     for where, names, files in os.walk(folder):
         names[:] = sorted(name for name in names if name not in LEFT_OUT and name[0] != ".")
         for name in sorted(files):
