@@ -10,6 +10,7 @@ from typing import Any
 import pytest
 
 from phoundry.serving.flow import app as application
+from phoundry.serving.flow import pages
 from phoundry.serving.flow.hosted import Hosted
 from tests.serving.flow.inside import FLOWS, Site, hosting, visit
 
@@ -183,13 +184,16 @@ def test_feedback_is_kept(echo: Hosted, tmp_path: Path) -> None:
 
 def test_the_page_needs_nothing_from_elsewhere(chat: Hosted) -> None:
     async def ask(site: Site) -> Any:
-        return [await site.ask(path) for path in ("/", "/flow.js", "/flow.css", "/page.json")]
+        scripts = [f"/{file.name}" for file in pages.FOLDER.iterdir() if file.suffix != ".html"]
+        return [await site.ask(path) for path in ("/", "/page.json", *scripts)]
 
-    page, script, style, about = visit(chat, ask)
+    page, about, *others = visit(chat, ask)
     assert "default-src 'none'" in page.headers["content-security-policy"]
     assert page.headers["content-type"].startswith("text/html")
-    for each in (page, script, style):
+    assert len(others) > 1
+    for each in (page, *others):
         assert each.status == 200
+        assert each.headers["content-type"].startswith("text/")
         assert "http:" not in each.text
         assert "https:" not in each.text
     assert about.json()["chat"] == {

@@ -10,7 +10,11 @@ from phoundry.flows.session.redact import redact
 from phoundry.serving.asgi import JSON_TYPE, Send, encode
 from phoundry.serving.errors import message_of, response_headers
 
-_ASK = (b"www-authenticate", b'Bearer realm="flow", Basic realm="flow", charset="UTF-8"')
+# One header each: Chromium reads a header as one challenge, and would not ask for a password.
+_ASK = [
+    (b"www-authenticate", b'Basic realm="flow", charset="UTF-8"'),
+    (b"www-authenticate", b'Bearer realm="flow"'),
+]
 
 
 def status_of(error: PhoundryError) -> int:
@@ -38,7 +42,7 @@ def body_of(error: PhoundryError, secrets: tuple[str, ...] = ()) -> dict[str, An
 
 def headers_of(error: PhoundryError) -> list[tuple[bytes, bytes]]:
     if isinstance(error, Unauthenticated):
-        return [_ASK]
+        return _ASK
     return response_headers(error)
 
 
