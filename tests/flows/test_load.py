@@ -10,7 +10,8 @@ from hypothesis import strategies as st
 
 from phoundry.errors import NotFound
 from phoundry.flows import FlowError, load_flow
-from phoundry.flows.errors import PythonLoadError
+from phoundry.flows.errors import InvalidNodeReference, PythonLoadError, TemplateSyntaxError
+from phoundry.flows.tools.prompt import parse_template
 from tests.flows.conftest import MakeFlow
 
 TOOL = "from promptflow.core import tool\n@tool\ndef t(x: int = 1):\n    return x\n"
@@ -200,3 +201,31 @@ def test_a_tool_nested_without_end_is_an_error_of_its_file(make_flow: MakeFlow, 
     yaml = "nodes:\n- {name: n, type: python, source: {type: code, path: t.py}}\n"
     with pytest.raises(PythonLoadError, match="Error"):
         load_flow(make_flow({"flow.dag.yaml": yaml, "t.py": tool}))
+
+
+@pytest.mark.parametrize(
+    "condition",
+    ["{when: '${a.output}', is: 1}", "{any: [{when: '${inputs.x}', is: '${a.output}'}]}"],
+)
+def test_no_condition_of_an_aggregation_looks_at_lines(make_flow: MakeFlow, condition: str) -> None:
+    """The added conditions read None there, and the node ran or did not by chance."""
+    tool = "from promptflow.core import tool\n@tool\ndef t(x=1):\n    return x\n"
+    source = "type: python, source: {type: code, path: t.py}"
+    yaml = (
+        f"inputs: {{x: {{type: int}}}}\nnodes:\n- {{name: a, {source}}}\n"
+        f"- {{name: b, {source}, aggregation: true, activate: {condition}}}\n"
+    )
+    with pytest.raises(InvalidNodeReference):
+        load_flow(make_flow({"flow.dag.yaml": yaml, "t.py": tool}))
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        "".join(f"{{% for a{n} in [1] %}}" for n in range(30)) + "{% endfor %}" * 30,
+        f"{{{{ {'(' * 3000}x{')' * 3000} }}}}",
+    ],
+)
+def test_a_template_beyond_what_python_takes_is_a_fault_of_it(text: str) -> None:
+    with pytest.raises(TemplateSyntaxError, match="too deep"):
+        parse_template(text, "p.jinja2")

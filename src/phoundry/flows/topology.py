@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping, Set
+
 from phoundry.errors import nearest
 from phoundry.flows.errors import (
     DuplicateNodeName,
@@ -14,7 +16,7 @@ from phoundry.flows.errors import (
     OutputReferenceNotFound,
 )
 from phoundry.flows.model import Flow, FlowOutput, Node
-from phoundry.flows.reference import InputReference, Literal, NodeReference
+from phoundry.flows.reference import InputReference, Literal, NodeReference, Reference
 
 IN_GRAPH = "Invalid node definitions found in the flow graph."
 
@@ -24,9 +26,11 @@ def check_topology(flow: Flow) -> list[FlowError]:
     errors: list[FlowError] = [*_duplicates(flow)]
     for node in flow.nodes:
         errors += _missing_inputs(flow, node)
+    names = {node.name: None for node in flow.nodes}
+    aggregating = {node.name for node in flow.nodes if node.aggregation}
     for node in flow.nodes:
-        errors += _missing_nodes(flow, node)
-        errors += _aggregation(flow, node)
+        errors += _missing_nodes(flow, node, names)
+        errors += _aggregation(flow, node, aggregating)
     if not errors and (rest := _in_circles(flow)):
         errors.append(
             NodeCircularDependency(
@@ -72,21 +76,19 @@ def _missing_inputs(flow: Flow, node: Node) -> list[FlowError]:
     ]
 
 
-def _missing_nodes(flow: Flow, node: Node) -> list[FlowError]:
-    names = [other.name for other in flow.nodes]
+def _missing_nodes(flow: Flow, node: Node, names: Mapping[str, None]) -> list[FlowError]:
     return [
         NodeReferenceNotFound(
             f"{IN_GRAPH} Node '{node.name}' references a non-existent node '{name}' in your flow. "
             "Please review your flow to ensure that the node name is accurately specified.",
-            remedy=_near(name, names),
+            remedy=_near(name, list(names)),
             where=flow.where(node.line),
         )
-        for name in sorted(node.dependencies - set(names))
+        for name in sorted(node.dependencies - names.keys())
     ]
 
 
-def _aggregation(flow: Flow, node: Node) -> list[FlowError]:
-    aggregating = {other.name for other in flow.nodes if other.aggregation}
+def _aggregation(flow: Flow, node: Node, aggregating: Set[str]) -> list[FlowError]:
     where = flow.where(node.line)
     if not node.aggregation:
         if wrong := sorted(node.dependencies & aggregating):
@@ -96,15 +98,25 @@ def _aggregation(flow: Flow, node: Node) -> list[FlowError]:
             )
             return [InvalidNodeReference(message, where=where)]
         return []
-    when = node.activate.when if node.activate else None
-    if isinstance(when, NodeReference) and when.node not in aggregating:
-        message = (
-            f"{IN_GRAPH} Non-aggregation node '{when.node}' cannot be referenced in the activate "
-            f"config of the aggregation node '{node.name}'. Please review and rectify the node "
-            "reference."
-        )
-        return [InvalidNodeReference(message, where=where)]
+    for when in _conditions(node):
+        if isinstance(when, NodeReference) and when.node not in aggregating:
+            message = (
+                f"{IN_GRAPH} Non-aggregation node '{when.node}' cannot be referenced in the "
+                f"activate config of the aggregation node '{node.name}'. Please review and rectify "
+                "the node reference."
+            )
+            return [InvalidNodeReference(message, where=where)]
     return []
+
+
+def _conditions(node: Node) -> list[Reference]:
+    """What the conditions of `node` look at."""
+    found = [node.activate.when] if node.activate else []
+    if node.extensions.condition is not None:
+        from phoundry.flows.extensions.keys import condition_references
+
+        found += condition_references(node.extensions.condition)
+    return found
 
 
 def _in_circles(flow: Flow) -> list[str]:

@@ -263,3 +263,21 @@ def test_links_out_of_the_folder_are_not_followed(tmp_path: Path) -> None:
     (inner / "t.py").symlink_to(tmp_path / "secret.py")
     text = "nodes:\n- {name: n, type: python, source: {type: code, path: t.py}}\n"
     assert [item.code for item in check_flow(flow(inner, text)).errors] == ["InvalidSource"]
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        "{{ 9 ** (9 ** 9) }}",
+        "{% if 9 ** (9 ** 9) %}x{% endif %}",
+        "{{ '%99999999999d' | format(1) }}",
+        "{% autoescape '%99999999999d' | format(1) %}{% endautoescape %}",
+    ],
+)
+def test_what_a_template_works_out_is_not_worked_out_here(tmp_path: Path, text: str) -> None:
+    """Jinja does so while it compiles: the check hung, or filled the memory."""
+    (tmp_path / "p.jinja2").write_text(text)
+    (tmp_path / "flow.dag.yaml").write_text(
+        "nodes:\n- {name: p, type: prompt, source: {type: code, path: p.jinja2}}\n"
+    )
+    assert [item for item in check_flow(tmp_path).findings if item.severity == "error"] == []

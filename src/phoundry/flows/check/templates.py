@@ -38,10 +38,15 @@ def parse_template(
 ) -> Any | None:
     """The syntax tree of a template whose text begins at line `first` of `file`; None (and a
     finding) where it does not parse or reaches for other files."""
-    from jinja2 import TemplateSyntaxError, nodes
+    from jinja2 import TemplateSyntaxError, nodes, pass_context
     from jinja2.sandbox import ImmutableSandboxedEnvironment
 
+    # Jinja works out what is constant while it compiles, such as `9 ** (9 ** 9)`, unless the
+    # environment or a run's context has a say in it.
     environment = ImmutableSandboxedEnvironment(trim_blocks=True, keep_trailing_newline=True)
+    environment.intercepted_binops = frozenset(environment.default_binop_table)
+    never: Any = pass_context(_never)
+    environment.filters.update(dict.fromkeys(environment.filters, never))
     try:
         tree = environment.parse(text)
         # Compiling finds what parsing lets pass, such as an unknown filter or a block twice.
@@ -76,6 +81,10 @@ def parse_template(
         node=node,
     )
     return None
+
+
+def _never(*_: Any) -> None:
+    """Stands for every filter: nothing is rendered."""
 
 
 def undeclared(tree: Any) -> set[str]:

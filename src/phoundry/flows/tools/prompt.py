@@ -150,6 +150,13 @@ def parse_template(text: str, place: str) -> Template:
             f"Jinja parsing failed at line {error.lineno}: ({kind.code}) {error.message}",
             where=f"{place}:{error.lineno}",
         ) from None
+    except (SyntaxError, ValueError, RecursionError, MemoryError, OverflowError) as error:
+        # Jinja makes Python of it, whose own limits it does not know.
+        raise TemplateSyntaxError(
+            f"Jinja parsing failed at line 0: ({TemplateSyntaxError.code}) the template is nested "
+            f"too deep, or holds too much: {type(error).__name__}: {error}",
+            where=place,
+        ) from None
 
 
 def _parse(environment: Environment, text: str) -> Template:
