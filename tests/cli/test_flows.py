@@ -5,9 +5,11 @@ from __future__ import annotations
 import json
 import os
 from pathlib import Path
+from typing import Any
 
 import pytest
 
+from phoundry.cli import flow_test
 from phoundry.cli.flow_inputs import read_inputs
 from phoundry.errors import InvalidInput, NotFound
 from tests.cli.conftest import Shell
@@ -120,6 +122,28 @@ def test_words_that_cannot_be_parsed_are_a_document_too(shell: Shell, flow: Path
         assert (done.code, done.err, done.json["status"]) == (2, "", "Failed"), words
         assert done.json["error"]["codes"] == ["UsageError"]
     assert shell("flow", "test", "-o", "json").json["status"] == "Failed"
+
+
+def test_files_that_cannot_be_used_are_a_document_too(
+    shell: Shell, flow: Path, tmp_path: Path
+) -> None:
+    long = f"{'a' * 5000}.json"
+    for words in (["--inputs", long], ["--detail", str(tmp_path)], ["--detail", f"{long}/x"]):
+        done = shell("flow", "test", str(flow), "--inputs", "question=x", *words, "-o", "json")
+        assert done.code in (1, 2), words
+        assert done.json["status"] == "Failed"
+
+
+def test_a_fault_of_ours_is_a_document_too(
+    shell: Shell, flow: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def broken(*_: Any, **__: Any) -> None:
+        raise RuntimeError("broken")
+
+    monkeypatch.setattr(flow_test, "once", broken)
+    done = shell("flow", "test", str(flow), "--timeout", "9", "-o", "json")
+    assert (done.code, done.json["error"]["code"]) == (1, "UnexpectedError")
+    assert "Traceback" in done.err
 
 
 def test_one_node_alone(shell: Shell, flow: Path) -> None:

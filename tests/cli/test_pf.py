@@ -80,13 +80,25 @@ def test_words_as_scripts_write_them() -> None:
 
 @pytest.mark.parametrize(
     "words",
-    [[], ["nonsense"], ["flow"], ["flow", "test"], ["flow", "test", "--flow", "f", "--bad"]],
+    [
+        *([], ["nonsense"], ["flow"], ["flow", "test"], ["flow", "test", "--flow", "f", "--bad"]),
+        *(
+            ["run", "list", "-r", "x"],
+            ["run", "list", "-r", "-5"],
+            ["connection", "list", "-r", "0"],
+        ),
+        ["flow", "serve", "--source", "f", "--port", "abc"],
+    ],
 )
 def test_wrong_words_exit_with_2(pf: Shell, words: list[str]) -> None:
     done = pf(*words)
     assert (done.code, done.out) == (2, "")
     with pytest.raises(UsageError):
         parse(words)
+
+
+def test_runs_to_visualize_are_named(pf: Shell) -> None:
+    assert pf("run", "visualize", "-n", ",").code == 2
 
 
 def test_help_and_version(pf: Shell) -> None:

@@ -45,6 +45,9 @@ def read_object(path: Path, option: str = "--inputs") -> dict[str, Any]:
         raise UsageError(f"{path} is a folder, not a file for {option}.") from None
     except UnicodeDecodeError as error:
         raise InvalidInput(f"{path} is not UTF-8 (byte {error.start}).") from None
+    except (OSError, ValueError) as error:  # not ours to read, or no name that a file can have
+        reason = error.strerror if isinstance(error, OSError) else error
+        raise InvalidInput(f"{str(path)[:200]} can't be read: {reason}.") from None
     if path.suffix == ".jsonl":
         text = next((line for line in text.splitlines() if line.strip()), "")
     try:

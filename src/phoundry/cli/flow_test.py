@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import sys
+import traceback
 from collections.abc import Generator, Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -89,6 +90,8 @@ def run_once(
             otherwise(path, interactive, connections, environment_variables)
         return
     with _one_document(out):
+        if detail is not None and detail.is_dir():
+            raise UsageError(f"--detail {detail} is a folder.", remedy="Name a file in it.")
         if stream_output and not out.talks:
             raise UsageError("--stream-output and -o json exclude each other.")
         result, log = once(
@@ -176,6 +179,14 @@ def _one_document(out: Printer) -> Generator[None]:
             raise
         out.value(failed(error))
         raise typer.Exit(error.exit_code) from None
+    except Exception as error:
+        if out.talks:
+            raise
+        traceback.print_exc()  # a fault of ours, which whoever reads the document can't see in it
+        from phoundry.flows.errors import UnexpectedError
+
+        out.value(failed(UnexpectedError(f"{type(error).__name__}: {error}")))
+        raise typer.Exit(1) from None
 
 
 def failed(error: PhoundryError | typer.TyperException) -> dict[str, Any]:
@@ -211,7 +222,12 @@ def write_detail(file: Path, result: dict[str, Any], log: str) -> None:
     from phoundry.files import write_atomic
 
     told = {**result, "log": log}
-    write_atomic(file, json.dumps(told, ensure_ascii=False, indent=2) + "\n")
+    try:
+        write_atomic(file, json.dumps(told, ensure_ascii=False, indent=2) + "\n")
+    except OSError as error:
+        raise UsageError(
+            f"--detail {file} can't be written: {error.strerror}.", remedy="Name another file."
+        ) from None
 
 
 def otherwise(

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from pathlib import Path
 
 import pytest
@@ -111,3 +112,16 @@ def test_a_tree(tmp_path: Path) -> None:
     assert find_flows([good, tmp_path]) == [good / "flow.dag.yaml", *find_flows([tmp_path])[1:]]
     with pytest.raises(NotFound):
         find_flows([tmp_path / "nothing"])
+
+
+def test_what_is_no_file_stops_no_tree(tmp_path: Path) -> None:
+    (tmp_path / "a").mkdir()
+    (tmp_path / "a" / "flow.dag.yaml").symlink_to(tmp_path / "nothing")
+    os.mkfifo(tmp_path / "b.prompty")
+    (tmp_path / "c.prompty").write_text(PROMPTY)
+    verdicts = [(item.path.name, item.verdict) for item in check_tree([tmp_path])]
+    assert sorted(verdicts) == [
+        ("b.prompty", "cannot run"),
+        ("c.prompty", "runs"),
+        ("flow.dag.yaml", "cannot run"),
+    ]

@@ -66,7 +66,7 @@ def list_(values: Values) -> None:
     from phoundry.client import Client
 
     found = [as_printed(item) for item in Client().connections.list()]
-    print_json(found if values["all"] else found[: int(values["max"] or 50)])
+    print_json(found if values["all"] else found[: values["max"] or 50])
 
 
 def delete(values: Values) -> None:

@@ -124,7 +124,7 @@ def validate(values: Values) -> int:
 def serve(values: Values) -> None:
     from phoundry.cli.flow_serve import serve as serve_flow
 
-    more: Values = {"port": int(values["port"])} if values["port"] else {}
+    more: Values = {} if values["port"] is None else {"port": values["port"]}
     if values["host"]:
         more["host"] = "127.0.0.1" if values["host"] == "localhost" else values["host"]
     if values["static_folder"]:

@@ -82,7 +82,7 @@ NOUNS: dict[str, dict[str, Verb]] = {
             "Put a flow behind an address.",
             (
                 SOURCE,
-                Option("port", ("--port",), help="Port; 8080."),
+                Option("port", ("--port",), help="Port; 8080.", least=0),
                 Option("host", ("--host",), help="Address; localhost."),
                 Option("engine", ("--engine",), choices=("flask", "fastapi"), ignored="-"),
                 Option("static_folder", ("--static_folder", "--static-folder")),

@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import argparse
+import re
 from dataclasses import dataclass
+from functools import partial
 from typing import Any
 
 
@@ -18,6 +20,7 @@ class Option:
     flag: bool = False
     many: bool = False
     choices: tuple[str, ...] = ()
+    least: int | None = None  # of an option that takes a number
     ignored: str = ""
 
     def add_to(self, parser: argparse.ArgumentParser) -> None:
@@ -33,9 +36,17 @@ class Option:
             more |= {"nargs": "*", "action": "extend", "metavar": "key=value"}
         else:
             more |= {"metavar": self.name.upper()}
+        if self.least is not None:
+            more |= {"type": partial(_number, least=self.least)}
         if self.choices:
             more |= {"choices": self.choices, "metavar": None}
         parser.add_argument(*self.flags, dest=self.name, required=self.required, **more)
+
+
+def _number(text: str, least: int) -> int:
+    if not re.fullmatch(r"[0-9]{1,9}", text) or int(text) < least:
+        raise argparse.ArgumentTypeError(f"'{text[:50]}' is no whole number from {least} on")
+    return int(text)
 
 
 OPTIONS: dict[str, Option] = {
@@ -52,7 +63,7 @@ OPTIONS: dict[str, Option] = {
         ),
         Option("connections", ("--connections",), many=True, help="node.input=connection."),
         Option("init", ("--init",), many=True, help="name=value for a flex flow's class."),
-        Option("max", ("-r", "--max-results"), help="How many to show."),
+        Option("max", ("-r", "--max-results"), help="How many to show.", least=1),
         Option("all", ("--all-results",), flag=True, help="Show all."),
         Option("archived", ("--archived-only",), flag=True, help="Only archived ones."),
         Option("with_archived", ("--include-archived",), flag=True, help="Archived ones, too."),

@@ -106,7 +106,7 @@ def stream(values: Values) -> None:
 def list_(values: Values) -> None:
     from phoundry.client import Client
 
-    limit = None if values["all"] else int(values["max"] or 50)
+    limit = None if values["all"] else values["max"] or 50
     runs = Client().runs.list(
         limit=limit, archived=values["archived"], everything=values["with_archived"]
     )
@@ -126,7 +126,7 @@ def show(values: Values) -> None:
 def show_details(values: Values) -> None:
     from phoundry.client import Client
 
-    limit = None if values["all"] else int(values["max"] or 100)
+    limit = None if values["all"] else values["max"] or 100
     rows = Client().runs.details(values["name"], limit=limit)
     print_table([_flat(row) for row in rows])
 
@@ -152,6 +152,8 @@ def visualize(values: Values) -> None:
     from phoundry.client import Client
 
     names = [name.strip() for name in values["names"].split(",") if name.strip()]
+    if not names:
+        raise UsageError("No run is named.", remedy="Write the names of runs: --names a,b")
     runs = Client().runs
     folder = Path(runs.show(names[0]).output)
     target = Path(values["html_path"]) if values["html_path"] else folder / "report.html"

@@ -8,7 +8,7 @@ from pathlib import Path
 
 from phoundry.errors import NotFound
 from phoundry.flows.check.checker import check_flow
-from phoundry.flows.check.finding import Report
+from phoundry.flows.check.finding import Finding, Report
 from phoundry.flows.check.needs import Known
 from phoundry.flows.document import FILE_NAMES, FLEX_NAMES, PROMPTY
 
@@ -26,7 +26,11 @@ def check_tree(
         NotFound: a place is not there.
     """
     for file in find_flows(places):
-        yield check_flow(file, known(file) if known else None)
+        try:
+            yield check_flow(file, known(file) if known else None)
+        except (NotFound, OSError) as error:  # a link to nothing, a pipe, another user's
+            told = error.message if isinstance(error, NotFound) else str(error)
+            yield Report(file, "unknown", (Finding("error", "NotFound", told, file.name),))
 
 
 def find_flows(places: Iterable[Path]) -> list[Path]:
