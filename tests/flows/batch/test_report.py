@@ -104,3 +104,11 @@ def test_flows_with_many_numbers_have_plots_of_the_first() -> None:
         outputs = {f"o{place}": n for place in range(12)}
         figures.add({"seconds": 0.1, "outputs": outputs})
     assert len(figures.svgs()) == MOST_PLOTS + 1
+
+
+def test_a_number_that_a_browser_would_round_is_text() -> None:
+    assert [cell(value) for value in (2**53 - 1, 2**53 + 1, -(2**60))] == [
+        2**53 - 1,
+        str(2**53 + 1),
+        str(-(2**60)),
+    ]

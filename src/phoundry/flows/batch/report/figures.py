@@ -13,6 +13,7 @@ from typing import Any
 
 BINS = 24
 WIDTH, HEIGHT, MARGIN = 360, 120, 18  # pixels
+LONGEST_TITLE = 56  # characters
 MOST_PLOTS = 8  # numeric outputs of one run
 
 
@@ -89,7 +90,7 @@ def histogram(title: str, values: Sequence[float]) -> str:
     return (
         f'<figure><svg viewBox="0 0 {WIDTH} {HEIGHT + 2 * MARGIN}" role="img" '
         f'aria-label="{escape(title)}">{bars}'
-        f'<text x="0" y="12">{escape(title)}</text>'
+        f'<text x="0" y="12">{escape(_cut(title))}</text>'
         f'<text x="0" y="{HEIGHT + 2 * MARGIN - 4}">{short(low)}</text>'
         f'<text x="{WIDTH}" y="{HEIGHT + 2 * MARGIN - 4}" text-anchor="end">{short(high)}</text>'
         f"</svg><figcaption>{escape(told)}</figcaption></figure>"
@@ -103,15 +104,20 @@ def bars(title: str, values: Mapping[str, float]) -> str:
     drawn = "".join(
         f'<rect x="0" y="{MARGIN + place * row}" width="{WIDTH * abs(value) / most:.1f}" '
         f'height="{row - 6}"/>'
-        f'<text class="over" x="4" y="{MARGIN + place * row + 12}">{escape(name)}: {short(value)}'
-        "</text>"
+        f'<text x="4" y="{MARGIN + place * row + 12}">'
+        f"{short(value)} · {escape(_cut(name))}</text>"
         for place, (name, value) in enumerate(values.items())
     )
     return (
-        f'<figure><svg viewBox="0 0 {WIDTH} {MARGIN + row * len(values)}" role="img" '
-        f'aria-label="{escape(title)}"><text x="0" y="12">{escape(title)}</text>{drawn}</svg>'
+        f'<figure><svg class="bars" viewBox="0 0 {WIDTH} {MARGIN + row * len(values)}" role="img" '
+        f'aria-label="{escape(title)}"><text x="0" y="12">{escape(_cut(title))}</text>{drawn}</svg>'
         "</figure>"
     )
+
+
+def _cut(text: str) -> str:
+    """What fits above a plot."""
+    return text if len(text) <= LONGEST_TITLE else text[: LONGEST_TITLE - 1] + "…"
 
 
 def short(value: float) -> str:

@@ -19,9 +19,10 @@ def page(records: Sequence[Record], figures: Sequence[Figures], table: Table) ->
     """The whole document."""
     script, style = _text("report.js"), _text("report.css")
     title = "Run " + ", ".join(record.display_name or record.name for record in records)
-    shown = f"{table.shown:,} of {max(table.seen, default=0):,} lines"
-    if table.shown < max(table.seen, default=0):
-        shown += ": the first ones, and lines that failed"
+    seen = max(table.seen, default=0)
+    shown = f"{seen:,} lines."
+    if table.shown < seen:
+        shown = f"{table.shown:,} of {seen:,} lines: the first ones, and others that failed."
     plots = [*_metric_bars(records), *(svg for each in figures for svg in each.svgs())]
     return f"""<!doctype html>
 <html lang="en">
@@ -38,11 +39,15 @@ def page(records: Sequence[Record], figures: Sequence[Figures], table: Table) ->
 <section class="plots">{"".join(plots)}</section>
 <section>
 <h2>Lines</h2>
-<p><input id="filter" type="search" placeholder="Filter" aria-label="Filter">
+<div class="tools">
+<input id="filter" type="search" placeholder="Filter" aria-label="Filter lines by words">
 <label><input id="failed" type="checkbox"> only failed</label>
-<span id="count"></span> <small>{escape(shown)}</small></p>
-<div class="wide"><table id="lines"><thead></thead><tbody></tbody></table></div>
-<button id="more" hidden>Show more</button>
+<p class="hint">{escape(shown)} <span id="count" role="status"></span></p>
+</div>
+<div class="wide" tabindex="0" role="region" aria-label="Lines">
+<table id="lines"><thead></thead><tbody></tbody></table>
+</div>
+<button id="more" type="button" hidden>Show more</button>
 </section>
 <script type="application/json" id="data">{_embedded(table.content())}</script>
 <script>{script}</script>
@@ -64,22 +69,32 @@ def _summary(records: Sequence[Record]) -> str:
         ("data", [record.data for record in records]),
         ("run", [record.run for record in records]),
         ("column mapping", [record.column_mapping or None for record in records]),
-        ("begun", [record.started for record in records]),
-        *((name, [record.metrics.get(name) for record in records]) for name in metrics),
+        ("begun", [_moment(record.started) for record in records]),
+        *((name, [_number(record.metrics.get(name)) for record in records]) for name in metrics),
         ("error", [_message(record) for record in records]),
     ]
-    head = "".join(f"<th>{escape(record.name)}</th>" for record in records)
+    head = "".join(f'<th scope="col">{escape(record.name)}</th>' for record in records)
     rows = "".join(
-        f"<tr><th>{escape(name)}</th>"
+        f'<tr><th scope="row">{escape(name)}</th>'
         + "".join(f"<td>{escape(str(cell(value)))}</td>" for value in values)
         + "</tr>"
         for name, values in facts
         if any(value is not None for value in values)
     )
     return (
-        f"<table class='summary'><thead><tr><th></th>{head}</tr></thead>"
-        f"<tbody>{rows}</tbody></table>"
+        f"<div class='over'><table class='summary'><thead><tr><th></th>{head}</tr></thead>"
+        f"<tbody>{rows}</tbody></table></div>"
     )
+
+
+def _moment(iso: str | None) -> str | None:
+    """To the second, and the zone in words: the record has the rest."""
+    return iso and iso[:19].replace("T", " ") + " UTC"
+
+
+def _number(value: Any) -> Any:
+    """Six digits of a metric; `metrics.json` has the rest."""
+    return float(f"{value:.6g}") if isinstance(value, float) else value
 
 
 def _message(record: Record) -> str | None:
@@ -88,6 +103,9 @@ def _message(record: Record) -> str | None:
 
 
 def _metric_bars(records: Sequence[Record]) -> list[str]:
+    """Of several runs: a single bar says nothing."""
+    if len(records) < 2:
+        return []
     metrics = dict.fromkeys(name for record in records for name in record.metrics)
     found: list[str] = []
     for name in metrics:

@@ -9,6 +9,7 @@ from typing import Any
 
 MOST_LINES = 2_000  # of one run; a browser sorts and filters so many at once
 MOST_FAILED = 1_000  # that failed, beyond those
+EXACT = 2**53 - 1  # the largest whole number of JavaScript; beyond it they are text
 LONGEST = 2_000  # characters of a cell
 
 
@@ -59,9 +60,11 @@ class Table:
 
 
 def cell(value: Any) -> Any:
-    """A value as a cell: a number that JSON has, else text, cut where it is long."""
+    """A value as a cell: a number that a browser has, else text, cut where it is long."""
     if isinstance(value, bool) or not isinstance(value, int | float):
         text = value if isinstance(value, str) else json.dumps(value, ensure_ascii=False)
         text = "" if value is None else text
         return text if len(text) <= LONGEST else text[:LONGEST] + "…"
-    return value if isinstance(value, int) or math.isfinite(value) else str(value)
+    if isinstance(value, int):
+        return value if abs(value) <= EXACT else str(value)
+    return value if math.isfinite(value) else str(value)
