@@ -7,7 +7,7 @@ from typing import Annotated
 
 import typer
 
-from phoundry.cli import flow_check, flow_edit, flow_run, flow_serve, flow_test
+from phoundry.cli import flow_check, flow_edit, flow_environments, flow_run, flow_serve, flow_test
 from phoundry.cli.commands import noun, verb
 from phoundry.cli.output import Format, Output, Printer
 
@@ -38,3 +38,4 @@ flow_check.register(app)
 flow_edit.register(app)
 flow_run.register(app)
 flow_serve.register(app)
+flow_environments.register(app)

@@ -29,8 +29,9 @@ def prune(
 
     Without --all only of what nothing uses any more: data of deleted assets, checkpoints of
     completed jobs, uploads and downloads that were left over, old events, long logs. With --all
-    also of base models, conversions, tokens and downloads that nothing serves or waits for: the
-    next command that needs one makes or fetches it again. What is in use is never touched.
+    also of base models, conversions, tokens, downloads and packages installed for flows that
+    nothing serves or waits for: the next command that needs one makes or fetches it again. What
+    is in use is never touched.
     """
     from phoundry.client import Client
 

@@ -22,6 +22,7 @@ if TYPE_CHECKING:
 
 FILE = "requirements.txt"
 _LENGTH = 16
+_DAY = 24 * 3600.0  # seconds
 
 
 @dataclass(frozen=True, slots=True)
@@ -33,6 +34,12 @@ class Environment:
     requirements: tuple[str, ...]
     bytes: int
     idle: float
+
+    @property
+    def last_used(self) -> str:
+        """Such as `today` or `12 days ago`."""
+        days = int(self.idle // _DAY)
+        return f"{days} day{'s' * (days != 1)} ago" if days else "today"
 
 
 def interpreter_for(flow: Flow, home: Home, tell: Tell = lambda line: None) -> str | None:
@@ -79,6 +86,20 @@ def environments(home: Home) -> list[Environment]:
             Environment(place.name, place, tuple(content.get("requirements", ())), size, idle)
         )
     return sorted(found, key=lambda each: -each.idle)
+
+
+def works(place: Path) -> bool:
+    """Whether the Python that the environment was made with is still there."""
+    return python_of(place).exists()
+
+
+def in_use(place: Path) -> bool:
+    """Whether a process of this machine runs in the environment: a session, a served flow."""
+    import psutil
+
+    python = str(python_of(place).parent) + os.sep
+    commands = (process.info["cmdline"] for process in psutil.process_iter(["cmdline"]))
+    return any(command and command[0].startswith(python) for command in commands)
 
 
 def remove(place: Path) -> None:

@@ -15,7 +15,7 @@ from pathlib import Path
 from sqlalchemy.orm import Session
 
 from phoundry.services.context import Context
-from phoundry.services.prune import caches, histories, leftovers, registry
+from phoundry.services.prune import caches, environments, histories, leftovers, registry
 from phoundry.services.prune.uses import Uses
 from phoundry.specs.care import Prunable, Pruning
 
@@ -58,12 +58,13 @@ def _found(session: Session, context: Context, everything: bool) -> list[Prunabl
         *leftovers.checkpoints(session),
         *leftovers.collected(context.home, session),
         *leftovers.logs(context.home),
+        *environments.useless(context.home),
         *histories.old(session),
         *registry.deleted(context.home),
         *leftovers.trash(context.home),
     ]
     if everything:
-        found += caches.all_of(context.home, uses)
+        found += [*caches.all_of(context.home, uses), *environments.again(context.home)]
     return found
 
 
