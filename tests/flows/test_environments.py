@@ -161,6 +161,28 @@ def test_packages_that_cannot_be_had(
     assert [each.suffix for each in home.environments.iterdir()] == [".lock"]  # no half of it
 
 
+def test_constraints_of_the_users_own_hold(tmp_path: Path) -> None:
+    (tmp_path / "more").mkdir()
+    (tmp_path / "more" / "limits.txt").write_text("# ours\nsix<2\npromptflow==1.0\n")
+    (tmp_path / "more" / "r.txt").write_text("-c limits.txt\nno-such-thing\n")
+    text = "-r more/r.txt\n--constraint=http://host/c.txt\n"
+    found = requirements(tmp_path, text)
+    assert found.missing == ("no-such-thing",)
+    assert found.present == ("six<2",)
+    assert found.options == ("--constraint=http://host/c.txt",)
+    other = name_of(found)
+    (tmp_path / "more" / "limits.txt").write_text("six<1\n")
+    assert name_of(requirements(tmp_path, text)) != other
+    (tmp_path / "more" / "limits.txt").unlink()
+    with pytest.raises(InvalidSource, match=r"no file limits\.txt"):
+        requirements(tmp_path, text)
+
+
+def test_logins_of_an_index_are_told_nobody() -> None:
+    wanted = Requirements(("x @ git+https://me:secret@host/x.git",))
+    assert "secret" not in str(refused(wanted, ["ERROR: no"]))
+
+
 def test_what_pip_says_is_told_with_what_to_do() -> None:
     wanted = Requirements(missing=("a==9",))
     said = ["Collecting a==9", "ERROR: Could not find a version that satisfies a==9", "hint"]

@@ -56,11 +56,12 @@ def build(place: Path, wanted: Requirements, root: Path, tell: Tell) -> None:
         shutil.rmtree(place, ignore_errors=True)  # of a process that was killed at it
         try:
             own_pip = importlib.util.find_spec("pip") is not None
-            tell(f"Installing for this flow, once: {', '.join(wanted.missing)}")
+            tell(f"Installing for this flow, once: {_shown(', '.join(wanted.missing))}")
             _venv(place, own_pip)
             _install(place, wanted, root, own_pip, tell)
             add_paths(place)
-            write_json(place / READY, {"requirements": [*wanted.options, *wanted.missing]})
+            lines = [_shown(line) for line in (*wanted.options, *wanted.missing)]
+            write_json(place / READY, {"requirements": lines})
         except BaseException:
             shutil.rmtree(place, ignore_errors=True)
             raise
@@ -127,7 +128,7 @@ def _install(place: Path, wanted: Requirements, root: Path, own_pip: bool, tell:
         command += ["--progress-bar", "off", "-r", str(lines), "-c", str(limits)]
         for line in _lines(command, root, said):
             if line.lstrip().startswith(_STEPS):
-                tell(_LOGIN.sub("://***@", line.strip()))
+                tell(_shown(line.strip()))
     if said[-1] != "0":
         raise refused(wanted, said[:-1])
 
@@ -176,7 +177,8 @@ def refused(wanted: Requirements, said: list[str]) -> FlowEnvironmentError:
     else:
         remedy = "Try the same with pip in an environment of your own."
     return FlowEnvironmentError(
-        f"The flow's packages could not be installed ({', '.join(wanted.missing)}): {_tail(text)}",
+        "The flow's packages could not be installed "
+        f"({_shown(', '.join(wanted.missing))}): {_tail(text)}",
         remedy=f"{remedy} To run with the packages that are here: PHOUNDRY_ENVIRONMENTS=off",
     )
 
@@ -185,4 +187,9 @@ def _tail(text: str) -> str:
     """What went wrong, as pip tells it: its errors, else its last lines; no logins of an index."""
     lines = [line.strip() for line in text.splitlines() if line.strip()]
     errors = [line for line in lines if line.startswith("ERROR:")]
-    return _LOGIN.sub("://***@", "\n".join((errors or lines)[-SHOWN:]))
+    return _shown("\n".join((errors or lines)[-SHOWN:]))
+
+
+def _shown(text: str) -> str:
+    """`text` without the logins of the addresses in it."""
+    return _LOGIN.sub("://***@", text)

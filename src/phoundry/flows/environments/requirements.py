@@ -1,6 +1,7 @@
 """What a `requirements.txt` asks for, and how much of it this Python has already.
 
-Lines are pip's: comments, continued lines, `-r` of other files; other options are handed on to it.
+Lines are pip's: comments, continued lines, `-r` and `-c` of other files; other options are handed
+on to it.
 Lines of `promptflow…` are left out, because those names are answered here.
 """
 
@@ -19,14 +20,15 @@ OWN = "promptflow"
 _NAME = re.compile(r"^[A-Za-z0-9][A-Za-z0-9._-]*")
 _COMMENT = re.compile(r"(^|\s)#.*$")
 _NESTED = re.compile(r"^(?:-r|--requirement)[\s=]*(?P<file>\S+)$")
+_LIMITS = re.compile(r"^(?:-c|--constraint[\s=])\s*(?P<file>(?!\w+://)[^\s=]\S*)$")
 # Of a base install or of pip, which any Python that can make an environment has.
 _PARSERS = ("packaging.requirements", "pip._vendor.packaging.requirements")
 
 
 @dataclass(frozen=True, slots=True)
 class Requirements:
-    """`missing` are the lines that this Python does not satisfy, `present` those that it does;
-    `options` are lines for pip."""
+    """`missing` are the lines that this Python does not satisfy, `present` those that it does, and
+    the constraints of the user's own; `options` are lines for pip."""
 
     missing: tuple[str, ...] = ()
     present: tuple[str, ...] = ()
@@ -43,7 +45,10 @@ def read_requirements(file: Path) -> Requirements:
     present: list[str] = []
     options: list[str] = []
     for line in lines_of(file):
-        if line.startswith("-"):
+        if limits := _LIMITS.match(line):
+            there = lines_of(Path(limits["file"]), frozenset((file.resolve(),)))
+            present += [each for each in there if each[0] != "-" and not is_own(each)]
+        elif line.startswith("-"):
             options.append(line)
         elif not is_own(line):
             applies, there = _state(line)
@@ -79,7 +84,10 @@ def lines_of(file: Path, seen: frozenset[Path] = frozenset()) -> Iterator[str]:
         line = _COMMENT.sub("", raw).strip()
         nested = _NESTED.match(line)
         if nested is None:
-            if line:
+            limits = _LIMITS.match(line)
+            if limits is not None:  # pip would look for it beside the file that it is given
+                yield f"-c {(file.parent / limits['file']).resolve()}"
+            elif line:
                 yield line
             continue
         other = (file.parent / nested["file"]).resolve()
