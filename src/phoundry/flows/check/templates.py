@@ -45,8 +45,8 @@ def parse_template(
     # environment or a run's context has a say in it.
     environment = ImmutableSandboxedEnvironment(trim_blocks=True, keep_trailing_newline=True)
     environment.intercepted_binops = frozenset(environment.default_binop_table)
-    never: Any = pass_context(_never)
-    environment.filters.update(dict.fromkeys(environment.filters, never))
+    filters: dict[str, Any] = environment.filters  # pyright: ignore[reportAssignmentType]
+    filters |= dict.fromkeys(filters, pass_context(_never))
     try:
         tree = environment.parse(text)
         # Compiling finds what parsing lets pass, such as an unknown filter or a block twice.
