@@ -14,6 +14,7 @@ from hypothesis import strategies as st
 from phoundry.errors import Conflict, NotFound, PhoundryError, UsageError
 from phoundry.flows.document import parse_document
 from phoundry.flows.editing import edit_file, read_value, set_value
+from phoundry.flows.errors import FlowError
 
 TEXT = """\
 # The top comment
@@ -175,6 +176,20 @@ def test_a_file_is_changed_whole_or_not_at_all(tmp_path: Path) -> None:
     assert file.read_bytes() == TEXT.encode()
     edit_file(file, [("display_name", "x"), ("nodes.ask.type", "python")])
     assert data(file.read_text())["nodes"][0]["type"] == "python"
+
+
+def test_mode_and_link_of_a_file_stay(tmp_path: Path) -> None:
+    (tmp_path / "shared.yaml").write_text(TEXT)
+    (tmp_path / "shared.yaml").chmod(0o600)
+    file = tmp_path / "flow.dag.yaml"
+    file.symlink_to("shared.yaml")
+    edit_file(file, [("display_name", "x")])
+    assert file.is_symlink()
+    assert file.stat().st_mode & 0o777 == 0o600
+    assert "display_name: x" in file.read_text()
+    file.write_bytes(b"\xff")
+    with pytest.raises(FlowError, match="not UTF-8"):
+        edit_file(file, [("display_name", "x")])
 
 
 def test_words_of_a_command_line() -> None:

@@ -20,7 +20,7 @@ from typing import Any
 from phoundry.errors import Conflict, NotFound, UsageError
 from phoundry.files import write_atomic
 from phoundry.flows.document import is_list, is_mapping, parse_document
-from phoundry.flows.errors import FlowError
+from phoundry.flows.errors import FlowError, YamlError
 
 PLAIN = re.compile(r"[A-Za-z_/$][\w ./{}$()+-]*[\w}/).]|[A-Za-z_]")
 # Characters that YAML does not let stand in a quoted text, and json.dumps lets pass.
@@ -36,10 +36,14 @@ def edit_file(file: Path, changes: Sequence[tuple[str, Any]]) -> None:
         UsageError: a place that names nothing.
         Conflict: the value can't be set without changing others.
     """
-    text = file.read_bytes().decode("utf-8")
+    file = file.resolve()  # a link stays one
+    try:
+        text = file.read_bytes().decode("utf-8")
+    except UnicodeDecodeError as error:
+        raise YamlError(f"{file.name} is not UTF-8 at byte {error.start}.") from None
     for place, value in changes:
         text = set_value(text, place, value, file)
-    write_atomic(file, text.encode("utf-8"))
+    write_atomic(file, text.encode("utf-8"), mode=file.stat().st_mode & 0o777)
 
 
 def read_value(text: str) -> Any:

@@ -169,6 +169,24 @@ def test_every_variable_that_is_not_set_is_named(built: Path) -> None:
     assert found.values("faq").secrets == {"token": "t"}
 
 
+def test_a_connection_that_cannot_be_used_is_told_without_its_values(tmp_path: Path) -> None:
+    text = "type: azure_open_ai\napi_base: 3\nsecrets: {other: '${env:TOKEN}'}\n"
+    (tmp_path / "faq.yaml").write_text(text)
+    with pytest.raises(InvalidInput) as caught:
+        ConnectionFiles(tmp_path, {"TOKEN": CANARY})
+    assert "azure_open_ai needs api_key" in str(caught.value)
+    assert CANARY not in str(caught.value)
+
+
+def test_an_endpoint_by_its_name_is_built_in(flow_folder: Path, tmp_path: Path) -> None:
+    values = {**connections().values["faq"], "name": "endpoint:faq"}
+    taken = Connections({"say.connection": "endpoint:faq"}, {"endpoint:faq": values}, {})
+    made = build(load_flow(flow_folder), taken, tmp_path / "dist", kind="folder")
+    assert made.variables[0] == "ENDPOINT_FAQ_TOKEN"
+    files = ConnectionFiles(made.path / "connections", {"ENDPOINT_FAQ_TOKEN": CANARY})
+    assert files.values("endpoint:faq").secrets == {"token": CANARY}
+
+
 def test_a_folder_that_holds_something_is_left_alone(
     flow_folder: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

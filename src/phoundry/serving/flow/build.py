@@ -63,7 +63,7 @@ def build(
         copy_flow(flow, folder / "flow")
         variables: dict[str, None] = {}
         for name, values in connections.values.items():
-            file = folder / "connections" / f"{name}.yaml"
+            file = folder / "connections" / f"{name.replace(':', '-')}.yaml"
             write_atomic(file, yaml.dump(_connection(values, variables)))
         variables |= dict.fromkeys(_read_by(folder / "flow"))
         needed = [*variables, KEY]

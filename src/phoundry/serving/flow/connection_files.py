@@ -12,10 +12,13 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
+from pydantic import ValidationError
+
 from phoundry.errors import Fault, InvalidInput, NotFound
 from phoundry.specs.connection import Connection, ConnectionSpec, ConnectionValues
 from phoundry.specs.connection_file import read_connection
 
+ENDPOINT = "endpoint:"
 VARIABLE = re.compile(r"\$\{env:([A-Za-z_][A-Za-z0-9_]*)\}")
 
 
@@ -37,13 +40,17 @@ class ConnectionFiles:
             missing = _missing(document, environ)
             faults += [Fault(str(file), f"the variable {name} is not set") for name in missing]
             if not missing:
-                values = _values(_filled({"name": file.stem} | document, environ))
-                self._found[values.name] = values
+                try:
+                    values = _values(_filled({"name": file.stem} | document, environ))
+                except ValidationError as error:  # its own text shows values, secrets among them
+                    faults += [Fault(str(file), told) for told in _told(error)]
+                else:
+                    self._found[values.name] = values
         if faults:
             raise InvalidInput(
-                "The connections lack variables of the environment.",
+                "The connections can't be used.",
                 faults=faults,
-                remedy="Set them, and start again.",
+                remedy="Set the variables, correct the files, and start again.",
             )
 
     def list(self) -> list[Connection]:
@@ -67,9 +74,19 @@ class ConnectionFiles:
 
 
 def _values(document: dict[str, Any]) -> ConnectionValues:
-    spec = ConnectionSpec.model_validate(document)
+    name = str(document["name"])  # a flow may ask for an endpoint of ours by `endpoint:NAME`
+    spec = ConnectionSpec.model_validate({**document, "name": name.removeprefix(ENDPOINT)})
     secrets = {key: value.get_secret_value() for key, value in spec.secrets.items()}
-    return ConnectionValues(name=spec.name, type=spec.type, configs=spec.configs, secrets=secrets)
+    return ConnectionValues(name=name, type=spec.type, configs=spec.configs, secrets=secrets)
+
+
+def _told(error: ValidationError) -> list[str]:
+    """What is wrong, without the values."""
+    details = error.errors(include_url=False, include_input=False, include_context=False)
+    return [
+        ": ".join([*map(str, item["loc"]), item["msg"].removeprefix("Value error, ")])
+        for item in details
+    ]
 
 
 def _missing(value: Any, environ: Mapping[str, str]) -> list[str]:
