@@ -300,3 +300,40 @@ def test_faults_of_the_flow(
     assert error is not None
     assert error.code == code
     assert text in str(error)
+
+
+@pytest.mark.parametrize("kind", ["custom", "azure_open_ai"])
+def test_a_key_is_sent_without_its_line_break_or_not_at_all(
+    endpoint: Endpoint, make_flow: MakeFlow, kind: str
+) -> None:
+    """A key from a file ends with a line break; httpx quoted it in its error, escaped, so that
+    nothing hid it."""
+    endpoint.reply = chat_reply
+    path = llm_flow(make_flow, "user:\n{{q}}", more="  connection: faq\n", inputs="    model: m\n")
+
+    def run_with(key: str) -> Outcome:
+        configs = {"api_base": f"{endpoint.url}/v1"}
+        values = ConnectionValues(name="faq", type=kind, configs=configs, secrets={"api_key": key})
+        return run_here(path, values)[0]
+
+    assert run_with(f"{KEY}\n").error is None
+    sent = endpoint.requests[0]["headers"].values()
+    assert KEY in sent or f"Bearer {KEY}" in sent
+    for key in (f"{KEY}\n{KEY}", f"{KEY}ключ"):
+        with pytest.raises(FlowError, match="can't be sent") as caught:
+            run_with(key)
+        assert KEY not in str(caught.value.to_dict())
+
+
+@pytest.mark.parametrize("setting", ["temperature: .nan", "stop: ['\\ud800']"])
+def test_what_no_json_has_fails_the_node(
+    endpoint: Endpoint, make_flow: MakeFlow, setting: str
+) -> None:
+    endpoint.reply = chat_reply
+    text = setting.replace("'", '"')
+    outcome = run_here(llm_flow(make_flow, "user:\n{{q}}", inputs=f"    {text}\n"), own(endpoint))[
+        0
+    ]
+    assert outcome.error is not None
+    assert (outcome.error.code, outcome.nodes) == ("LLMError", {"n": "Failed"})
+    assert endpoint.requests == []

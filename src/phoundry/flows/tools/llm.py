@@ -18,6 +18,7 @@ from phoundry.flows.schedule import Step
 from phoundry.flows.streams import joined, wanted
 from phoundry.flows.tools.completions import CHAT, COMPLETION, complete, stream, whole_message
 from phoundry.flows.tools.http import Target
+from phoundry.flows.tools.model_errors import LLMError
 from phoundry.flows.tools.offers import checked_offers
 from phoundry.flows.tools.prompt import make_step, parse_template, refuse_names, render, user_inputs
 from phoundry.flows.tools.targets import target_of
@@ -132,10 +133,13 @@ class Call:
 
     def __call__(self, arguments: dict[str, Any]) -> Any:
         asked = [str(arguments[name]) for name in MODEL_NAMES if arguments.get(name)]
-        if self.values is None or not asked:
-            return self._call(self.target, arguments)
-        target = target_of(self.values, asked[-1], f"node '{self.node}'")
-        return self._call(target, arguments)
+        target = self.target
+        if self.values is not None and asked:
+            target = target_of(self.values, asked[-1], f"node '{self.node}'")
+        try:
+            return self._call(target, arguments)
+        except (TypeError, ValueError) as error:  # a setting or text that no JSON has
+            raise LLMError(f"OpenAI API hits exception: {type(error).__name__}: {error}") from None
 
     def _call(self, target: Target, arguments: dict[str, Any]) -> Any:
         body = {"model": target.model, **self._body(arguments)}

@@ -5,6 +5,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from typing import Any
+from urllib.parse import urlsplit
 
 from phoundry.flows.errors import InvalidConnectionType
 from phoundry.flows.provided.connections import AZURE_VERSION, class_for
@@ -42,6 +43,8 @@ def target_of(values: Mapping[str, Any], model: str | None, place: str) -> Targe
             f"{'api_base' if not base else 'key'}.",
             remedy="It needs api_base (such as http://127.0.0.1:7411/v1) and key.",
         )
+    key = _header(str(key), name, place)
+    _check_address(str(base), name, place)
     model = model or keys.get("model")
     if not model and kind != "serverless":  # a serverless endpoint has one model only
         raise InvalidConnectionType(
@@ -52,11 +55,35 @@ def target_of(values: Mapping[str, Any], model: str | None, place: str) -> Targe
     if kind == "azure_open_ai":
         version = str(keys.get("api_version") or AZURE_VERSION)
         url = f"{_base(str(base))}/openai/deployments/{model}"
-        return Target(url, {"api-key": str(key)}, str(model), {"api-version": version})
+        return Target(url, {"api-key": key}, str(model), {"api-version": version})
     headers = {"Authorization": f"Bearer {key}"}
     if organization := keys.get("organization"):
         headers["OpenAI-Organization"] = str(organization)
     return Target(_versioned(str(base), kind), headers, str(model or ""))
+
+
+def _header(key: str, name: str, place: str) -> str:
+    """`key` without the line break that a file's last line has. What can't be sent is not shown:
+    the message of an HTTP library would."""
+    key = key.strip()
+    if not (key.isascii() and key.isprintable()):
+        raise InvalidConnectionType(
+            f"The key of the connection '{name}' can't be sent for {place}: it holds characters "
+            "that no HTTP header has.",
+            remedy="Copy it again, without quotes, blanks or line breaks.",
+        )
+    return key
+
+
+def _check_address(address: str, name: str, place: str) -> None:
+    try:
+        urlsplit(address)
+    except ValueError as error:
+        raise InvalidConnectionType(
+            f"The connection '{name}' can't call a model for {place}: its api_base {address!r} is "
+            f"no address: {error}.",
+            remedy="It is such as http://127.0.0.1:7411/v1.",
+        ) from None
 
 
 def _base(address: str) -> str:
