@@ -1,11 +1,12 @@
 """Tokens a second of an endpoint, beside the bare engine and transformers' generate.
 
-    python -m benchmarks.serve [--rounds 5] [--max-tokens 64] [--quick]
+    python -m benchmarks.serve [--rounds 5] [--max-tokens 64] [--parts bare,best] [--quick]
 
 SmolLM2-135M, greedy answers to questions of the construction FAQ, streamed; 1, 4, 8 and 16 clients.
 Our endpoint is gateway and replica; the bare engine is llama.cpp's own server with the same GGUF
-and settings, asked with token ids. Both are up all the time and are asked in turn, round by round,
-so that other work on the machine meets both; the median round counts. The last line is JSON.
+and settings, asked with token ids (`best`: or OpenVINO GenAI, where that is faster, and then our
+endpoint serves with it, too). All are up all the time and are asked in turn, round by round, so
+that other work on the machine meets all; the median round counts. The last line is JSON.
 """
 
 from __future__ import annotations
@@ -20,8 +21,11 @@ from pathlib import Path
 from typing import Any
 
 from benchmarks.serve import sides
+from benchmarks.serve.best import STREAMS as AT_BEST
+from benchmarks.serve.best import best
 from benchmarks.serve.load import Round
-from benchmarks.serve.sides import Bare, Endpoint, Questions, Served
+from benchmarks.serve.rounds import EACH, Rounds, in_turn, say
+from benchmarks.serve.sides import Questions, Served
 from benchmarks.train.material import MODEL, faq
 from phoundry.compute import machine
 from phoundry.data import ChatTokenizer
@@ -30,7 +34,7 @@ from phoundry.settings import Home
 STREAMS = (1, 4, 8, 16)
 CONTEXT = 512
 QUESTIONS = 96
-EACH = 2  # requests of a client in a round
+PARTS = ("bare", "best", "reference")
 
 
 def main() -> None:
@@ -42,8 +46,13 @@ def main() -> None:
     questions = Questions.of(texts, tokenizer)
     with tempfile.TemporaryDirectory(prefix="phoundry-serve-") as name:
         match = Match(options, checkpoint, questions, Path(name))
-        result = match.together(q8)
-        result |= match.alone("Q8_0", q8) | match.alone("Q4_1", q4)
+        result: dict[str, Any] = {}
+        if "bare" in options.parts:
+            result |= match.together(q8)
+        if "best" in options.parts:
+            result |= match.best(q8, cache)
+        if "reference" in options.parts:
+            result |= match.alone("Q8_0", q8) | match.alone("Q4_1", q4)
     print(json.dumps(result))
 
 
@@ -56,6 +65,7 @@ class Match:
         self.options, self.checkpoint = options, checkpoint
         self.questions, self.folder = questions, folder
         self.threads = machine.cores()
+        self.rounds = Rounds(options.rounds, options.max_tokens)
 
     def together(self, gguf: Path) -> dict[str, Any]:
         """Our endpoint and the bare engine by number of streams."""
@@ -64,7 +74,7 @@ class Match:
             sides.endpoint(served, self.questions, self.folder / "ours") as ours,
             sides.bare(served, self.questions, self.folder / "bare") as bare,
         ):
-            found = {n: asyncio.run(self._rounds(ours, bare, n)) for n in STREAMS}
+            found = {n: in_turn([ours, bare], n, self.questions, self.rounds) for n in STREAMS}
         result: dict[str, Any] = {}
         ratios = {n: _median_ratio(one, other) for n, (one, other) in found.items()}
         for streams, (one, other) in found.items():
@@ -75,6 +85,11 @@ class Match:
         result["ratio_bare_engine"] = round(min(ratios.values()), 3)
         result["ratio_bare_engine_by_streams"] = {n: round(r, 3) for n, r in ratios.items()}
         return result
+
+    def best(self, gguf: Path, cache: Path) -> dict[str, Any]:
+        """Our endpoint against the best engine that there is."""
+        served = self._served(gguf, slots=AT_BEST)
+        return best(served, self.questions, self.folder / "best", cache, self.rounds)
 
     def alone(self, kind: str, gguf: Path) -> dict[str, Any]:
         """One stream of our endpoint and of transformers, in turn."""
@@ -95,31 +110,13 @@ class Match:
                     ours.append(answered.rate)
                     theirs.append(statistics.harmonic_mean(rates))
         ratio = statistics.median(a / b for a, b in zip(ours, theirs, strict=True))
-        _say(f"{kind}, 1 stream", {"endpoint": ours, f"transformers {other.dtype}": theirs})
+        say(f"{kind}, 1 stream", {"endpoint": ours, f"transformers {other.dtype}": theirs})
         name = "" if kind == "Q8_0" else f"_{kind.lower()}"
         return {
             f"ratio_transformers_1{name}": round(ratio, 2),
             f"transformers_tokens_per_second_1{name}": round(statistics.median(theirs), 1),
             f"tokens_per_second_1{name or '_q8_0'}": round(statistics.median(ours), 1),
         }
-
-    async def _rounds(
-        self, ours: Endpoint, bare: Bare, streams: int
-    ) -> tuple[list[Round], list[Round]]:
-        found: tuple[list[Round], list[Round]] = ([], [])
-        for number in range(-1, self.options.rounds):
-            # Other questions in each round: nobody finds a prompt that he has seen.
-            share = self.questions.share(streams, EACH, streams * EACH * (number + 1))
-            order = [(found[0], ours), (found[1], bare)]
-            if number % 2:
-                order.reverse()
-            for into, side in order:
-                answered = await side.play(share, self.options.max_tokens)
-                if number >= 0:
-                    into.append(answered)
-        shown = {ours.name: [r.rate for r in found[0]], bare.name: [r.rate for r in found[1]]}
-        _say(f"{streams} streams", shown)
-        return found
 
     def _served(self, gguf: Path, slots: int) -> Served:
         return Served(gguf, self.checkpoint, CONTEXT, slots, self.threads)
@@ -133,14 +130,13 @@ def _models(cache: Path) -> tuple[Path, Path, Path]:
     from phoundry.models.materialize import materialize
 
     checkpoint, q8 = cache / MODEL, cache / f"{MODEL}-Q8_0.gguf"
-    say = _line
-    materialize(MODEL, checkpoint, cache / "models", say=say)
+    materialize(MODEL, checkpoint, cache / "models", say=_line)
     if not q8.exists():
         convert(checkpoint, q8, "Q8_0")
     entry = catalog.resolve(MODEL).entry
     assert entry  # the demo's model comes from a package
     assert entry.package
-    return checkpoint, q8, package_file(entry.package, cache / "models", say)
+    return checkpoint, q8, package_file(entry.package, cache / "models", _line)
 
 
 def _median(rounds: list[Round]) -> float:
@@ -158,20 +154,22 @@ def _first(rounds: list[Round]) -> float:
     return round(statistics.median(times) * 1000, 1)
 
 
-def _say(title: str, rates: dict[str, list[float]]) -> None:
-    for name, values in rates.items():
-        shown = " ".join(f"{value:.1f}" for value in values)
-        _line(f"{title:<14} {name:<28} {shown} tokens/s")
-
-
 def _line(text: str) -> None:
     print(text, flush=True)
+
+
+def _parts(text: str) -> tuple[str, ...]:
+    parts = tuple(text.split(","))
+    if unknown := set(parts) - set(PARTS):
+        raise argparse.ArgumentTypeError(f"{', '.join(sorted(unknown))}: not {', '.join(PARTS)}")
+    return parts
 
 
 def _arguments() -> argparse.Namespace:
     parser = argparse.ArgumentParser(description=__doc__.split("\n")[0] if __doc__ else None)
     parser.add_argument("--rounds", type=int, default=5)
     parser.add_argument("--max-tokens", type=int, default=64)
+    parser.add_argument("--parts", type=_parts, default=PARTS, help=",".join(PARTS))
     parser.add_argument("--cache", type=Path, help="for what is fetched, and kept")
     parser.add_argument("--quick", action="store_true", help="one round of short answers")
     options = parser.parse_args()

@@ -6,13 +6,13 @@ import json
 import subprocess
 import sys
 import time
-from collections.abc import Generator, Sequence
+from collections.abc import Generator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import IO, Any, cast
 
-from benchmarks.serve.load import Round, play, request
+from benchmarks.serve.load import Answered, Round, play, request
 from phoundry.data import ChatMessage, ChatTokenizer
 from phoundry.files import PRIVATE, read_json, write_json
 from phoundry.serving.gateway.auth import hash_key
@@ -114,6 +114,25 @@ class Bare:
         return await play(url, [[ask(number) for number in own] for own in shares])
 
 
+class BareOpenVino:
+    """OpenVINO GenAI over pipes: all questions of a round in one call."""
+
+    name = "bare openvino"
+
+    def __init__(self, process: subprocess.Popen[str], questions: Questions) -> None:
+        self._process, self._questions = process, questions
+        _line_of(process)
+
+    async def play(self, shares: Sequence[Sequence[int]], max_tokens: int) -> Round:
+        # The first of each client, then the second of each, as they would come.
+        turns: list[tuple[int, ...]] = list(zip(*shares, strict=True))
+        numbers = [number for turn in turns for number in turn]
+        ids = [self._questions.ids[number] for number in numbers]
+        told = _asked(self._process, {"prompts": ids, "max_tokens": max_tokens})
+        seconds = float(told["seconds"])
+        return Round([Answered(int(told["tokens"]), seconds, seconds)], seconds)
+
+
 class Reference:
     """transformers' generate over pipes."""
 
@@ -121,25 +140,41 @@ class Reference:
 
     def __init__(self, process: subprocess.Popen[str], questions: Questions) -> None:
         self._process, self._questions = process, questions
-        self.dtype: str = json.loads(cast(IO[str], process.stdout).readline())["dtype"]
+        self.dtype: str = _line_of(process)["dtype"]
 
     def rate(self, numbers: Sequence[int], max_tokens: int) -> float:
         """Tokens a second of these questions as one batch."""
         ids = [self._questions.ids[number] for number in numbers]
-        asked = json.dumps({"prompts": ids, "max_tokens": max_tokens})
-        writing, reading = cast(IO[str], self._process.stdin), cast(IO[str], self._process.stdout)
-        print(asked, file=writing, flush=True)
-        answer = json.loads(reading.readline())
+        answer = _asked(self._process, {"prompts": ids, "max_tokens": max_tokens})
         return answer["tokens"] / answer["seconds"]
 
 
+def _asked(process: subprocess.Popen[str], question: dict[str, Any]) -> dict[str, Any]:
+    print(json.dumps(question), file=cast(IO[str], process.stdin), flush=True)
+    return _line_of(process)
+
+
+def _line_of(process: subprocess.Popen[str]) -> dict[str, Any]:
+    line = cast(IO[str], process.stdout).readline()
+    if not line:
+        raise SystemExit(f"{process.args} ended before it answered")
+    return json.loads(line)
+
+
 @contextmanager
-def running(*words: str, cwd: Path, pipes: bool = False) -> Generator[subprocess.Popen[str]]:
+def running(
+    *words: str, cwd: Path, pipes: bool = False, environ: Mapping[str, str] | None = None
+) -> Generator[subprocess.Popen[str]]:
     """`python -m words` until the block ends; its messages are kept in `cwd`."""
     pipe = subprocess.PIPE if pipes else None
     with (cwd / f"{words[0]}.log").open("w") as log:
         process = subprocess.Popen(
-            [sys.executable, "-m", *words], stdin=pipe, stdout=pipe or log, stderr=log, text=True
+            [sys.executable, "-m", *words],
+            stdin=pipe,
+            stdout=pipe or log,
+            stderr=log,
+            text=True,
+            env=environ,
         )
         try:
             yield process
@@ -149,21 +184,33 @@ def running(*words: str, cwd: Path, pipes: bool = False) -> Generator[subprocess
 
 
 @contextmanager
-def endpoint(served: Served, questions: Questions, folder: Path) -> Generator[Endpoint]:
-    """A gateway and one replica, told what the control plane tells them."""
+def endpoint(
+    served: Served,
+    questions: Questions,
+    folder: Path,
+    *,
+    engine: str = "llama.cpp",
+    environ: Mapping[str, str] | None = None,
+) -> Generator[Endpoint]:
+    """A gateway and one replica, told what the control plane tells them.
+
+    Args:
+        environ: of the replica, which has to find its engine.
+    """
     replica, gateway = folder / "replica", folder / "gateway"
     for place in (replica, gateway):
         place.mkdir(parents=True)
     told = {
         **served.spec(),
         "name": "faq/blue",
-        "engine": "llama.cpp",
+        "engine": engine,
         "tokenizer_dir": str(served.tokenizer_dir),
         "model_name": "faq",
         "token": TOKEN,
     }
     write_json(replica / "spec.json", told, mode=PRIVATE)
-    with running("phoundry.serving.replica", str(replica), cwd=folder) as process:
+    words = ("phoundry.serving.replica", str(replica))
+    with running(*words, cwd=folder, environ=environ) as process:
         port = _ready(replica, process)
         route = ReplicaRoute(f"http://127.0.0.1:{port}", TOKEN)
         blue = DeploymentRoute([route], max_concurrent=64)
@@ -181,8 +228,21 @@ def bare(served: Served, questions: Questions, folder: Path) -> Generator[Bare]:
     spec = folder / "spec.json"
     write_json(spec, served.spec())
     with running("benchmarks.serve.bare", str(spec), cwd=folder, pipes=True) as process:
-        told = json.loads(cast(IO[str], process.stdout).readline())
+        told = _line_of(process)
         yield Bare(told["address"], told["key"], questions)
+
+
+@contextmanager
+def bare_openvino(
+    served: Served, questions: Questions, folder: Path, environ: Mapping[str, str]
+) -> Generator[BareOpenVino]:
+    folder.mkdir(parents=True)
+    spec = folder / "spec.json"
+    ends = sorted(ChatTokenizer.load(served.tokenizer_dir).end_token_ids)
+    write_json(spec, {**served.spec(), "end_token_ids": ends})
+    words = ("benchmarks.serve.bare_openvino", str(spec))
+    with running(*words, cwd=folder, pipes=True, environ=environ) as process:
+        yield BareOpenVino(process, questions)
 
 
 @contextmanager

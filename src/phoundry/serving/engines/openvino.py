@@ -60,14 +60,9 @@ class OpenVinoEngine:
         self.slots = spec.slots
         self._end = spec.end_token_ids
         self._tokenizer = Tokenizer.from_file(str(spec.tokenizer_dir / "tokenizer.json"))
-        self._library = _library()
-        try:
-            self._pipeline: Any = _pipeline(self._library, spec)
-        except RuntimeError as error:
-            raise ModelError(
-                f"OpenVINO cannot load {spec.gguf_path.name}: {error}",
-                remedy="Llama and Qwen are what it reads; --engine llama.cpp serves every model.",
-            ) from None
+        opened: tuple[Any, Any] = open_pipeline(spec)
+        self._library: Any = opened[0]
+        self._pipeline: Any = opened[1]
         self._asked: deque[_Request] = deque()
         self._work = threading.Condition()
         self._closed = False
@@ -230,10 +225,24 @@ def _module(name: str) -> Any:
     return importlib.import_module(name)
 
 
-def _pipeline(library: Any, spec: EngineSpec) -> Any:
+def open_pipeline(spec: EngineSpec) -> tuple[Any, Any]:
+    """openvino_genai, and its continuous batching with the GGUF of `spec`.
+
+    Raises:
+        MissingDependency: the extra is not installed.
+        ModelError: OpenVINO cannot read the file.
+    """
+    library = _library()
     scheduler = library.SchedulerConfig()
     scheduler.max_num_seqs = spec.slots
     scheduler.num_kv_blocks = spec.slots * (-(-spec.context_length // _BLOCK) + 1)
     scheduler.enable_prefix_caching = False
     properties = {"INFERENCE_NUM_THREADS": spec.threads}
-    return library.ContinuousBatchingPipeline(str(spec.gguf_path), scheduler, "CPU", properties)
+    path = str(spec.gguf_path)
+    try:
+        return library, library.ContinuousBatchingPipeline(path, scheduler, "CPU", properties)
+    except RuntimeError as error:
+        raise ModelError(
+            f"OpenVINO cannot load {path}: {error}",
+            remedy="Llama and Qwen are what it reads; --engine llama.cpp serves every model.",
+        ) from None
