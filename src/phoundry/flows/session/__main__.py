@@ -13,8 +13,8 @@ Answers:   {"event": "ready", "aggregates"} · {"event": "declined"} (see `alone
            · {"event": "lines", "results": [[number, result, inputs, aggregation inputs, names of
              those that are kept here, printed, spans (see `recorded`), started, seconds], …]}
 
-Its one argument, if any, is `DESCRIPTOR,COUNT` of the slots (see `slots`): how many lines it runs
-at a time. The pipes are moved away from descriptors 0 and 1 before any of the user's code is
+Its first argument is the descriptor of a pipe that ends with the parent, the second, if any, is
+`DESCRIPTOR,COUNT` of the slots (see `slots`): how many lines it runs at a time. The pipes are moved away from descriptors 0 and 1 before any of the user's code is
 imported: what it prints goes to the log, what it reads is empty. Secrets come in with `open` and
 are kept in memory only. When the parent is gone, so is this process.
 """
@@ -102,7 +102,8 @@ class Child:
         self._open = flow, connections
         nodes = NODES_ALONE if self._slots is None else NODES_OF_A_LINE
         self._runner = open_runner(flow, connections, request.get("init"), concurrency=nodes)
-        self._watch = Watch(bool(request.get("trace")), secrets_of(connections))
+        secrets = secrets_of(connections, flow, given, request.get("init"))
+        self._watch = Watch(bool(request.get("trace")), secrets)
         if self._slots is not None:
             self._lines = Lines(self._runner, self._slots, self._send_lines, self._watch)
         self.answer("ready", aggregates=self._runner.aggregates)
@@ -182,7 +183,25 @@ def limit_memory(limit: int | None) -> None:
         Path("/proc/self/oom_score_adj").write_text("1000")
 
 
+def end_with(descriptor: int) -> None:
+    """Let the kernel end this process, and what it starts, when the pipe's other end is closed.
+
+    The end of the requests says the same, but is not read while a tool holds Python's lock.
+    """
+    import fcntl
+
+    if hasattr(fcntl, "F_SETSIG"):  # Linux
+        alone = os.getpgrp() != os.getpid()
+        fcntl.fcntl(descriptor, fcntl.F_SETOWN, os.getpid() if alone else -os.getpgrp())
+        fcntl.fcntl(descriptor, fcntl.F_SETSIG, signal.SIGKILL)
+        flags = fcntl.fcntl(descriptor, fcntl.F_GETFL)
+        fcntl.fcntl(descriptor, fcntl.F_SETFL, flags | fcntl.FASYNC)
+
+
 def main() -> None:
+    life, *more = sys.argv[1:]
+    sys.argv[1:] = []  # the flow's code has no arguments
+    end_with(int(life))
     requests, answers = os.dup(0), os.dup(1)
     nothing = os.open(os.devnull, os.O_RDONLY)
     os.dup2(nothing, 0)
@@ -192,7 +211,7 @@ def main() -> None:
     printing.listen()
     waiting: queue.SimpleQueue[Request] = queue.SimpleQueue()
     threading.Thread(target=_read, args=(requests, waiting), daemon=True).start()
-    child = Child(os.fdopen(answers, "wb"), _slots(sys.argv[1:]))
+    child = Child(os.fdopen(answers, "wb"), _slots(more))
     while True:
         child.handle(waiting.get())
 
@@ -203,7 +222,6 @@ def _slots(arguments: list[str]) -> Slots | None:
     descriptor, count = map(int, arguments[0].split(","))
     slots = Slots(descriptor, count)
     os.close(descriptor)
-    sys.argv[1:] = []  # the flow's code has no arguments
     return slots
 
 

@@ -100,6 +100,7 @@ def _failed(error: dict[str, Any]) -> dict[str, Any]:
 def stands_alone(flow: Flow) -> bool:
     """Whether a run of `flow` needs nothing but the flow, as far as can be told for certain."""
     from phoundry.flows.environment import connection_names
+    from phoundry.flows.session.written import written_secrets
 
     if flow.kind != "dag" or connection_names(flow.environment_variables):
         return False
@@ -111,7 +112,7 @@ def stands_alone(flow: Flow) -> bool:
             return False
         if node.type == "python" and _asks(flow, node.name, os.fspath(file)):
             return False
-    return True
+    return not written_secrets(flow.file)  # a result is shown here as it comes
 
 
 def _asks(flow: Flow, node: str, file: str) -> bool:

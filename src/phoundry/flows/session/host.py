@@ -172,7 +172,7 @@ class FlowSession:
             flow = self._with_environment(load_flow(flow.file, variant=variant))
         found = resolved(flow, self._resolver, self.settings.connections, overrides, self._init)
         self.connections = dict(found.chosen)
-        self._secrets = secrets_of(found)
+        self._secrets = secrets_of(found, flow, self._environment, self._init)
         return opening(
             flow,
             found,

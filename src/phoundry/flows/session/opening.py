@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 from phoundry.errors import tree
 from phoundry.flows.errors import FlowError, UnexpectedError
+from phoundry.flows.session.written import written_secrets
 
 if TYPE_CHECKING:
     from phoundry.flows.model import Flow
@@ -43,9 +44,11 @@ def opening(
     }
 
 
-def secrets_of(connections: Connections) -> list[str]:
-    """The texts that are `***` in messages, logs and traces."""
+def secrets_of(connections: Connections, flow: Flow, *given: Mapping[str, Any] | None) -> list[str]:
+    """The texts that are `***` in messages, logs and traces: secrets of connections, those written
+    in the flow's files, those `given` beside it by name (variables, arguments)."""
     texts = {text for item in connections.values.values() for text in item["secrets"].values()}
+    texts |= written_secrets(flow.file, *given)
     return [text for text in texts if len(text) >= HIDDEN_FROM]
 
 

@@ -66,7 +66,7 @@ class SessionPool:
             memory_limit=memory_limit,
             traced=traced,
         )
-        self._secrets = secrets_of(found)
+        self._secrets = secrets_of(found, flow, environment, init)
         self._members: list[Member] = []
         self._heard: queue.SimpleQueue[tuple[Member, dict[str, Any] | None]] = queue.SimpleQueue()
         self._back: deque[Line] = deque()  # given out, and not begun

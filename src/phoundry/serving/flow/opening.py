@@ -3,10 +3,15 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from contextlib import suppress
 from dataclasses import asdict, dataclass, field
+from pathlib import Path
 from typing import Any
 
+from phoundry.errors import PhoundryError
+from phoundry.flows.document import find_file
 from phoundry.flows.prepare import Connections
+from phoundry.flows.session.written import written_secrets
 
 TIMEOUT = 600.0  # seconds of one request, as Prompt flow allows a line
 GRACE = 10  # seconds that requests in flight have to end when the process is told to
@@ -48,8 +53,10 @@ class Opening:
 
     @property
     def secrets(self) -> list[str]:
-        """What must stand in no message and no log."""
+        """What must stand in no message and no log: also what the flow's files hold of secrets."""
         found = {text for item in self.values.values() for text in item.get("secrets", {}).values()}
+        with suppress(PhoundryError):  # whoever loads the flow says so
+            found |= written_secrets(find_file(Path(self.path)), self.environment, self.init)
         return sorted({*found, *([self.key] if self.key else [])})
 
     def to_dict(self) -> dict[str, Any]:
