@@ -120,11 +120,15 @@ class Web:
         client = httpx.Client
 
         def looked_up(host: str, port: int, **_: Any) -> list[Any]:
-            return [(socket.AF_INET, socket.SOCK_STREAM, 6, "", (ADDRESSES[host], port))]
+            return [(socket.AF_INET, socket.SOCK_STREAM, 6, "", (ADDRESSES.get(host, host), port))]
 
         def answer(request: httpx.Request) -> httpx.Response:
-            self.asked.append(str(request.url))
-            return self.answers[str(request.url)]
+            host = request.headers["host"]
+            assert request.url.host == ADDRESSES[host]
+            assert request.extensions["sni_hostname"] == host
+            asked = str(request.url.copy_with(host=host))
+            self.asked.append(asked)
+            return self.answers[asked]
 
         monkeypatch.setattr(socket, "getaddrinfo", looked_up)
         monkeypatch.setattr(
@@ -151,6 +155,9 @@ def test_an_image_of_the_web_keeps_its_address(web: Web) -> None:
         "http://inner.test/a.png",
         "ftp://public.test/a.png",
         "file:///etc/passwd",
+        "http://224.0.0.1/a.png",
+        "http://[64:ff9b::7f00:1]/a.png",
+        "http://[2002:7f00:1::]/a.png",
     ],
 )
 def test_only_public_addresses_are_asked(web: Web, url: str) -> None:

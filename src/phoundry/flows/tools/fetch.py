@@ -5,6 +5,7 @@ from __future__ import annotations
 
 import ipaddress
 import socket
+from contextlib import AbstractContextManager
 from typing import TYPE_CHECKING
 from urllib.parse import urljoin, urlsplit
 
@@ -17,6 +18,7 @@ LARGEST = 20 * 2**20  # bytes
 SECONDS = 30.0
 REDIRECTS = 3
 OK = 200
+TRANSLATED = ipaddress.IPv6Network("64:ff9b::/96")  # an IPv4 address is inside
 
 
 def fetch(url: str) -> bytes:
@@ -29,9 +31,9 @@ def fetch(url: str) -> bytes:
 
     with httpx.Client(timeout=SECONDS, follow_redirects=False) as client:
         for _ in range(REDIRECTS + 1):
-            check_public(url)
+            address = check_public(url)
             try:
-                with client.stream("GET", url) as response:
+                with _asked(client, url, address) as response:
                     if response.is_redirect:
                         url = urljoin(url, response.headers.get("location", ""))
                         continue
@@ -41,8 +43,12 @@ def fetch(url: str) -> bytes:
     raise _failed(url, f"more than {REDIRECTS} redirects")
 
 
-def check_public(url: str) -> None:
-    """Raise InvalidImageInput unless `url` is http(s) and its host has public addresses only."""
+def check_public(url: str) -> str:
+    """An address of the host of `url`, which is http(s) and has public addresses only.
+
+    Raises:
+        InvalidImageInput: it is something else.
+    """
     try:
         parts = urlsplit(url)
         port = parts.port or {"http": 80, "https": 443}[parts.scheme]
@@ -51,8 +57,35 @@ def check_public(url: str) -> None:
         raise _failed(url, "it is no http or https address") from None
     except OSError as error:
         raise _failed(url, str(error)) from None
-    if not all(ipaddress.ip_address(item[4][0]).is_global for item in found):
+    addresses = [str(item[4][0]) for item in found]
+    if not addresses or not all(_is_public(ipaddress.ip_address(item)) for item in addresses):
         raise _failed(url, "it is no public address")
+    return addresses[0]
+
+
+def _is_public(address: ipaddress.IPv4Address | ipaddress.IPv6Address) -> bool:
+    if isinstance(address, ipaddress.IPv6Address):
+        inside = address.sixtofour or (address.teredo[1] if address.teredo else None)
+        if address in TRANSLATED:
+            inside = ipaddress.IPv4Address(int(address) & 0xFFFFFFFF)
+        if inside is not None and not _is_public(inside):
+            return False
+    return address.is_global and not address.is_multicast
+
+
+def _asked(client: httpx.Client, url: str, address: str) -> AbstractContextManager[httpx.Response]:
+    """The answer of `address`: asked by its name, the host could be another one by now."""
+    import httpx
+
+    wanted = httpx.URL(url)
+    if client._mounts:  # pyright: ignore[reportPrivateUsage] - a proxy looks names up itself
+        return client.stream("GET", url)
+    return client.stream(
+        "GET",
+        wanted.copy_with(host=address),
+        headers={"Host": wanted.netloc.decode("ascii")},
+        extensions={"sni_hostname": wanted.host},
+    )
 
 
 def _body(url: str, response: httpx.Response) -> bytes:
