@@ -81,6 +81,21 @@ def test_what_a_tool_started_ends_when_the_parent_is_killed(make_flow: MakeFlow)
     assert ends(pid)
 
 
+@pytest.mark.skipif(sys.platform != "linux", reason="the kernel's own signal")
+def test_a_tool_that_holds_pythons_lock_ends_with_the_parent(make_flow: MakeFlow) -> None:
+    body = "open('pid', 'w').write(str(os.getpid()))\nre.match('(a+)+b', 'a' * 60)"
+    folder = one_tool(make_flow, body, before="import re")
+    program = (
+        "import sys\nfrom pathlib import Path\n"
+        "from phoundry.flows.session.alone import run_alone\nrun_alone(Path(sys.argv[1]), {})\n"
+    )
+    parent = subprocess.Popen([sys.executable, "-c", program, str(folder)])
+    pid = appears(folder / "pid")
+    parent.kill()
+    parent.wait()
+    assert ends(pid)
+
+
 def test_lines_that_ran_side_by_side_in_the_only_process_run_again(make_flow: MakeFlow) -> None:
     """Nothing is left to hand out when it dies: they alone are worth another process."""
     body = "time.sleep(0.3 if q == 'die' else 1.5)\nif q == 'die': os._exit(3)\nreturn q"

@@ -14,9 +14,10 @@ Answers:   {"event": "ready", "aggregates"} · {"event": "declined"} (see `alone
              those that are kept here, printed, spans (see `recorded`), started, seconds], …]}
 
 Its first argument is the descriptor of a pipe that ends with the parent, the second, if any, is
-`DESCRIPTOR,COUNT` of the slots (see `slots`): how many lines it runs at a time. The pipes are moved away from descriptors 0 and 1 before any of the user's code is
-imported: what it prints goes to the log, what it reads is empty. Secrets come in with `open` and
-are kept in memory only. When the parent is gone, so is this process.
+`DESCRIPTOR,COUNT` of the slots (see `slots`): how many lines it runs at a time. The pipes are moved
+away from descriptors 0 and 1 before any of the user's code is imported: what it prints goes to the
+log, what it reads is empty. Secrets come in with `open` and are kept in memory only. When the
+parent is gone, so is this process.
 """
 
 from __future__ import annotations

@@ -52,18 +52,27 @@ class ChildProcess:
     ) -> None:
         # A file without a name: what tools print may hold secrets, and is gone with the session.
         self._log = tempfile.TemporaryFile()  # noqa: SIM115 - closed in close()
-        self._process = subprocess.Popen(
-            # -P: the flow's folder is not on the path before our own modules are imported.
-            [python or sys.executable, "-P", "-m", "phoundry.flows.session"]
-            + ([f"{slots[0]},{slots[1]}"] if slots else []),
-            cwd=folder,
-            env=child_environ() | {"PYTHONUNBUFFERED": "1", "PYTHONUTF8": "1"},
-            stdin=subprocess.PIPE,
-            stdout=subprocess.PIPE,
-            stderr=self._log,
-            start_new_session=True,  # Ctrl-C is the parent's to handle
-            pass_fds=(slots[0],) if slots else (),
-        )
+        # Nothing is ever written to it: that its other end is closed says that we are gone.
+        theirs, self._life = os.pipe()
+        try:
+            self._process = subprocess.Popen(
+                # -P: the flow's folder is not on the path before our own modules are imported.
+                [python or sys.executable, "-P", "-m", "phoundry.flows.session", str(theirs)]
+                + ([f"{slots[0]},{slots[1]}"] if slots else []),
+                cwd=folder,
+                env=child_environ() | {"PYTHONUNBUFFERED": "1", "PYTHONUTF8": "1"},
+                stdin=subprocess.PIPE,
+                stdout=subprocess.PIPE,
+                stderr=self._log,
+                start_new_session=True,  # Ctrl-C is the parent's to handle
+                pass_fds=(theirs, slots[0]) if slots else (theirs,),
+            )
+        except BaseException:
+            os.close(self._life)
+            self._log.close()
+            raise
+        finally:
+            os.close(theirs)
         self.secrets: set[str] = set()
         self._closed = False
         self._answers: queue.SimpleQueue[dict[str, Any] | None] = queue.SimpleQueue()
@@ -139,6 +148,7 @@ class ChildProcess:
         if not self._closed:
             self._closed = True
             self.kill()  # its group, even where it has ended itself: what it started may not have
+            os.close(self._life)
         self._process.wait()
         for pipe in (self._process.stdin, self._log):
             if pipe is not None:
