@@ -10,6 +10,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from phoundry.flows.errors import (
+    FlowUserError,
     InputNotFound,
     InputParseError,
     InputTypeError,
@@ -82,3 +83,16 @@ def test_an_unknown_type_comes_with_the_nearest() -> None:
 
 def test_a_string_is_text_of_anything() -> None:
     assert parse("string", [1]) == "[1]"
+
+
+@pytest.mark.parametrize("kind", ["list", "object"])
+@pytest.mark.parametrize("written", [True, False])
+def test_values_nested_without_end_are_the_callers_fault(kind: str, written: bool) -> None:
+    """Of a request to a served flow they were an error of the server's."""
+    value: Any = "[" * 50_000
+    if not written:
+        value = []
+        for _ in range(5_000):
+            value = [value]
+    with pytest.raises(FlowUserError):
+        coerce_inputs({"x": FlowInput(kind)}, {"x": value})

@@ -55,7 +55,8 @@ class Aggregation:
             FlowError: of the first node that failed.
         """
         names = {*self._inputs, *(inputs[0] if inputs else ())}
-        lists = {name: [line[name] for line in inputs] for name in names}
+        # What is no input of the flow need not be in every line.
+        lists = {name: [line.get(name) for line in inputs] for name in names}
         lists |= {text: [line[text] for line in values] for text in self._values}
         over = Line(lists, nodes=nodes)
         run_plan(self._plan, over)

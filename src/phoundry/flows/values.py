@@ -59,7 +59,7 @@ def parse(kind: str, value: Any) -> Any:
 
     Raises:
         json.JSONDecodeError: a list given as a string that is not JSON.
-        ValueError, TypeError, OverflowError: any other value that is no `kind`.
+        ValueError, TypeError, OverflowError, RecursionError: any other value that is no `kind`.
     """
     return _PARSERS.get(kind, _same)(value)
 
@@ -108,7 +108,7 @@ def _with_images(name: str, spec: FlowInput, value: Any) -> Any:
         if is_list(value):  # of several lines, for an aggregation
             return [make_image(item, style) for item in value]
         return make_image(value, style)
-    except (InvalidImageInput, OSError, ValueError) as error:
+    except (InvalidImageInput, OSError, ValueError, RecursionError) as error:
         kind = type(error).__name__
         text = error.message if isinstance(error, InvalidImageInput) else str(error)
         raise LoadMultimediaDataError(
@@ -126,7 +126,7 @@ def _coerce(name: str, kind: str, value: Any, place: str) -> Any:
             f"is invalid for JSON parsing. Error details: (JSONDecodeError) {error}. "
             "Please make sure your inputs are properly formatted."
         ) from None
-    except (ValueError, TypeError, OverflowError):
+    except (ValueError, TypeError, OverflowError, RecursionError):  # the last: nested without end
         raise InputTypeError(
             f"The input for flow is incorrect. The value for flow input '{name}'{place} does not "
             f"match the expected type '{kind}'. Please change flow input type or adjust the input "
