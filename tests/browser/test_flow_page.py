@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import base64
-import operator
 import time
 from collections.abc import Callable
 from pathlib import Path
@@ -43,6 +42,10 @@ def nameless(page: Any) -> list[str]:
     )
 
 
+def lose(route: Any) -> None:
+    route.abort()
+
+
 def answer(page: Any) -> Any:
     return page.locator(".answer").last
 
@@ -78,7 +81,7 @@ def test_an_error_is_told_and_the_question_is_there_again(visitor: Visitor, talk
     expect(answer(page).get_by_role("alert")).to_contain_text("broken off")
     say(page, "hi")
     expect(answer(page)).to_contain_text("0: hi")  # neither is in the history
-    page.route("**/score", operator.methodcaller("abort"))
+    page.route("**/score", lose)
     say(page, "hi")
     expect(answer(page).get_by_role("alert")).to_contain_text("can't be reached")
     assert "ERR_FAILED" in visitor.complaints.pop()

@@ -66,7 +66,11 @@ def test_lines_are_sorted_filtered_and_never_run(visitor: Visitor, report: Path)
     small = {"width": 360, "height": 640}
     page = visitor.open(report.as_uri(), viewport=small)
     asked: list[Any] = []
-    page.on("request", asked.append)
+
+    def note(request: Any) -> None:
+        asked.append(request)
+
+    page.on("request", note)
     expect(page).to_have_title("Run one")
     assert page.locator("img").count() == 0
     assert page.evaluate("document.documentElement.scrollWidth") == small["width"]
