@@ -29,6 +29,11 @@ class FlowInput:
     is_chat_history: bool = False
     line: int = 0
     message_format: str = "basic"  # how an image in it is written; one of `MESSAGE_FORMATS`
+    optional: bool = False  # the code has a default of its own, such as None: it may be left out
+
+    @property
+    def required(self) -> bool:
+        return self.default is None and not self.optional
 
 
 @dataclass(frozen=True, slots=True)

@@ -40,6 +40,14 @@ def test_inputs_of_a_line(given_: Any, rows: Any, expected: Any) -> None:
     assert ColumnMapping(given_, INPUTS).line(rows) == (expected, [])
 
 
+def test_what_the_code_has_a_default_for_is_left_to_it() -> None:
+    """Observed with `pf run create`: None stays the function's, though a column has the name."""
+    mapping = ColumnMapping({}, {"a": FlowInput("string"), "b": FlowInput("list", optional=True)})
+    for row in ({"a": 1}, {"a": 1, "b": [2]}):
+        assert mapping.line({"data": row}) == ({"a": 1}, [])
+    assert "'b'" in mapping.overlooked({"data": {"a": 1, "b": [2]}})[0]
+
+
 def test_the_source_with_fewer_dots_is_tried_first() -> None:
     mapping = ColumnMapping({"a": "${run.outputs.x}"}, {})
     rows = {"run": {"outputs.x": "short"}, "run.outputs": {"x": "long"}}

@@ -260,3 +260,12 @@ def test_the_entrys_own_types_as_prompt_flows_commands_have_them(
         outcome = open_runner(flow).run(given)
     told = outcome.error.code if outcome.error else (outcome.output or {})["output"]
     assert told == found
+
+
+def test_inputs_that_may_be_left_out(tmp_path: Path) -> None:
+    (tmp_path / "flow.flex.yaml").write_text("entry: m:f\n")
+    (tmp_path / "m.py").write_text("NO = 1\ndef f(a, b=2, c: list = None, d=NO): return d\n")
+    flow = load_flow(tmp_path)
+    assert [name for name, item in flow.inputs.items() if item.required] == ["a"]
+    with surroundings(flow):
+        assert open_runner(with_types(flow)).run({"a": "x"}).output == {"output": 1}

@@ -64,3 +64,8 @@ def test_a_refusal_shows_the_beginning_of_what_was_sent() -> None:
     with pytest.raises(PhoundryError, match=r"\['text'\] are missing") as caught:
         read_inputs(json.dumps({"other": "x" * 10_000}).encode(), ONE)
     assert len(caught.value.message) < 1_200
+
+
+def test_what_the_code_has_a_default_for_may_be_left_out() -> None:
+    inputs = ONE | {"chat_history": FlowInput("list", is_chat_history=True, optional=True)}
+    assert read_inputs(b'{"text": "x"}', inputs) == {"text": "x"}

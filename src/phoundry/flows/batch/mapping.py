@@ -42,11 +42,14 @@ class ColumnMapping:
     def __init__(self, given: Mapping[str, Any], inputs: Mapping[str, FlowInput]) -> None:
         check_bound(given)
         whole: dict[str, Any] = {
-            name: f"${{data.{name}}}" for name, spec in inputs.items() if spec.default is None
+            name: f"${{data.{name}}}" for name, spec in inputs.items() if spec.required
         }
         whole.update(given)
         whole.pop(LINE_NUMBER, None)
-        self.defaults = {name: spec.default for name, spec in inputs.items() if name not in whole}
+        self.unread = [name for name in inputs if name not in whole]
+        self.defaults = {
+            name: inputs[name].default for name in self.unread if not inputs[name].optional
+        }
         literals = {name: item for name, item in whole.items() if _reference(item) is None}
         self.literals = self.defaults | literals
         self.taken = [
@@ -61,7 +64,7 @@ class ColumnMapping:
         return [
             f"The column '{name}' of the data is not read: the input '{name}' has a default, which "
             f"wins as in Prompt flow. To read it: --column-mapping {name}='${{data.{name}}}'"
-            for name in self.defaults
+            for name in self.unread
             if name in rows.get("data", {})
         ]
 

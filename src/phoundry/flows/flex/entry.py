@@ -85,8 +85,8 @@ def _typed(function: _Function, inputs: Mapping[str, FlowInput]) -> dict[str, Fl
     """Those of `inputs` that a value is made to fit: not where the default is None or can't be
     read, nor where the annotation is of no type that a value can have."""
     found: dict[str, FlowInput] = {}
-    for item, value in _pairs(function):
-        if item.arg not in inputs or (value is not None and _constant(value) is None):
+    for item, _ in _pairs(function):
+        if item.arg not in inputs or inputs[item.arg].optional:
             continue
         names = _names(item.annotation) if item.annotation else ["dict"]
         kind = inputs[item.arg].type
@@ -102,6 +102,7 @@ def _parameters(function: _Function) -> dict[str, FlowInput]:
             default=_constant(value),
             is_chat_history=item.arg == "chat_history",
             line=item.lineno,
+            optional=value is not None and _constant(value) is None,
         )
         for item, value in _pairs(function)
         if item.arg != "self"

@@ -59,7 +59,7 @@ def read_inputs(body: bytes, inputs: Mapping[str, FlowInput]) -> dict[str, Any]:
         return {_only(inputs): _text(body)}
     given = cast(dict[str, Any], value) if isinstance(value, dict) else {}
     for name, item in inputs.items():
-        if name not in given and item.default is None:
+        if name not in given and item.required:
             raise _lacking(given, value, inputs)
     if given is not value:
         kind = type(cast(object, value)).__name__
@@ -72,7 +72,7 @@ def read_inputs(body: bytes, inputs: Mapping[str, FlowInput]) -> dict[str, Any]:
 def _lacking(
     given: Mapping[str, Any], value: Any, inputs: Mapping[str, FlowInput]
 ) -> MissingRequiredFlowInput:
-    names = [name for name, item in inputs.items() if name not in given and item.default is None]
+    names = [name for name, item in inputs.items() if name not in given and item.required]
     shown = repr(value)
     if len(shown) > SHOWN:
         shown = f"{shown[:SHOWN]}…"

@@ -48,7 +48,7 @@ def _score(flow: Flow, hidden: Collection[str]) -> dict[str, Any]:
     inputs: dict[str, Any] = {"type": "object"}
     if flow.inputs:
         inputs["properties"] = {name: _field(item) for name, item in flow.inputs.items()}
-        inputs["required"] = [name for name, item in flow.inputs.items() if item.default is None]
+        inputs["required"] = [name for name, item in flow.inputs.items() if item.required]
     outputs: dict[str, Any] = {"type": "object"}
     # What a function or a prompty gives is known only where its file or its return type says so.
     if flow.outputs and not (flow.kind != "dag" and set(flow.outputs) == {OUTPUT}):
