@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
@@ -13,16 +13,27 @@ from phoundry.cli.output import Format, Output, Printer
 from phoundry.cli.screen import echo
 from phoundry.errors import UsageError
 
+if TYPE_CHECKING:
+    from phoundry.specs.trace import TraceSummary
+
 app = noun("Traces of flows: what every run did.")
 Ids = Annotated[list[str] | None, typer.Argument(metavar="[ID]...", help="Their first digits do.")]
 SHORT = 12  # digits of an id in a list
 
 
-@verb(app, "list", example="phoundry trace list --flow my-flow --failed")
+@verb(
+    app,
+    "list",
+    example="phoundry trace list --flow my-flow --failed\nphoundry trace list --endpoint chat",
+)
 def list_(
     flow: Annotated[Path | None, typer.Option(help="Of the flow in this folder.")] = None,
     run: Annotated[str | None, typer.Option(help="Of this batch run.")] = None,
     failed: Annotated[bool | None, typer.Option("--failed/--completed", help="Only these.")] = None,
+    endpoint: Annotated[str | None, typer.Option(help="Of requests to this endpoint.")] = None,
+    deployment: Annotated[
+        str | None, typer.Option(help="Of requests to deployments of this name.")
+    ] = None,
     limit: Annotated[int, typer.Option(help="How many, the newest first.", min=1)] = 20,
     output: Output = Format.table,
 ) -> None:
@@ -30,7 +41,9 @@ def list_(
     from phoundry.client import Client
 
     out = Printer(output)
-    found = Client().traces.list(flow=flow, run=run, failed=failed, limit=limit)
+    found = Client().traces.list(
+        flow=flow, run=run, failed=failed, endpoint=endpoint, deployment=deployment, limit=limit
+    )
     out.many(
         found,
         {
@@ -39,13 +52,20 @@ def list_(
             "started": lambda trace: trace.started_at,
             "seconds": lambda trace: f"{trace.seconds:.3f}",
             "tokens": lambda trace: f"{trace.input_tokens} → {trace.output_tokens}",
-            "run": lambda trace: trace.run and f"{trace.run}:{trace.line}",
+            "of": _where,
             "status": lambda trace: trace.status,
         },
         "There are no such traces. Every run of a flow makes one: phoundry flow test PATH",
     )
     if found:
         out.suggest(f"phoundry trace show {found[0].id[:SHORT]}")
+
+
+def _where(trace: TraceSummary) -> str | None:
+    """The batch and its line, or the endpoint and its deployment."""
+    if trace.endpoint:
+        return f"{trace.endpoint}/{trace.deployment}"
+    return trace.run and f"{trace.run}:{trace.line}"
 
 
 @verb(app, "show", example="phoundry trace show last\nphoundry trace show 4f0c --full")

@@ -84,7 +84,7 @@ def serving(
         InsufficientResources: the port is taken.
         PhoundryError: a connection is missing, or several fit.
     """
-    from phoundry.client.traces import keeper
+    from phoundry.client.traces import keeper_of_requests
     from phoundry.flows import load_flow
     from phoundry.flows.environments.use import interpreter_for
     from phoundry.serving.flow.supervisor import Supervisor
@@ -98,7 +98,7 @@ def serving(
     listener = listening(asked.host, asked.port)
     shown = "127.0.0.1" if asked.host in ("0.0.0.0", "::", "localhost") else asked.host  # noqa: S104
     address = f"http://{f'[{shown}]' if ':' in shown else shown}:{port_of(listener)}"
-    keep = keeper(Home.current(), flow)
+    keep = keeper_of_requests(Home.current(), flow)
     opening = Opening(
         path=str(flow.file.resolve()),
         variant=asked.variant,
@@ -123,7 +123,7 @@ def serving(
             workers=asked.workers,
             note=note,
             log=log,
-            trace=keep or (lambda spans: None),
+            trace=keep or (lambda told: None),
         )
         supervisor.start()
         try:

@@ -34,11 +34,22 @@ class Traces:
         flow: Path | str | None = None,
         run: str | None = None,
         failed: bool | None = None,
+        endpoint: str | None = None,
+        deployment: str | None = None,
         limit: int = 20,
     ) -> list[TraceSummary]:
-        """The newest first: of the flow in a folder, of a batch, failed ones or the others."""
+        """The newest first: of the flow in a folder, of a batch, failed ones or the others, of
+        requests to an endpoint or to a deployment. The control plane takes those in within a
+        second or two."""
         folder = str(Path(flow).expanduser().resolve()) if flow is not None else None
-        found = self._store.list(flow=folder, run=run, failed=failed, limit=limit)
+        found = self._store.list(
+            flow=folder,
+            run=run,
+            failed=failed,
+            endpoint=endpoint,
+            deployment=deployment,
+            limit=limit,
+        )
         return [TraceSummary(**_summary(trace)) for trace in found]
 
     def show(self, id: str, *, full: bool = False) -> TraceDetail:
@@ -47,21 +58,16 @@ class Traces:
         Raises:
             NotFound: there is none. Conflict: several begin so.
         """
-        from phoundry.traces.view import tree
+        from phoundry.traces.view import joined, tree
 
-        trace = self._store.get(id)
+        traces = self._store.parts(id)
         spans = [
             TraceSpan.model_validate(
-                {
-                    **span,
-                    "id": trace.span_id(span["id"]),
-                    "parent": trace.span_id(span["parent"]) if span["parent"] else None,
-                    "error": ": ".join(span["error"]) if span["error"] else None,
-                }
+                {**span, "error": ": ".join(span["error"]) if span["error"] else None}
             )
-            for span in trace.spans
+            for span in joined(traces)
         ]
-        return TraceDetail(**_summary(trace), spans=spans, text=tree(trace, full=full))
+        return TraceDetail(**_summary(traces[0]), spans=spans, text=tree(*traces, full=full))
 
     def export(self, ids: Sequence[str] = (), *, otlp: str | None = None) -> int:
         """Send the traces of `ids`, else all, to the collector at the address `otlp`, else to the
@@ -99,7 +105,7 @@ class Traces:
         Raises:
             NotFound, Conflict: an id is of none, or of several.
         """
-        whole = [self._store.get(id).id for id in ids]
+        whole = [self._store.get(id).trace_id for id in ids]
         count = self._store.delete(whole) if whole else 0
         if older_than_days is not None:
             count += self._store.delete_older(older_than_days)
@@ -121,9 +127,27 @@ def keeper(home: Home, flow: Flow) -> Callable[[list[dict[str, Any]]], Any] | No
     return None if found is None else lambda spans: found.put(spans, folder)
 
 
+def keeper_of_requests(home: Home, flow: Flow) -> Callable[[dict[str, Any]], Any] | None:
+    """What a server of `flow` hands what it tells of requests to; None where traces are off."""
+    from phoundry.traces.record import recorder
+    from phoundry.traces.served import served
+
+    found = recorder(home)
+    if found is None:
+        return None
+    folder = str(flow.root)
+
+    def keep(told: dict[str, Any]) -> None:
+        trace = served(told, folder)
+        if trace is not None:
+            found.keep(trace)
+
+    return keep
+
+
 def _summary(trace: Trace) -> dict[str, Any]:
     return {
-        "id": trace.id,
+        "id": trace.trace_id,
         "name": trace.name,
         "flow": trace.flow,
         "started_at": datetime.fromtimestamp(trace.started / 1e9, UTC),
@@ -134,4 +158,8 @@ def _summary(trace: Trace) -> dict[str, Any]:
         "output_tokens": trace.output_tokens,
         "run": trace.run,
         "line": trace.line,
+        "endpoint": trace.origin.endpoint,
+        "deployment": trace.origin.deployment,
+        "request_id": trace.origin.request,
+        "parent": trace.origin.parent,
     }

@@ -66,7 +66,7 @@ class Executor:
         self,
         inputs: Mapping[str, Any],
         *,
-        number: int = 0,
+        number: int | None = 0,
         on_piece: Callable[[str], None] | None = None,
         stream_output: str | None = None,
         stream_outputs: Mapping[str, Send] | None = None,
@@ -103,14 +103,14 @@ class Executor:
             return _noted(it, outcome)
 
     def _line(
-        self, inputs: Mapping[str, Any], number: int, send: Mapping[str, tuple[Send, ...]]
+        self, inputs: Mapping[str, Any], number: int | None, send: Mapping[str, tuple[Send, ...]]
     ) -> Outcome:
         if send or awaited():  # a flow within a flow does not speak into the outer one's output
             with gathered(send):
                 return self._run_line(inputs, number)
         return self._run_line(inputs, number)
 
-    def _run_line(self, inputs: Mapping[str, Any], number: int) -> Outcome:
+    def _run_line(self, inputs: Mapping[str, Any], number: int | None) -> Outcome:
         line = Line({})
         found: dict[str, float] = {}
         token = metrics.set(found)

@@ -59,14 +59,18 @@ class Runner(Protocol):
         self,
         inputs: Mapping[str, Any],
         *,
-        number: int = 0,
+        number: int | None = 0,
         on_piece: Send | None = None,
         stream_output: str | None = None,
         stream_outputs: Mapping[str, Send] | None = None,
     ) -> Outcome:
-        """One line, without aggregation. `number` is the line's place in its batch, from 0, and
-        stands in messages. `on_piece` gets the text of the flow output `stream_output` as it
-        comes, when what is behind it streams; `stream_outputs` does so for several, by output."""
+        """One line, without aggregation.
+
+        `number` is the line's place in its batch, from 0, and stands in messages; None for a
+        request to a server, which has no lines. `on_piece` gets the text of the flow output
+        `stream_output` as it comes, when what is behind it streams; `stream_outputs` does so for
+        several, by output.
+        """
         ...
 
     def aggregate(

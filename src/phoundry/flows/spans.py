@@ -15,6 +15,8 @@ from contextvars import ContextVar, Token
 from dataclasses import dataclass, field
 from typing import Any, Literal
 
+from phoundry.flows.trace_context import HEADER, Caller, new_id, span_id, written
+
 Kind = Literal["flow", "node", "model", "function"]
 
 
@@ -47,9 +49,15 @@ class Span:
 
 @dataclass(slots=True)
 class Recording:
-    """The spans of one run, in the order in which they ended; nodes' threads append to it."""
+    """The spans of one run, in the order in which they ended; nodes' threads append to it.
+
+    `id` is the trace's, where those who are asked for models are told of it. `caller` is who asked
+    for the run, if that was said.
+    """
 
     spans: list[Span] = field(default_factory=list[Span])
+    id: str | None = None
+    caller: Caller | None = None
     numbers: Any = field(default_factory=lambda: itertools.count(1))
 
 
@@ -66,17 +74,41 @@ def note(**attributes: Any) -> None:
 
 
 _here: ContextVar[tuple[Recording, Span | None] | None] = ContextVar("span", default=None)
+_caller: ContextVar[Caller | None] = ContextVar("caller", default=None)
 
 
 @contextmanager
-def recording() -> Generator[Recording]:
-    """Record the spans of the block."""
-    found = Recording()
+def recording(*, told: bool = False, caller: Caller | None = None) -> Generator[Recording]:
+    """Record the spans of the block. `told`: servers that are asked in it learn its ids."""
+    found = Recording(id=new_id() if told else None, caller=caller)
     token = _here.set((found, None))
     try:
         yield found
     finally:
         _here.reset(token)
+
+
+@contextmanager
+def asked_by(caller: Caller | None) -> Generator[None]:
+    """Nothing is recorded in the block, but servers that are asked in it learn of `caller`."""
+    token = _caller.set(caller)
+    try:
+        yield
+    finally:
+        _caller.reset(token)
+
+
+def context_headers() -> dict[str, str]:
+    """What a call from here tells of the trace that it belongs to: `traceparent`, or nothing."""
+    here = _here.get()
+    if here is None or here[0].id is None:
+        caller = _caller.get()
+        return {HEADER: caller.header} if caller is not None else {}
+    to, inner = here
+    number, id = inner.id if inner is not None else 0, here[0].id
+    if to.caller is None:
+        return {HEADER: written(id, span_id(id, number), sampled=True)}
+    return {HEADER: written(to.caller.trace, span_id(id, number), sampled=to.caller.sampled)}
 
 
 class span:  # noqa: N801 - reads as a word: `with span("node", name) as it`

@@ -24,7 +24,7 @@ from phoundry.journey import journeys
 from phoundry.server.abandoned import abandoned, end_children
 from phoundry.server.app import create_app
 from phoundry.server.resting import Rest
-from phoundry.services import addresses, routing, status
+from phoundry.services import addresses, flow_traces, routing, status
 from phoundry.services.context import Context, open_context
 from phoundry.services.prune import histories
 from phoundry.services.reconcile import (
@@ -201,6 +201,7 @@ def tick(
         gate.tick,
         *([partial(probes.tick, prober=prober)] if prober else []),
         curves.tick,
+        flow_traces.tick,
         # Always: a verb may have been cut off between its change and the table.
         partial(routing.publish, wait=False),
         partial(gateway.tick, host=host, port=gateway_port),

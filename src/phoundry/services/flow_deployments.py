@@ -22,6 +22,7 @@ from phoundry.services import connections, endpoints, revisions
 from phoundry.services import flows as remembered
 from phoundry.services.context import Context, record
 from phoundry.services.rows import find, get
+from phoundry.settings import Settings
 from phoundry.specs.connection import Connection, ConnectionSpec, ConnectionValues
 from phoundry.specs.deployment import (
     FLOW,
@@ -125,7 +126,20 @@ def worker_spec(
         "memory_bytes": MEMORY,
         "values_mac": _mac(token, _values(session, context, snapshot["names"])),
         "token": token,
+        "traced": Settings().tracing,
+        "origin": {
+            "flow": _folder(spec.get("flow") or ""),
+            "title": spec["model"].removeprefix(FLOW).partition("@")[0],
+            "endpoint": row.endpoint,
+            "deployment": row.name,
+        },
     }
+
+
+def _folder(named: str) -> str:
+    """The folder of the flow that a deployment was made of: what its traces are found by."""
+    path = Path(named).resolve()
+    return str(path.parent if path.suffix in (".yaml", ".yml", ".prompty") else path)
 
 
 def private(session: Session, context: Context, deployment: str, names: Iterable[str]) -> bytes:

@@ -11,7 +11,8 @@ from phoundry.specs.base import View
 
 
 class TraceSummary(View):
-    """One run of a flow, or one line of a batch (`run`, `line`). `id` is OpenTelemetry's."""
+    """One run of a flow, or one line of a batch (`run`, `line`). `id` is OpenTelemetry's; of a
+    request that named one (`traceparent`) it is the caller's, which may stand here more often."""
 
     id: str
     name: str
@@ -24,6 +25,10 @@ class TraceSummary(View):
     output_tokens: int = 0
     run: str | None = None
     line: int | None = None
+    endpoint: str | None = Field(default=None, description="that the request came through")
+    deployment: str | None = None
+    request_id: str | None = Field(default=None, description="the request's `x-request-id`")
+    parent: str | None = Field(default=None, description="the caller's span, from `traceparent`")
 
 
 class TraceSpan(View):

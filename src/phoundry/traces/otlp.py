@@ -16,7 +16,7 @@ from phoundry.flows.session.recorded import as_unicode
 from phoundry.traces.trace import SpanData, Trace
 from phoundry.version import __version__
 
-INTERNAL, CLIENT = 1, 3
+INTERNAL, SERVER, CLIENT = 1, 2, 3
 OK, ERROR = 1, 2
 _OPERATIONS = {
     "chat/completions": "chat",
@@ -43,10 +43,10 @@ def request(traces: Iterable[Trace]) -> dict[str, Any]:
 
 def _span(trace: Trace, span: SpanData) -> dict[str, Any]:
     found: dict[str, Any] = {
-        "traceId": trace.id,
+        "traceId": trace.trace_id,
         "spanId": trace.span_id(span["id"]),
         "name": as_unicode(_name(span)),
-        "kind": CLIENT if span["kind"] == "model" else INTERNAL,
+        "kind": _kind(trace, span),
         "startTimeUnixNano": str(span["start"]),
         "endTimeUnixNano": str(span["end"] or span["start"]),
         "attributes": _attributes(attributes(trace, span)),
@@ -54,6 +54,8 @@ def _span(trace: Trace, span: SpanData) -> dict[str, Any]:
     }
     if span["parent"] is not None:
         found["parentSpanId"] = trace.span_id(span["parent"])
+    elif trace.origin.parent is not None:
+        found["parentSpanId"] = trace.origin.parent
     if span["error"]:
         kind, message = map(as_unicode, span["error"])
         found["status"] = {"code": ERROR, "message": message}
@@ -66,6 +68,14 @@ def _span(trace: Trace, span: SpanData) -> dict[str, Any]:
             }
         ]
     return found
+
+
+def _kind(trace: Trace, span: SpanData) -> int:
+    if span["kind"] == "model":
+        return CLIENT
+    origin = trace.origin
+    asked = span["parent"] is None and (origin.parent or origin.request or origin.endpoint)
+    return SERVER if asked else INTERNAL
 
 
 def _name(span: SpanData) -> str:
@@ -87,7 +97,9 @@ def attributes(trace: Trace, span: SpanData) -> dict[str, Any]:
         found["error.type"] = span["error"][0]
     if span["parent"] is None:
         found |= {"phoundry.flow": trace.flow, "phoundry.run": trace.run}
-        found |= {"phoundry.line": trace.line}
+        found |= {"phoundry.line": trace.line, "phoundry.endpoint": trace.origin.endpoint}
+        found |= {"phoundry.deployment": trace.origin.deployment}
+        found |= {"phoundry.request_id": trace.origin.request}
     if span["kind"] == "model":
         found |= _of_model(span, given)
     found |= {f"phoundry.{name}": value for name, value in given.items()}

@@ -22,9 +22,10 @@ MOST = 5_000  # traces that may wait; whoever brings more waits for the disk
 
 class Recorder:
     """Keeps traces in `store`, and sends them to the collector of the environment, if one is
-    named there. `problem` is the last thing that went wrong, in words."""
+    named there. `problem` is the last thing that went wrong, in words. Without a store it sends
+    what somebody else has kept."""
 
-    def __init__(self, store: TraceStore, settings: Settings | None = None) -> None:
+    def __init__(self, store: TraceStore | None, settings: Settings | None = None) -> None:
         self.problem: str | None = None
         self._store, self._settings = store, settings or Settings()
         self._waiting: list[Trace] = []
@@ -47,15 +48,28 @@ class Recorder:
             return None
         flow, error = as_unicode(flow), as_unicode(error) if error else None
         trace = new_trace(spans, flow, run=run, line=line, error=error)
+        self.keep(trace)
+        return trace.id
+
+    def keep(self, trace: Trace) -> None:
+        """Keep `trace`."""
+        if self._wait([trace]) > MOST:
+            self.flush()
+
+    def pass_on(self, traces: Sequence[Trace]) -> None:
+        """Send `traces` to the collector, if one is named; never waits. Where more than `MOST`
+        wait for it already, these are not sent."""
+        if self._settings.collector is not None and len(self._waiting) <= MOST:
+            self._wait(traces)
+
+    def _wait(self, traces: Sequence[Trace]) -> int:
+        """Hand `traces` to the thread; how many wait for it."""
         with self._lock:
-            self._waiting.append(trace)
-            crowded = len(self._waiting) > MOST
+            self._waiting.extend(traces)
             if self._thread is None:
                 self._thread = threading.Thread(target=self._work, name="traces")
                 self._thread.start()
-        if crowded:
-            self.flush()
-        return trace.id
+            return len(self._waiting)
 
     def flush(self) -> None:
         """Wait until everything that was put is kept."""
@@ -70,10 +84,10 @@ class Recorder:
                 if not traces:
                     self._thread = None
                     return
-            self._keep(traces)
+            self._take(traces)
 
-    def _keep(self, traces: list[Trace]) -> None:
-        for step in (self._store.add, self._send):
+    def _take(self, traces: list[Trace]) -> None:
+        for step in (*([self._store.add] if self._store else []), self._send):
             try:
                 step(traces)
             except Exception as error:  # noqa: BLE001 - what is recorded fails no run, nor the next trace

@@ -7,13 +7,29 @@ the trace. OpenTelemetry's ids are made of both when they are needed.
 from __future__ import annotations
 
 import json
-import random
 from collections.abc import Sequence
 from dataclasses import dataclass, field
+from typing import NamedTuple
 
 from phoundry.flows.session.recorded import SpanData, summary, unpack
+from phoundry.flows.trace_context import new_id, span_id
 
-__all__ = ["SpanData", "Trace", "new_trace"]
+__all__ = ["NOWHERE", "Origin", "SpanData", "Trace", "new_trace"]
+
+
+class Origin(NamedTuple):
+    """Who asked a served flow: `within` and `parent` are the trace and the span of a caller that
+    named them (`traceparent`), `request` is the request's id. `endpoint` and `deployment` are what
+    the flow stands behind, if it does."""
+
+    within: str | None = None
+    parent: str | None = None
+    endpoint: str | None = None
+    deployment: str | None = None
+    request: str | None = None
+
+
+NOWHERE = Origin()  # of what was run here
 
 
 @dataclass(slots=True)
@@ -33,6 +49,12 @@ class Trace:
     output_tokens: int = 0
     spans: list[SpanData] = field(default_factory=list[SpanData])
     text: str = ""  # the JSON of its spans, where nobody has taken it apart
+    origin: Origin = NOWHERE
+
+    @property
+    def trace_id(self) -> str:
+        """OpenTelemetry's id of the trace: the caller's, who may have asked several flows."""
+        return self.origin.within or self.id
 
     def open(self) -> Trace:
         """Itself, with its spans taken apart."""
@@ -42,7 +64,7 @@ class Trace:
 
     def span_id(self, number: int) -> str:
         """16 hexadecimal digits, never all zero: the trace's own first ten, then the span's."""
-        return f"{self.id[:10]}{number & 0xFFFFFF:06x}"
+        return span_id(self.id, number)
 
 
 def new_trace(
@@ -52,16 +74,18 @@ def new_trace(
     run: str | None = None,
     line: int | None = None,
     error: str | None = None,
+    id: str | None = None,
+    origin: Origin = NOWHERE,
 ) -> Trace:
     """The trace that `spans` (at least one, or their text) make. `error`: the run's own, where no
-    span has it."""
+    span has it. `id`: the one that was told to others while it ran, else a new one."""
     text, whole = "", list[SpanData]()
     if isinstance(spans, str):
         found, text = unpack(spans)
     else:
         found, whole = summary(spans), list(spans)
     return Trace(
-        f"{random.getrandbits(128) or 1:032x}",  # a batch asks for thousands: no call of the kernel
+        id or new_id(),
         found.name,
         flow,
         found.started,
@@ -73,4 +97,5 @@ def new_trace(
         found.output_tokens,
         whole,
         text,
+        origin,
     )

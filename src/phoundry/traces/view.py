@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 from collections import defaultdict
+from collections.abc import Sequence
 from typing import Any, cast
 
 from phoundry.traces.trace import SpanData, Trace
@@ -13,14 +14,29 @@ _SHOWN = ("inputs", "messages", "prompt", "input", "answer", "output")
 _ROOT = ("inputs", "output")
 
 
-def tree(trace: Trace, *, full: bool = False) -> list[str]:
-    """The lines of `trace`, a span each, with what went in and came out below it.
+def joined(traces: Sequence[Trace]) -> list[SpanData]:
+    """The spans of one trace's parts with OpenTelemetry's ids: a flow that another one's call
+    reached stands below that call."""
+    return [
+        {
+            **span,
+            "id": trace.span_id(span["id"]),
+            "parent": trace.span_id(span["parent"]) if span["parent"] else trace.origin.parent,
+        }
+        for trace in traces
+        for span in trace.spans
+    ]
+
+
+def tree(*parts: Trace, full: bool = False) -> list[str]:
+    """The lines of a trace, a span each, with what went in and came out below it.
 
     `full` shows every value whole; else `WIDTH` characters of it.
     """
-    children: dict[int | None, list[SpanData]] = defaultdict(list)
-    known = {span["id"] for span in trace.spans}
-    for span in sorted(trace.spans, key=lambda span: (span["start"], span["id"])):
+    children: dict[str | None, list[SpanData]] = defaultdict(list)
+    spans = joined(parts)
+    known = {span["id"] for span in spans}
+    for span in sorted(spans, key=lambda span: (span["start"], span["id"])):
         children[span["parent"] if span["parent"] in known else None].append(span)
     lines: list[str] = []
     for span in children[None]:
@@ -30,7 +46,7 @@ def tree(trace: Trace, *, full: bool = False) -> list[str]:
 
 def _write(
     lines: list[str],
-    children: dict[int | None, list[SpanData]],
+    children: dict[str | None, list[SpanData]],
     span: SpanData,
     first: str,
     rest: str,

@@ -76,7 +76,7 @@ def _say_module() -> Any:
 def test_a_client_that_leaves_ends_the_flow_at_its_next_piece(echo: Hosted) -> None:
     begun, go_on, told = threading.Event(), threading.Event(), threading.Event()
 
-    def line(inputs: Any, *, stream_outputs: Any) -> Any:
+    def line(inputs: Any, *, number: Any, stream_outputs: Any) -> Any:
         on_piece = stream_outputs["answer"]
         on_piece("a")
         begun.set()

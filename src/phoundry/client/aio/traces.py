@@ -26,11 +26,22 @@ class AsyncTraces:
         flow: Path | str | None = None,
         run: str | None = None,
         failed: bool | None = None,
+        endpoint: str | None = None,
+        deployment: str | None = None,
         limit: int = 20,
     ) -> list[TraceSummary]:
-        """The newest first: of the flow in a folder, of a batch, failed ones or the others."""
+        """The newest first: of the flow in a folder, of a batch, failed ones or the others, of
+        requests to an endpoint or to a deployment. The control plane takes those in within a
+        second or two."""
         return await self._runner.call(
-            lambda client: client.traces.list(flow=flow, run=run, failed=failed, limit=limit)
+            lambda client: client.traces.list(
+                flow=flow,
+                run=run,
+                failed=failed,
+                endpoint=endpoint,
+                deployment=deployment,
+                limit=limit,
+            )
         )
 
     async def show(self, id: str, *, full: bool = False) -> TraceDetail:

@@ -73,7 +73,7 @@ class FlexRunner:
         self,
         inputs: Mapping[str, Any],
         *,
-        number: int = 0,
+        number: int | None = 0,
         on_piece: Send | None = None,
         stream_output: str | None = None,
         stream_outputs: Mapping[str, Send] | None = None,
@@ -195,7 +195,7 @@ class Attributes(dict[str, Any]):
         return cls(value) if is_mapping(value) else value
 
 
-def _line_result(value: Any, number: int) -> Any:
+def _line_result(value: Any, number: int | None) -> Any:
     return {**value, "line_number": number} if is_mapping(value) else value
 
 

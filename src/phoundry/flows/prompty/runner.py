@@ -45,7 +45,7 @@ class PromptyRunner:
         self,
         inputs: Mapping[str, Any],
         *,
-        number: int = 0,
+        number: int | None = 0,
         on_piece: Send | None = None,
         stream_output: str | None = None,
         stream_outputs: Mapping[str, Send] | None = None,

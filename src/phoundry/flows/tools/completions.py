@@ -10,7 +10,7 @@ from typing import Any
 
 from phoundry.flows.document import is_list, is_mapping
 from phoundry.flows.errors import OpenAIError
-from phoundry.flows.spans import Span, span
+from phoundry.flows.spans import Span, context_headers, span
 from phoundry.flows.tools.http import SHOWN, Target, answered, reason_of
 from phoundry.flows.tools.model_errors import APIConnectionError, APIResponseError
 
@@ -109,10 +109,11 @@ def stream(
     """
     asked = {**body, "stream": True}
     with _call(target, path, asked) as it:
-        pass  # who reads the pieces is no part of the call: the span is ended below, from here
+        # Who reads the pieces is no part of the call: the span is ended below, from here.
+        context = context_headers()
     pieces: list[str] = []
     try:
-        for answer in _events(target, path, asked, node, seconds):
+        for answer in _events(target, path, asked, node, seconds, context):
             pieces.append(_piece(_choices(answer, node)))
             if it is not None:
                 _count(it, answer)
@@ -128,9 +129,14 @@ def stream(
 
 
 def _events(
-    target: Target, path: str, asked: Mapping[str, Any], node: str, seconds: float | None
+    target: Target,
+    path: str,
+    asked: Mapping[str, Any],
+    node: str,
+    seconds: float | None,
+    context: Mapping[str, str],
 ) -> Iterator[dict[str, Any]]:
-    with answered(target, path, asked, node=node, seconds=seconds) as response:
+    with answered(target, path, asked, node=node, seconds=seconds, context=context) as response:
         for line in response.iter_lines():
             data = line.removeprefix("data:").strip()
             if not line.startswith("data:") or not data:

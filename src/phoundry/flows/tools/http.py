@@ -7,6 +7,8 @@ Tried again, as Prompt flow's own tool does: 429 and 5xx (422 three times at mos
 that `Retry-After` names, else after 3, 4, 6, 10, … seconds; and a kept connection that the server
 had closed, once and at once. Waiting ends after `PATIENCE` seconds in all. A server on this machine
 is asked again only where it says when: a replica that failed does not get better by waiting.
+
+A call tells which trace it belongs to (`traceparent`), where the run has one that others know of.
 """
 
 from __future__ import annotations
@@ -22,6 +24,7 @@ from urllib.parse import urlsplit
 
 from phoundry.flows.document import is_mapping
 from phoundry.flows.errors import OpenAIError
+from phoundry.flows.spans import context_headers
 from phoundry.flows.tools.model_errors import APIConnectionError, APITimeoutError, of_status
 
 if TYPE_CHECKING:
@@ -67,11 +70,18 @@ class Target:
 
 @contextmanager
 def answered(
-    target: Target, path: str, body: Mapping[str, Any], *, node: str, seconds: float | None = None
+    target: Target,
+    path: str,
+    body: Mapping[str, Any],
+    *,
+    node: str,
+    seconds: float | None = None,
+    context: Mapping[str, str] | None = None,
 ) -> Generator[httpx.Response]:
     """The server's answer of status 200 to `body`, unread: `.read()` it or take its lines.
 
-    `seconds` bounds the wait between two bytes.
+    `seconds` bounds the wait between two bytes. `context` tells of the trace in place of what
+    `context_headers()` finds here.
 
     Raises:
         OpenAIError: not reached or refused, also after the tries; of the class for the status.
@@ -79,6 +89,7 @@ def answered(
     import httpx
 
     tries, handed_out = _Tries(target), False
+    told = context_headers() if context is None else context
     while True:
         try:
             with client_for(target.url).stream(
@@ -86,7 +97,7 @@ def answered(
                 target.url + path,
                 json=dict(body),
                 params=dict(target.query),
-                headers=dict(target.headers),
+                headers={**told, **target.headers},
                 timeout=httpx.Timeout(seconds or READ_SECONDS, connect=CONNECT_SECONDS),
             ) as response:
                 if response.status_code == OK:

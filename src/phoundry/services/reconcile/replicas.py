@@ -17,7 +17,14 @@ from sqlalchemy.orm import Session
 
 from phoundry.compute import workers
 from phoundry.errors import InsufficientResources, PhoundryError
-from phoundry.services import defaults, flow_deployments, replicas, revisions, routing
+from phoundry.services import (
+    defaults,
+    flow_deployments,
+    flow_traces,
+    replicas,
+    revisions,
+    routing,
+)
 from phoundry.services.context import Context, now
 from phoundry.services.reconcile import launch, rollout
 from phoundry.services.reconcile.isolation import each
@@ -151,6 +158,7 @@ def drain(session: Session, context: Context, row: DeploymentRow, replica: Repli
     state = workers.inspect(run_dir)
     since = now() - (replica.stopping_since or now())
     if not state.running:
+        flow_traces.take_in(context.home, run_dir)  # what it told last goes with its folder
         replicas.forget(session, replica)
         text = f"Replica {replica.number} of revision {replica.revision} has ended."
         replicas.note(session, context, replica, "drained", text)

@@ -1,7 +1,7 @@
 """The process that serves a flow: `python -P -m phoundry.serving.flow LISTENING_DESCRIPTOR`.
 
 The first line of its input is an `Opening`. It answers on its output, one JSON object a line:
-{"event": "ready"} · {"event": "failed", "error"} · {"event": "stuck"} · {"event": "trace", "spans"}
+{"event": "ready"} · {"event": "failed", "error"} · {"event": "stuck"} · {"event": "trace", …}
 What the user's code prints goes to standard error. When its input ends, so does the process:
 whoever started it is gone.
 """

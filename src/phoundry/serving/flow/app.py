@@ -38,6 +38,7 @@ from phoundry.serving.flow.pages import Pages
 from phoundry.serving.flow.pool import Pool
 from phoundry.serving.flow.replies import body_of, event, headers_of, reply_bytes, status_of
 from phoundry.serving.flow.swagger import describe
+from phoundry.serving.flow.tracing import Asked
 from phoundry.version import __version__
 
 BODY_LIMIT = 16 * 1024 * 1024  # bytes; images come inside JSON
@@ -94,16 +95,17 @@ class FlowApp:
         body = await read_body(scope, receive, BODY_LIMIT)
         if self._pool.running >= WAITING_LIMIT:
             raise TooManyRequests(f"{WAITING_LIMIT} requests wait already.")
+        asked = Asked.of(scope)
         if streams:
-            await self._stream(body, json_too, scope, receive, send)
+            await self._stream(body, asked, json_too, scope, receive, send)
         else:
-            status, answer = await self._pool.run(partial(self._answer, body))
+            status, answer = await self._pool.run(partial(self._answer, body, asked))
             await reply_bytes(send, status, answer)
 
-    def _answer(self, body: bytes) -> tuple[int, bytes]:
+    def _answer(self, body: bytes, asked: Asked) -> tuple[int, bytes]:
         """In a thread: from the request's bytes to the answer's."""
         inputs = read_inputs(body, self._hosted.flow.inputs)
-        return self._written(self._hosted.ask(inputs))
+        return self._written(self._hosted.ask(inputs, None, asked))
 
     def _written(self, outcome: Outcome) -> tuple[int, bytes]:
         if outcome.error is not None:
@@ -112,12 +114,19 @@ class FlowApp:
         return 200, encode(self._hosted.answer(outcome))
 
     async def _stream(
-        self, body: bytes, json_too: bool, scope: Scope, receive: Receive, send: Send
+        self,
+        body: bytes,
+        asked: Asked,
+        json_too: bool,
+        scope: Scope,
+        receive: Receive,
+        send: Send,
     ) -> None:
         """Events while the flow runs; whole JSON where it turns out not to stream."""
         inputs = read_inputs(body, self._hosted.flow.inputs)
         feed = Feed()
-        task = asyncio.ensure_future(self._pool.run(partial(self._hosted.ask, inputs, feed.put)))
+        ask = partial(self._hosted.ask, inputs, feed.put, asked)
+        task = asyncio.ensure_future(self._pool.run(ask))
         task.add_done_callback(lambda _: feed.wake())
         sent: set[str] = set()
         try:

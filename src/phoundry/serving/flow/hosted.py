@@ -20,7 +20,7 @@ from phoundry.flows.multimedia import confined
 from phoundry.flows.returned import OUTPUT
 from phoundry.flows.runner import Outcome, Runner, open_runner
 from phoundry.serving.flow.opening import Opening
-from phoundry.serving.flow.tracing import Tell, Traces
+from phoundry.serving.flow.tracing import NOBODY, Asked, Tell, Traces, untraced
 
 
 @dataclass(frozen=True, slots=True)
@@ -38,24 +38,29 @@ class Hosted:
     traces: Traces | None = None
 
     def ask(
-        self, inputs: Mapping[str, Any], on_piece: Callable[[str, str], None] | None = None
+        self,
+        inputs: Mapping[str, Any],
+        on_piece: Callable[[str, str], None] | None = None,
+        asked: Asked = NOBODY,
     ) -> Outcome:
         """One line, without aggregation, as Prompt flow serves it. May be called from threads.
 
         `on_piece` gets the name of an output and a piece of its text, of those that stream.
         """
         if self.traces is not None:
-            return self.traces.run(lambda: self._line(inputs, on_piece))
-        return self._line(inputs, on_piece)
+            return self.traces.run(lambda: self._line(inputs, on_piece), asked)
+        return untraced(lambda: self._line(inputs, on_piece), asked)
 
     def _line(
         self, inputs: Mapping[str, Any], on_piece: Callable[[str, str], None] | None
     ) -> Outcome:
         if on_piece is None:
-            return self.runner.line(inputs)
+            return self.runner.line(inputs, number=None)
         names = [name for name in self.flow.outputs if name not in self.hidden]
         return self.runner.line(
-            inputs, stream_outputs={name: partial(on_piece, name) for name in names}
+            inputs,
+            number=None,
+            stream_outputs={name: partial(on_piece, name) for name in names},
         )
 
     def shown(self, output: Mapping[str, Any]) -> Mapping[str, Any]:

@@ -10,10 +10,13 @@ spec.json:
     threads          requests at once
     timeout_seconds  of one request
     grace_seconds    that requests in flight have to end after SIGTERM
+    traced           whether requests leave traces; absent: they don't
+    origin           {"flow", "title", "endpoint", "deployment"}, for who takes the traces in
     token            bearer that the gateway sends; the spec file is 0600
 
 Its standard input is `{"values": {name: connection}}`: secrets are in no file. The flow runs in a
 child process, which is replaced when it dies; ready.json `{port, pid}` is written once it answers.
+Traces are events `trace` of the `BoundedSpool` in `traces/` (see `tracing.Traces`).
 Events: `started`, `ready {port, seconds}`, `note {message}`, `stopping`.
 """
 
@@ -36,8 +39,10 @@ from phoundry.serving.flow.packing import unpack
 from phoundry.serving.flow.supervisor import Supervisor
 from phoundry.serving.listen import bind, port_of
 from phoundry.settings import Home
-from phoundry.spool import Spool
+from phoundry.spool import BoundedSpool, Spool
 from phoundry.worker import main
+
+TRACES = "traces"  # the folder in the run's own
 
 
 def replica(spec: dict[str, Any], run_dir: Path, spool: Spool) -> dict[str, Any]:
@@ -64,6 +69,7 @@ def replica(spec: dict[str, Any], run_dir: Path, spool: Spool) -> dict[str, Any]
         timeout=float(spec["timeout_seconds"]),
         grace=int(spec["grace_seconds"]),
         threads=int(spec["threads"]),
+        traced=bool(spec.get("traced")),
     )
     listener = bind("127.0.0.1", 0)
 
@@ -71,7 +77,15 @@ def replica(spec: dict[str, Any], run_dir: Path, spool: Spool) -> dict[str, Any]
         spool.append("note", message=text)
         _log(text + "\n")
 
-    supervisor = Supervisor(opening, listener, note=note, log=_log)
+    traces = BoundedSpool(run_dir / TRACES)
+
+    def keep(told: dict[str, Any]) -> None:
+        try:
+            traces.append("trace", **{key: told[key] for key in told if key != "event"})
+        except OSError as error:  # a full disk costs the traces, not the flow
+            _log(f"A trace was lost: {error}\n")
+
+    supervisor = Supervisor(opening, listener, note=note, log=_log, trace=keep)
     try:
         supervisor.start()
         port = port_of(listener)

@@ -44,7 +44,7 @@ class Refused(FlowError):
 
 class Supervisor:
     """Processes that serve one flow on `listener`. `note` gets narration, `log` what they
-    print, `trace` spans of requests."""
+    print, `trace` what requests did (see `tracing.Traces`)."""
 
     def __init__(
         self,
@@ -54,7 +54,7 @@ class Supervisor:
         workers: int = 1,
         note: Callable[[str], object] = lambda text: None,
         log: Callable[[str], object] = lambda text: None,
-        trace: Callable[[list[dict[str, Any]]], object] = lambda spans: None,
+        trace: Callable[[dict[str, Any]], object] = lambda told: None,
     ) -> None:
         for package in ("uvicorn", "uvloop", "httptools"):
             if importlib.util.find_spec(package) is None:
@@ -147,7 +147,7 @@ class Supervisor:
             case "failed":
                 self._note(f"The flow does not load any more: {told['error'].get('message')}")
             case "trace":
-                self._trace(told["spans"])
+                self._trace(told)
             case "gone" if child in self._children:
                 self._replace(child, told["code"])
             case "again" if not self._stopping:

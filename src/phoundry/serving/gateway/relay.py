@@ -7,6 +7,7 @@ again of another, because generating changes nothing. A flow may: it is asked on
 from __future__ import annotations
 
 import json
+import re
 
 from phoundry.errors import PhoundryError
 from phoundry.serving.asgi import Headers, encode, header
@@ -23,6 +24,7 @@ USAGE = b"x-phoundry-usage"
 # Of a replica's: an answer, and what the caller can mend. 406 and 415 are a flow's.
 _RELAYED = (200, 400, 406, 413, 415)
 _STREAM = b"text/event-stream"
+_CONTEXT = re.compile(rb"[0-9a-f-]{55,100}")  # what a traceparent is made of
 
 
 async def forward(exchange: Exchange, deployment: Deployment, path: str, body: bytes) -> None:
@@ -67,7 +69,7 @@ async def _ask(
             replicas.refused(upstream)  # it has just gone; nothing was sent
             continue
         try:
-            content = upstream.request(path, exchange.request_id, body, _accept(exchange, path))
+            content = upstream.request(path, exchange.request_id, body, _more(exchange, path))
             answering = connection.ask(content)
             exchange.sent()
             await answering
@@ -90,12 +92,17 @@ async def _ask(
         return upstream, connection
 
 
-def _accept(exchange: Exchange, path: str) -> bytes:
-    """The Accept of a request that a flow may answer with a stream. Models look at their body."""
+def _more(exchange: Exchange, path: str) -> bytes:
+    """What a flow looks at in a request's head: the Accept that wants a stream, and the trace of
+    the caller. Models look at their body."""
     if path != SCORE:
         return b""
     accept = header(exchange.scope, b"accept")
-    return b"Accept: %b\r\n" % accept if accept and _STREAM in accept else b""
+    found = b"Accept: %b\r\n" % accept if accept and _STREAM in accept else b""
+    context = header(exchange.scope, b"traceparent")
+    if context is not None and _CONTEXT.fullmatch(context):
+        found += b"traceparent: %b\r\n" % context
+    return found
 
 
 async def _whole(exchange: Exchange, connection: Connection) -> None:
