@@ -37,14 +37,17 @@ _CLAIM_ATTEMPTS = 25
 Task = Callable[[dict[str, Any], Path, Spool], dict[str, Any]]
 
 
-def run_worker(run_dir: Path, task: Task) -> int:
+def run_worker(run_dir: Path, task: Task, *, claimed: bool = False) -> int:
     """Run `task(spec, run_dir, spool)` and write result.json; returns the exit code.
+
+    `claimed`: this process has held the folder's lock since before an exec (see `keep_lock`).
 
     SIGTERM and SIGINT raise `Cancelled` in the task. An unexpected error is written to the log with
     its traceback and to the result with its type, so that no failure is silent.
     """
     spool = Spool(run_dir / "events.jsonl")
-    claim(run_dir)
+    if not claimed:
+        claim(run_dir)
     leave_out_what_no_worker_needs()
     for number in (signal.SIGTERM, signal.SIGINT):
         signal.signal(number, _cancel)
@@ -79,6 +82,7 @@ def claim(run_dir: Path) -> None:
 
     # Left open on purpose: the kernel frees the lock when the process ends, however it ends.
     handle = os.open(run_dir / "lock", os.O_RDWR | os.O_CREAT, 0o600)
+    _locks.append(handle)
     # Whoever looks whether the lock is held takes it for a moment, so one refusal means nothing.
     for attempt in range(_CLAIM_ATTEMPTS):
         try:
@@ -92,6 +96,18 @@ def claim(run_dir: Path) -> None:
     os.ftruncate(handle, 0)
     os.pwrite(handle, json.dumps(record).encode(), 0)
     write_json(run_dir / "process.json", record)
+
+
+_locks: list[int] = []  # what this process has claimed
+
+
+def keep_lock() -> None:
+    """Let the program that this process is about to put in its own place (exec) hold its lock.
+
+    For just before the exec: a child process that got it, too, would hold it after our end.
+    """
+    for handle in _locks:
+        os.set_inheritable(handle, True)
 
 
 StopReason = Literal["cancel", "pause"]

@@ -12,6 +12,7 @@ import httpx
 import psutil
 import pytest
 
+from phoundry.compute.workers import lock_held
 from phoundry.files import read_json
 from tests.serving.processes import Worker, replica_spec, spawn, start, wait_for
 from tests.serving.tuned import PROMPT, Tuned
@@ -82,6 +83,10 @@ def test_each_member_is_a_replica_of_its_own(members: Members, tuned: Tuned) -> 
     for worker in (one, other):
         assert httpx.get(f"{worker.url}/health/live").status_code == 200
         assert [event["kind"] for event in worker.events()] == ["started", "ready"]
+        # Another program has its place and waits; to whoever looks it is the worker that it was.
+        wait_for(lambda pid=worker.process.pid: "waiting.py" in " ".join(_words(pid)))
+        assert lock_held(worker.run_dir / "lock")
+        assert read_json(worker.run_dir / "process.json")["pid"] == worker.process.pid
 
     # One ends, as any replica does; the other stays.
     url = one.url
@@ -122,6 +127,10 @@ def test_each_member_is_a_replica_of_its_own(members: Members, tuned: Tuned) -> 
     last = members.pool
     assert fresh.stop() == 0
     wait_for(lambda: not psutil.pid_exists(last) or _zombie(last))
+
+
+def _words(pid: int) -> list[str]:
+    return psutil.Process(pid).cmdline()
 
 
 def _zombie(pid: int) -> bool:

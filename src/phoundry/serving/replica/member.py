@@ -11,7 +11,8 @@ The first member starts the pool, under a lock. A pool that ends takes its membe
 then started again by the control plane, and the first of them starts another. ready.json is
 `{port, pid, pool_pid}`.
 
-Nothing heavy is imported here: ten members shall cost little beside what they share.
+Nothing heavy is imported here, and while it is served `waiting.py` has the process: ten members
+shall cost little beside what they share.
 """
 
 from __future__ import annotations
@@ -31,9 +32,10 @@ from typing import Any
 
 from phoundry.errors import Cancelled, Unavailable, WorkerFailed, from_dict
 from phoundry.files import read_json, write_json
+from phoundry.serving.replica import waiting
 from phoundry.settings import child_environ
 from phoundry.spool import Spool
-from phoundry.worker import main
+from phoundry.worker import Task, keep_lock, main, run_worker
 
 _START_SECONDS = 60.0  # that a pool has to listen; it loads nothing before
 _ATTEMPTS = 5  # to join one that was about to end
@@ -59,12 +61,36 @@ def member(spec: dict[str, Any], run_dir: Path, spool: Spool) -> dict[str, Any]:
         ready = {"port": told["port"], "pid": os.getpid(), "pool_pid": told["pid"]}
         write_json(run_dir / "ready.json", ready)
         try:
-            door.hear()
+            _wait(door, run_dir)
         except Cancelled:
-            spool.append("stopping")
-            _leave(door)
-            return {}
+            return _ended(door, spool)
     raise _gone(spec)
+
+
+def _wait(door: _Door, run_dir: Path) -> None:
+    """Become what waits; it comes back to `_back`. A signal that comes meanwhile is not lost."""
+    signal.pthread_sigmask(signal.SIG_BLOCK, (signal.SIGTERM, signal.SIGINT))
+    keep_lock()
+    words = ["-ISE", waiting.__file__, str(door.to_inherit()), str(run_dir)]
+    os.execv(sys.executable, [sys.executable, *words])  # noqa: S606 - ours
+
+
+def _back(handle: int, told: str) -> Task:
+    """What is left to do for a member that has waited with its door's `handle`."""
+
+    def task(spec: dict[str, Any], run_dir: Path, spool: Spool) -> dict[str, Any]:
+        with _Door(socket.socket(fileno=handle)) as door:
+            if told == "stopped":
+                return _ended(door, spool)
+        raise _gone(spec)
+
+    return task
+
+
+def _ended(door: _Door, spool: Spool) -> dict[str, Any]:
+    spool.append("stopping")
+    _leave(door)
+    return {}
 
 
 class _Door:
@@ -80,6 +106,11 @@ class _Door:
     def __exit__(self, *_: object) -> None:
         self._lines.close()
         self._connection.close()
+
+    def to_inherit(self) -> int:
+        """Its handle, for the program that takes this one's place."""
+        self._connection.set_inheritable(True)
+        return self._connection.fileno()
 
     def tell(self, **message: Any) -> None:
         self._connection.sendall(json.dumps(message).encode() + b"\n")
@@ -196,4 +227,7 @@ def _gone(spec: dict[str, Any]) -> WorkerFailed:
 
 
 if __name__ == "__main__":
-    main(member)
+    if len(sys.argv) == 2:
+        main(member)
+    run_dir, handle, told = sys.argv[1:]
+    sys.exit(run_worker(Path(run_dir), _back(int(handle), told), claimed=True))
