@@ -8,6 +8,7 @@ from typing import Any
 
 import pytest
 from pydantic import ValidationError
+from sqlalchemy import select
 
 from phoundry.files import write_json
 from phoundry.services import deployments, endpoints
@@ -16,7 +17,7 @@ from phoundry.services.reconcile import deployments as reconcile_deployments
 from phoundry.services.reconcile import tasks as reconcile_tasks
 from phoundry.specs.deployment import DeploymentSpec, DeploymentUpdate
 from phoundry.specs.endpoint import EndpointSpec
-from phoundry.store.tables import ModelRow
+from phoundry.store.tables import ModelRow, ReplicaRow
 from tests.services.fake_workers import MODEL, FakeWorkers, Started
 
 
@@ -98,6 +99,26 @@ def test_merged_unless_asked(context: Context, fleet: FakeWorkers, tuned: list[s
     assert "pool_dir" not in plain.spec
     shown = deployments.update(context, "faq", "plain", DeploymentUpdate(adapter="shared"))
     assert (shown.adapter, shown.revision) == ("shared", 2)
+
+
+def test_its_log_is_that_of_the_process_it_shares_until_it_fails(
+    context: Context, fleet: FakeWorkers, tuned: list[str]
+) -> None:
+    started = deploy(context, fleet, "one", tuned[0])
+    own = next(folder for folder, each in fleet.running.items() if each is started)
+    write_json(own / "spec.json", started.spec)
+    (own / "log.txt").write_text("its own\n")
+    assert deployments.logs(context, "faq", "one").text == "its own\n"
+    pool = Path(started.spec["pool_dir"])
+    pool.mkdir(parents=True)
+    (pool / "log.txt").write_text("llama.cpp's\n")
+    told = deployments.logs(context, "faq", "one")
+    assert (told.text, told.finished) == ("llama.cpp's\n", False)
+    with context.begin("deployments/write") as session:
+        (row,) = session.scalars(select(ReplicaRow)).all()
+        row.state = "failed"
+    told = deployments.logs(context, "faq", "one")
+    assert (told.text, told.finished) == ("its own\n", True)
 
 
 def test_without_an_adapter_it_fails_with_the_reason(

@@ -96,7 +96,8 @@ def show(context: Context, endpoint: str, name: str) -> Deployment:
 def logs(
     context: Context, endpoint: str, name: str, offset: int = 0, *, replica: int | None = None
 ) -> LogChunk:
-    """What a replica wrote, from byte `offset` on; the first one that there is unless named.
+    """What a replica wrote, from byte `offset` on; the first one that there is unless named. Of one
+    that shares a process, what that has written, for all that share it.
 
     Raises:
         NotFound: no replica has that number.
@@ -111,7 +112,7 @@ def logs(
                 f"Deployment '{endpoint}/{name}' has no replica {replica}.",
                 remedy=f"It has: {known}.",
             )
-        path = Path(chosen[0].run_dir) / "log.txt" if chosen else None
+        path = replicas.log_path(chosen[0]) if chosen else None
         finished = not chosen or chosen[0].state == "failed"
     return read_log(path or Path("-"), offset, finished=finished)
 

@@ -13,6 +13,7 @@ from sqlalchemy import select
 from sqlalchemy.orm import Session
 
 from phoundry.compute import workers
+from phoundry.files import read_json
 from phoundry.services.context import Context, record
 from phoundry.services.deployment_rows import resource
 from phoundry.specs.deployment import ReplicaView
@@ -101,6 +102,20 @@ def view(replica: ReplicaRow) -> ReplicaView:
         restarts=replica.restarts,
         error=replica.error,
     )
+
+
+def log_path(replica: ReplicaRow) -> Path:
+    """The log that tells of it: its own, or that of the process which it shares while it serves.
+
+    Why a member failed stands in its own.
+    """
+    folder = Path(replica.run_dir)
+    told: dict[str, Any] = read_json(folder / "spec.json") or {}
+    if "pool_dir" in told and replica.state != "failed":
+        shared = Path(told["pool_dir"]) / "log.txt"
+        if shared.exists():
+            return shared
+    return folder / "log.txt"
 
 
 def _folder(context: Context, row: DeploymentRow, number: int) -> Path:
