@@ -211,3 +211,16 @@ def test_flows_that_open_others_without_end_are_refused(
         Executor(flow)
     found = check_flow(folder)
     assert "FlowDepthExceeded" in [item.code for item in found.findings]
+
+
+def test_an_inner_flow_imports_what_it_includes(run: Run) -> None:
+    files = {
+        "inner/flow.dag.yaml": f"additional_includes: [../shared_for_inner]\n{INNER}",
+        "inner/d.py": f"{IMPORTS}from shared_for_inner.factor import FACTOR\n@tool\n"
+        "def d(x):\n    return x * FACTOR\n",
+        "shared_for_inner/factor.py": "FACTOR = 3\n",
+    }
+    assert run(flow_node("n", n=2), files=files).output == {"o": {"twice": 6}}
+    elsewhere = {name.replace("shared", "lib/shared"): text for name, text in files.items()}
+    elsewhere["inner/flow.dag.yaml"] = f"additional_includes: [../lib/shared_for_inner]\n{INNER}"
+    assert run(flow_node("n", n=2), files=elsewhere).output == {"o": {"twice": 6}}

@@ -16,6 +16,7 @@ from pathlib import Path
 from typing import Any
 
 from phoundry.flows.errors import FlowDepthExceeded, NotSupported
+from phoundry.flows.includes import place_of, sources
 from phoundry.flows.inspection import read_file
 from phoundry.flows.model import Flow, Node
 from phoundry.flows.prepare import Connections
@@ -100,30 +101,35 @@ def _open(flow: Flow, node: Node, file: Path, connections: Connections) -> Runne
             "and a process has one environment.",
             remedy="Set them in the outer flow's `environment_variables` too.",
         )
-    with _own_modules(flow.root, inner.root):
+    with _own_modules(flow, inner):
         return open_runner(inner, connections)
 
 
 @contextmanager
-def _own_modules(outer: Path, inner: Path) -> Generator[None]:
-    """Let tools of `inner` import what lies beside them, also where `outer` has a module of the
-    same name. Afterwards the outer flow's come first again; `surroundings` puts all of it back."""
+def _own_modules(outer: Flow, inner: Flow) -> Generator[None]:
+    """Let tools of `inner` import what lies beside them or is included, also where `outer` has a
+    module of the same name. Afterwards the outer flow's come first again; `surroundings` puts all
+    of it back."""
+    outside = (outer.root, place_of(outer))
+    places = list(dict.fromkeys([inner.root, *(source.parent for source in sources(inner))]))
     hidden = {
         name: module
         for name, module in sys.modules.items()
-        if (file := getattr(module, "__file__", None))
-        and Path(file).is_relative_to(outer)
-        and not Path(file).is_relative_to(inner)
+        if isinstance(file := getattr(module, "__file__", None), str)
+        and any(Path(file).is_relative_to(place) for place in outside)
+        and not Path(file).is_relative_to(inner.root)
     }
     for name in hidden:
         del sys.modules[name]
-    sys.path.insert(0, str(inner))
+    paths = [str(place) for place in places]
+    sys.path[:0] = paths
     try:
         yield
     finally:
-        sys.path.remove(str(inner))
-        if str(inner) not in sys.path:
-            sys.path.append(str(inner))  # for what its tools import while they run
+        for path in paths:
+            sys.path.remove(path)
+        # For what its tools import while they run.
+        sys.path += [path for path in paths if path not in sys.path]
         sys.modules.update(hidden)
 
 
