@@ -125,9 +125,12 @@ class Supervisor:
                 child.kill()
         self._children, self._leaving = [], {}
 
-    def _spawn(self) -> Child:
+    def _spawn(self, after: Child | None = None) -> Child:
+        """Start a process; one that takes the place of `after` takes over what that one was for."""
         child = Child(self._opening, self._listener, self._say, self._log)
         self._children.append(child)
+        if after is not None and (old := self._leaving.pop(after, None)) is not None:
+            self._leaving[child] = old
         return child
 
     def _say(self, child: Child | None, told: dict[str, Any]) -> None:
@@ -151,7 +154,7 @@ class Supervisor:
             case "gone" if child in self._children:
                 self._replace(child, told["code"])
             case "again" if not self._stopping:
-                self._spawn()
+                self._spawn(child)
             case _:
                 pass  # the last word of one that was told to go
 
@@ -162,8 +165,8 @@ class Supervisor:
         when = f"in {delay:g} s" if delay else "at once"
         self._note(f"The flow's process ended with {how_it_ended(code)}; another starts {when}.")
         if not delay:
-            self._spawn()
+            self._spawn(child)
             return
-        timer = threading.Timer(delay, self._say, (None, {"event": "again"}))
+        timer = threading.Timer(delay, self._say, (child, {"event": "again"}))
         timer.daemon = True
         timer.start()

@@ -1,0 +1,47 @@
+"""Which process takes whose place, without any process."""
+
+from __future__ import annotations
+
+import socket
+from typing import Any
+
+import pytest
+
+from phoundry.serving.flow import supervisor
+from phoundry.serving.flow.opening import Opening
+from phoundry.serving.flow.supervisor import Supervisor
+
+
+class Process:
+    """What a `Child` looks like from here."""
+
+    made: list[Process]
+
+    def __init__(self, *_: Any) -> None:
+        self.began, self.ready, self.told_to_go = 0.0, False, False
+        self.made.append(self)
+
+    def terminate(self) -> None:
+        self.told_to_go = True
+
+    def wait(self, seconds: float) -> bool:
+        return True
+
+
+@pytest.fixture
+def made(monkeypatch: pytest.MonkeyPatch) -> list[Process]:
+    monkeypatch.setattr(supervisor, "Child", Process)
+    Process.made = []
+    return Process.made
+
+
+def test_a_stuck_process_goes_though_its_first_successor_died(made: list[Process]) -> None:
+    with socket.socket() as listener:
+        kept = Supervisor(Opening("flow"), listener)
+        tell: Any = kept._heard  # pyright: ignore[reportPrivateUsage]
+        stuck: Any = kept._spawn()  # pyright: ignore[reportPrivateUsage]
+        tell(stuck, {"event": "stuck"})
+        tell(made[1], {"event": "gone", "code": -9})
+        assert (len(made), stuck.told_to_go) == (3, False)
+        tell(made[2], {"event": "ready"})
+        assert stuck.told_to_go
