@@ -169,6 +169,19 @@ def test_other_methods_and_addresses(echo: Hosted) -> None:
     assert visit(echo, ask) == [405, 404, 405, 404]
 
 
+def test_feedback_does_not_fill_the_disk(
+    echo: Hosted, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(application, "FEEDBACK_KEPT", 100)
+    file = tmp_path / "feedback.jsonl"
+
+    async def tell(site: Site) -> list[int]:
+        return [(await site.ask("/feedback", '"much"')).status for _ in range(9)]
+
+    assert visit(echo, tell, feedback=file) == [200] * 9
+    assert file.stat().st_size < 200
+
+
 def test_feedback_is_kept(echo: Hosted, tmp_path: Path) -> None:
     file = tmp_path / "deep" / "feedback.jsonl"
 

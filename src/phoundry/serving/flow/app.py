@@ -43,6 +43,7 @@ from phoundry.version import __version__
 
 BODY_LIMIT = 16 * 1024 * 1024  # bytes; images come inside JSON
 FEEDBACK_LIMIT = 64 * 1024
+FEEDBACK_KEPT = 100 * 1024 * 1024  # bytes of all feedback; what comes then is answered, not kept
 WAITING_LIMIT = 1024  # requests asked for and not answered
 
 
@@ -127,7 +128,13 @@ class FlowApp:
         feed = Feed()
         ask = partial(self._hosted.ask, inputs, feed.put, asked)
         task = asyncio.ensure_future(self._pool.run(ask))
-        task.add_done_callback(lambda _: feed.wake())
+
+        def ended(done: asyncio.Future[Outcome]) -> None:
+            if not done.cancelled():
+                done.exception()  # looked at, also where the client left and nobody asks for it
+            feed.wake()
+
+        task.add_done_callback(ended)
         sent: set[str] = set()
         try:
             async with while_connected(receive, scope):
@@ -214,7 +221,8 @@ def _append(path: Path, record: Mapping[str, Any]) -> None:
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
         with path.open("ab") as file:
-            file.write(encode(record) + b"\n")
+            if file.tell() < FEEDBACK_KEPT:
+                file.write(encode(record) + b"\n")
     except OSError:
         traceback.print_exc()  # a full disk is no reason to refuse the caller
 
