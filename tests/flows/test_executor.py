@@ -9,7 +9,7 @@ from typing import Any
 
 import pytest
 
-from phoundry.flows import FlowError, load_flow
+from phoundry.flows import FlowError, load_flow, spans
 from phoundry.flows.executor import Executor, surroundings
 from phoundry.flows.runner import Outcome
 from phoundry.flows.spans import recording, span
@@ -241,3 +241,17 @@ def test_a_variable_that_can_not_be_is_named(make_flow: MakeFlow, variable: str)
     with pytest.raises(FlowError, match="can't be set"):
         run(make_flow, f"environment_variables: {{PHOUNDRY_TEST_A: 1, {variable}}}\nnodes: []\n")
     assert "PHOUNDRY_TEST_A" not in os.environ
+
+
+def test_a_function_in_a_loop_does_not_fill_the_memory(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(spans, "MOST_FUNCTIONS", 5)
+    with recording() as found, span("flow", "f") as whole:
+        for _ in range(20):
+            with span("function", "g"), span("model", "m"):
+                pass
+    assert whole is not None
+    names = [item.name for item in found.spans]
+    assert (names.count("m"), names.count("f")) == (20, 1)
+    assert names.count("g") + whole.attributes["spans_left_out"] == 20
+    known = {item.id for item in found.spans}
+    assert all(item.parent in known for item in found.spans if item is not whole)

@@ -18,6 +18,9 @@ from typing import Any, Literal
 from phoundry.flows.trace_context import HEADER, Caller, new_id, span_id, written
 
 Kind = Literal["flow", "node", "model", "function"]
+# Spans of a run beyond which functions have none: one may be called in a loop, and all are kept in
+# memory until the run ends. Where they would be, `spans_left_out` counts them.
+MOST_FUNCTIONS = 10_000
 
 
 @dataclass(slots=True)
@@ -130,6 +133,11 @@ class span:  # noqa: N801 - reads as a word: `with span("node", name) as it`
             return None
         self._to, parent = here
         number = next(self._to.numbers)
+        if number > MOST_FUNCTIONS and self._kind == "function":
+            if parent is not None:
+                left_out: int = parent.attributes.get("spans_left_out", 0)
+                parent.attributes["spans_left_out"] = left_out + 1
+            return None
         self._span = Span(
             number,
             parent.id if parent is not None else None,

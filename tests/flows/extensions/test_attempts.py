@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 
 from phoundry.flows.errors import OpenAIError, ToolExecutionError
-from phoundry.flows.extensions.attempts import tried_again, waiting
+from phoundry.flows.extensions.attempts import LONGEST_WAIT, tried_again, waiting
 from phoundry.flows.extensions.keys import Retry
 from tests.flows.extensions.conftest import Run, node
 
@@ -146,3 +146,8 @@ def test_a_part_that_is_not_there_counts_as_failure(run: Run) -> None:
         "n", "  on_error: {value: none}\n", "says.py", x="${a.output.gone}"
     )
     assert run(nodes, files=PARTS).output == {"o": "none"}
+
+
+def test_a_wait_beyond_all_numbers_is_the_longest() -> None:
+    assert waiting(Retry(70, delay=1.0, backoff=1e10), 69) == LONGEST_WAIT
+    assert waiting(Retry(70, delay=0.0, backoff=1e10), 69) == 0.0

@@ -101,5 +101,8 @@ def tried_again(error: FlowError, retry: Retry) -> bool:
 
 def waiting(retry: Retry, number: int) -> float:
     """Seconds to wait after attempt `number`, counted from 1."""
-    wait = min(retry.delay * retry.backoff ** min(number - 1, 64), LONGEST_WAIT)
+    try:
+        wait = min(retry.delay * retry.backoff ** min(number - 1, 64), LONGEST_WAIT)
+    except OverflowError:
+        wait = LONGEST_WAIT if retry.delay else 0.0
     return wait + random.uniform(0, retry.jitter)  # noqa: S311 - spreads load, guards nothing
