@@ -67,6 +67,8 @@ def test_every_faulty_line_is_told(tmp_path: Path) -> None:
 def test_other_forms(tmp_path: Path) -> None:
     assert list(rows(write(tmp_path / "l.json", '[{"a": 1}, {"a": 2}]'))) == [{"a": 1}, {"a": 2}]
     assert list(rows(write(tmp_path / "t.tsv", "\ufeffa\tb\n01\t\n"))) == [{"a": "01", "b": ""}]
+    short = write(tmp_path / "short.csv", "a,b\n1\n\n2,3\n")
+    assert list(rows(short)) == [{"a": "1", "b": ""}, {"a": "2", "b": "3"}]
     assert list(rows(write(tmp_path / "b.jsonl", '\ufeff{"a": 1}'))) == [{"a": 1}]
     folder = tmp_path / "many"
     folder.mkdir()

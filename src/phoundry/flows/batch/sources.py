@@ -10,6 +10,7 @@ import csv
 import json
 from codecs import BOM_UTF8
 from collections.abc import Iterator
+from itertools import zip_longest
 from pathlib import Path
 from typing import Any, cast
 
@@ -106,10 +107,11 @@ def _table(path: Path, delimiter: str) -> Iterator[Row]:
         try:
             names: list[str] = next(reader, list[str]())
             for cells in reader:
-                if len(cells) == len(names):
-                    if not total:
-                        yield dict(zip(names, cells, strict=True))
-                elif cells:
+                if len(cells) <= len(names):
+                    if cells and not total:
+                        # Empty cells at its end may be left out, as Prompt flow reads it.
+                        yield dict(zip_longest(names, cells, fillvalue=""))
+                else:
                     total += 1
                     if total <= SHOWN:
                         told = f"{len(cells)} cells under {len(names)} column names"
