@@ -36,6 +36,7 @@ class Server:
         self.plan: list[tuple[int, dict[str, str], Any]] = [(200, {}, ANSWER)]
         self.requests = 0
         self.connections: set[tuple[str, int]] = set()
+        self.contexts: list[str | None] = []  # the traceparent of each request
         server = self
 
         class Handler(BaseHTTPRequestHandler):
@@ -44,6 +45,7 @@ class Server:
             def do_POST(self) -> None:
                 self.rfile.read(int(self.headers["Content-Length"]))
                 server.connections.add(self.client_address)
+                server.contexts.append(self.headers.get("traceparent"))
                 status, headers, body = server.plan[min(server.requests, len(server.plan) - 1)]
                 server.requests += 1
                 if status == 0:  # hang up without an answer

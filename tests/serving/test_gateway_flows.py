@@ -40,6 +40,23 @@ def test_who_wants_a_stream_is_passed_on_for_scores(tmp_path: Path) -> None:
     assert [b"Accept: text/event-stream" in head for head in heads] == [True, False, False]
 
 
+def test_the_trace_of_the_caller_is_passed_on_for_scores(tmp_path: Path) -> None:
+    context = "00-4bf92f3577b34da6a3ce929d0e0e4736-00f067aa0ba902b7-01"
+
+    async def main() -> list[bytes]:
+        inside = Inside(tmp_path)
+        async with replicas("a") as (one,):
+            inside.serve(one)
+            await inside.ask(SCORE, traceparent=context)
+            await inside.ask(SCORE, traceparent="made up")
+            await inside.ask(CHAT, b'{"model": "faq"}', traceparent=context)
+            return one.heads
+
+    heads = asyncio.run(main())
+    assert [b"traceparent: 00-4bf92f35" in head for head in heads] == [True, False, False]
+    assert b"made up" not in heads[1]
+
+
 @pytest.mark.parametrize("status", [400, 406, 413, 415])
 def test_what_the_caller_can_mend_keeps_its_status(tmp_path: Path, status: int) -> None:
     async def refuse(talk: Talk) -> None:

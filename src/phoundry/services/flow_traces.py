@@ -59,7 +59,7 @@ def take_in(home: Home, run_dir: Path) -> int:
             traces = _traces(events, told.get("origin") or {})
             TraceStore(home.traces).add(traces)
             spool.taken(place)
-            _sender().pass_on(traces)
+            sender().pass_on(traces)
             count += len(traces)
     except (PhoundryError, OSError) as error:
         log.warning("traces of %s wait: %s", told.get("name", run_dir.name), error)
@@ -67,7 +67,7 @@ def take_in(home: Home, run_dir: Path) -> int:
 
 
 @cache
-def _sender() -> Recorder:
+def sender() -> Recorder:
     """Sends what is kept here to the collector of the environment, aside."""
     return Recorder(None)
 

@@ -53,7 +53,7 @@ def _write(
     full: bool,
 ) -> None:
     lines.append(first + _head(span))
-    below = children[span["id"]]
+    below = children.pop(span["id"], [])  # taken once: what a caller names may be a circle
     bar = rest + ("│  " if below else "   ")
     lines.extend(bar + text for text in _values(span, full))
     for place, child in enumerate(below):

@@ -14,13 +14,15 @@ from phoundry.compute import workers
 from phoundry.files import read_json, sha256_file
 from phoundry.flows.load import load_flow
 from phoundry.serving.flow.packing import pack, unpack
-from phoundry.spool import Spool
+from phoundry.serving.flow.replica import TRACES
+from phoundry.spool import BoundedSpool, Spool
 from tests.serving.flow.inside import FLOWS
 from tests.serving.flow.test_serving import until
 
 CANARY = "canary-secret-4711"
 TOKEN = "token-of-this-replica"
 MODULE = "phoundry.serving.flow.replica"
+TRACE, PARENT = "4bf92f3577b34da6a3ce929d0e0e4736", "00f067aa0ba902b7"
 
 
 def told(packed: Path, **more: Any) -> dict[str, Any]:
@@ -70,7 +72,7 @@ def private() -> bytes:
 
 
 def test_it_answers_the_gateway_alone_and_keeps_secrets(packed: Path, run_dir: Path) -> None:
-    pid = workers.start(run_dir, MODULE, told(packed), private=private())
+    pid = workers.start(run_dir, MODULE, told(packed, traced=True), private=private())
     until(lambda: (run_dir / "ready.json").exists() or (run_dir / "result.json").exists())
     ready = read_json(run_dir / "ready.json")
     assert ready, (run_dir / "log.txt").read_text()
@@ -78,10 +80,15 @@ def test_it_answers_the_gateway_alone_and_keeps_secrets(packed: Path, run_dir: P
     headers = {"authorization": f"Bearer {TOKEN}"}
     asked = {"question": "hi"}
     assert httpx.post(f"{url}/score", json=asked).status_code == 401
-    assert httpx.post(f"{url}/score", json=asked, headers=headers).json() == {"answer": "hi"}
+    of_caller = headers | {"traceparent": f"00-{TRACE}-{PARENT}-01", "x-request-id": "r1"}
+    assert httpx.post(f"{url}/score", json=asked, headers=of_caller).json() == {"answer": "hi"}
     for kind in ("live", "ready"):
         assert httpx.get(f"{url}/health/{kind}").status_code == 200
     until(lambda: "the key is ***" in (run_dir / "log.txt").read_text())
+    until(lambda: BoundedSpool(run_dir / TRACES).read()[0])
+    ([event], _) = BoundedSpool(run_dir / TRACES).read()
+    assert [event[name] for name in ("within", "parent", "request")] == [TRACE, PARENT, "r1"]
+    assert [span["kind"] for span in event["spans"]] == ["node", "flow"]
     for file in run_dir.rglob("*"):
         assert not file.is_file() or CANARY.encode() not in file.read_bytes(), file
     for place in ("cmdline", "environ"):

@@ -76,6 +76,11 @@ def test_requests_leave_traces(running: Running) -> None:
     running.score("raise")
     store = TraceStore(Home.current().traces)
     until(lambda: any(trace.error for trace in store.list()))
+    parent = "00-4bf92f3577b34da6a3ce929d0e0e4736-00f067aa0ba902b7-01"
+    running.score("hi", traceparent=parent, x_request_id="r1")
+    until(lambda: any(trace.trace_id == parent[3:35] for trace in store.list()))
+    joined = store.get(parent[3:35])
+    assert (joined.origin.parent, joined.origin.request) == (parent[36:52], "r1")
     failed = next(trace for trace in store.list() if trace.error)
     assert "(ValueError) no" in str(failed.error)
     assert "say" in [span["name"] for span in store.get(failed.id).spans]
