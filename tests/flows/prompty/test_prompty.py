@@ -163,12 +163,13 @@ def test_pieces_come_as_they_are_made(make_flow: MakeFlow, server: Endpoint) -> 
     assert outcome.output == {"output": "abc"}
 
 
+@pytest.mark.parametrize("kind", ["string", "image"])
 @pytest.mark.parametrize("form", ["path", "base64", "url"])
-def test_images(make_flow: MakeFlow, server: Endpoint, form: str) -> None:
+def test_images(make_flow: MakeFlow, server: Endpoint, form: str, kind: str) -> None:
     import base64
 
     body = "user:\n{{q}}\n![image]({{i}})\nlook\n"
-    more = "inputs:\n  q: {type: string}\n  i: {type: string}\n"
+    more = f"inputs:\n  q: {{type: string}}\n  i: {{type: {kind}}}\n"
     folder = make_flow({"p.prompty": written(open_ai(server), body, more)})
     (folder / "cat.png").write_bytes(base64.b64decode(PIXEL))
     what = {"path": "cat.png", "base64": PIXEL, "url": "https://example.com/cat.png"}[form]

@@ -10,6 +10,7 @@ from phoundry.flows.flex.errors import ScriptExecutionError
 from phoundry.flows.model import Flow
 from phoundry.flows.prepare import Connections
 from phoundry.flows.prompty.definition import PromptyFlow
+from phoundry.flows.prompty.images import as_image
 from phoundry.flows.prompty.prompt import Prompt
 from phoundry.flows.prompty.references import read_sample
 from phoundry.flows.returned import OUTPUT, as_json, as_mapping, joined, sends
@@ -87,6 +88,10 @@ class PromptyRunner:
         """Coerced to the declared types; the sample's where none are given at all."""
         given = dict(inputs) or read_sample(self.prompt.sample, self.flow.root)
         known = {name: value for name, value in given.items() if name in self.flow.inputs}
+        for name, item in self.flow.inputs.items():
+            value = known.get(name, item.default)
+            if item.type == "image" and isinstance(value, str):
+                known[name] = as_image(value, self.flow.root)  # as prompties write it in one text
         return coerce_inputs(self.flow.inputs, known, None)
 
     def _answer(self, given: Mapping[str, Any], send: Send | None) -> Any:
