@@ -146,11 +146,38 @@ def test_a_form_gives_every_input_its_kind(visitor: Visitor, fill: Site, tmp_pat
     page.get_by_label("tags").fill('["x", 1]')
     page.get_by_label("heated").uncheck()
     page.get_by_label("photo").set_input_files(tmp_path / "p.png")
-    run.click()
+    page.get_by_label("title").press("Control+Enter")
     expect(page.locator(".said").first).to_have_text("'Tower' 3 False")
     expect(page.locator(".said img")).to_have_js_property("naturalWidth", 1)
     expect(page.locator("pre")).to_have_text('[ "x", 1 ]')
     assert page.locator("h2").all_inner_texts() == ["summary", "photo", "tags"]
+
+
+def test_images_go_with_a_question_that_is_a_list(
+    visitor: Visitor, talk: Site, tmp_path: Path
+) -> None:
+    (tmp_path / "p.png").write_bytes(PIXEL)
+    item = {"name": "question", "type": "list", "default": None, "description": ""}
+    chat = {"input": "question", "output": "answer", "history": None}
+    about = {"name": "see", "kind": "dag", "chat": chat, "inputs": [item], "outputs": ["answer"]}
+
+    def describe(route: Any) -> None:
+        route.fulfill(json=about)
+
+    def repeat(route: Any) -> None:
+        route.fulfill(json={"answer": route.request.post_data_json["question"]})
+
+    page = visitor.open(talk.address)
+    page.route("**/page.json", describe)
+    page.route("**/score", repeat)
+    page.reload()
+    page.get_by_label("Images").set_input_files([tmp_path / "p.png"] * 2)
+    say(page, "What is this?")
+    for said in page.locator(".said").all():
+        expect(said.locator("div")).to_have_text("What is this?")
+    expect(answer(page).locator("img")).to_have_count(2)
+    expect(answer(page).locator("img").last).to_have_js_property("naturalWidth", 1)
+    expect(page.get_by_label("Images")).to_have_value("")
 
 
 def test_a_browser_asks_for_the_password(visitor: Visitor, locked: Site) -> None:

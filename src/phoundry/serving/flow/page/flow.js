@@ -84,7 +84,6 @@ function chat(about, fields) {
   const kept = new Kept(about);
   const draw = (kind, who, value) => show(bubble(kind, who).said, value, true);
   at("asked").append(asked.element);
-  at("hint").hidden = false;
   for (const [said, answer] of kept.turns) {
     draw("question", "You", said);
     draw("answer", about.name, answer);
@@ -128,6 +127,12 @@ function chat(about, fields) {
 function plain(about) {
   document.body.classList.add("plain");
   form.after(turns.parentElement);
+  at("hint").textContent = "Ctrl+Enter runs, Escape stops.";
+  form.addEventListener("keydown", (event) => {
+    if (event.key !== "Enter" || !(event.ctrlKey || event.metaKey)) return;
+    event.preventDefault();
+    form.requestSubmit();
+  });
   return async (inputs) => {
     turns.replaceChildren();
     const target = make("article", undefined, "answer");
@@ -165,6 +170,7 @@ async function begin() {
   others.hidden = !about.chat || !fields.length;
   others.open = inputs.some((each) => each.default === null);
   send.textContent = about.chat ? "Send" : "Run";
+  at("hint").hidden = false;
   const turn = about.chat ? chat(about, fields) : plain(about);
   // A closed box would keep a control that lacks something from being shown.
   form.addEventListener("invalid", () => { others.open = true; }, true);
