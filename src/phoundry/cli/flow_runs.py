@@ -23,6 +23,7 @@ from phoundry.cli.flow_run_options import (
     spec_of,
 )
 from phoundry.cli.flow_run_shown import Name, register
+from phoundry.cli.flow_run_source import taken_in
 from phoundry.cli.output import Format, Output, Printer
 from phoundry.errors import Conflict, UsageError
 
@@ -71,6 +72,9 @@ def create(
         list[str] | None,
         typer.Option("--set", help="Override a key: name=v, display_name=v, tags.a=v."),
     ] = None,
+    source: Annotated[
+        Path | None, typer.Option(help="Run nothing: keep the run in this folder of Prompt flow's.")
+    ] = None,
     stream: Annotated[
         bool, typer.Option("--stream", "-s", help="Print what the lines printed, at the end.")
     ] = False,
@@ -97,6 +101,10 @@ def create(
         "timeout": timeout,
         "resume_from": resume_from,
     }
+    if source is not None:
+        others = [key for key, value in {**given, "file": file}.items() if value and key != "name"]
+        Printer(output).one(taken_in(str(source), name, settings, others))
+        return
     run_batch(spec_of(file, given, settings), output, stream=stream)
 
 

@@ -99,20 +99,38 @@ class FlowRuns:
 
         Raises:
             NotFound: no such run, or its flow is gone.
-            Conflict: another process works on it.
+            Conflict: another process works on it; Prompt flow made it.
             FlowError: the flow does not load.
         """
+        from phoundry.flows.batch.taken import refuse_taken_in
         from phoundry.flows.batch.work import index_of
         from phoundry.flows.load import load_flow
 
         folder = self._store.folder(name)
         with folder.held():
             record = self._store.read(name)[1]
+            refuse_taken_in(record)
             record.workers = workers or record.workers
             record.timeout = timeout or record.timeout
             flow = load_flow(record.flow, variant=record.variant)
             work = self._work(folder, record, flow, on_progress)
             return self._view(work.go_on(index_of(folder), retry_failed=retry_failed))
+
+    def take_in(self, source: Path | str, *, name: str | None = None) -> FlowRun:
+        """Keep a run that Prompt flow made, from its folder (`~/.promptflow/.runs/NAME`, or what
+        `pfazure run download` wrote), among the runs of this home. Nothing runs.
+
+        Args:
+            name: another name than it had.
+
+        Raises:
+            NotFound, InvalidInput: no run there; every faulty line of its files.
+            Conflict: there is a run of this name.
+        """
+        from phoundry.flows.batch.foreign import read_run
+        from phoundry.flows.batch.taken_in import take_in
+
+        return self._view(take_in(self._store, read_run(Path(source).expanduser()), name))
 
     def list(
         self, *, limit: int | None = None, archived: bool = False, everything: bool = False

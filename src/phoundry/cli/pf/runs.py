@@ -27,10 +27,11 @@ def create(values: Values) -> int:
     from phoundry.client import Client
 
     if values["source"]:
-        raise UsageError(
-            "--source is not taken: runs of Prompt flow are not read in.",
-            remedy="Run the flow again: pf run create --flow PATH --data FILE",
-        )
+        from phoundry.cli.flow_run_source import taken_in
+
+        given = [key for key in (*KEPT, "file") if key != "name" and values[key] not in (None, [])]
+        print_json(as_printed(taken_in(values["source"], values["name"], values["set"], given)))
+        return 0
     given = {key: values[key] for key in KEPT if values[key] not in (None, [])}
     spec = spec_of(Path(values["file"]) if values["file"] else None, given, values["set"])
     runs = Client().runs

@@ -64,7 +64,7 @@ class AsyncFlowRuns:
 
         Raises:
             NotFound: no such run, or its flow is gone.
-            Conflict: another process works on it.
+            Conflict: another process works on it; Prompt flow made it.
             FlowError: the flow does not load.
         """
         on_progress_ = told(on_progress)
@@ -77,6 +77,19 @@ class AsyncFlowRuns:
                 on_progress=on_progress_,
             )
         )
+
+    async def take_in(self, source: Path | str, *, name: str | None = None) -> FlowRun:
+        """Keep a run that Prompt flow made, from its folder (`~/.promptflow/.runs/NAME`, or what
+        `pfazure run download` wrote), among the runs of this home. Nothing runs.
+
+        Args:
+            name: another name than it had.
+
+        Raises:
+            NotFound, InvalidInput: no run there; every faulty line of its files.
+            Conflict: there is a run of this name.
+        """
+        return await self._runner.call(lambda client: client.runs.take_in(source, name=name))
 
     async def list(
         self, *, limit: int | None = None, archived: bool = False, everything: bool = False

@@ -90,6 +90,7 @@ class Record:
     data: str | None = None
     run: str | None = None
     resumed_from: str | None = None
+    taken_from: str | None = None  # the folder of a run that Prompt flow made
     column_mapping: dict[str, Any] = field(default_factory=dict[str, Any])
     workers: int | None = None
     timeout: float = 600.0

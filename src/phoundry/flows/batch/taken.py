@@ -53,6 +53,7 @@ def take_over(work: Work, folder: RunFolder, record: Record) -> Record:
     new.data, new.run = record.data, record.run
     new.column_mapping = dict(record.column_mapping)
     with work.undone_unless_begun():
+        refuse_taken_in(record)
         if folder.busy:
             raise Conflict(f"The run '{record.name}' still runs.", remedy="Wait until it ends.")
         index = index_of(folder)
@@ -64,3 +65,13 @@ def take_over(work: Work, folder: RunFolder, record: Record) -> Record:
                 if line["status"] == "Completed":
                     journal.write(line_of(line))
     return work.go_on(index_of(work.folder), retry_failed=True, first=True)
+
+
+def refuse_taken_in(record: Record) -> None:
+    """Raises Conflict for a run that Prompt flow made: what its aggregation takes from each line,
+    and how nodes ended, is not in its files, so that its lines can't be gone on with."""
+    if record.taken_from is not None:
+        raise Conflict(
+            f"The run '{record.name}' was made by Prompt flow; it is kept as it was.",
+            remedy=f"Make a new one: phoundry run create --flow {record.flow} --data DATA",
+        )
