@@ -34,8 +34,8 @@ def free_ports() -> tuple[int, int]:
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    """Files with slow tests first: two processes share the suite, and what takes a minute shall
-    not begin when the other one has nothing left to do."""
+    """Files with slow tests first: a few processes share the suite, and what takes a minute shall
+    not begin when the others have nothing left to do."""
     slow = {item.path for item in items if item.get_closest_marker("slow")}
     items.sort(key=lambda item: item.path not in slow)
 
