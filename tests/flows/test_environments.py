@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import fcntl
 import json
 import os
+import subprocess
 import sys
 import threading
 import zipfile
@@ -13,6 +15,7 @@ from pathlib import Path
 import pytest
 
 from phoundry.flows import load_flow
+from phoundry.flows.environments import build
 from phoundry.flows.environments.build import READY, FlowEnvironmentError, add_paths, refused
 from phoundry.flows.environments.requirements import (
     Requirements,
@@ -195,13 +198,31 @@ def test_what_pip_says_is_told_with_what_to_do() -> None:
     assert odd.codes == ["UserError", "FlowEnvironmentError"]
 
 
-def _bare_venv(place: Path, own_pip: bool) -> None:
+def _bare_venv(place: Path, own_pip: bool, lock: int) -> None:
     """An environment as far as pip looks at it when it finds nothing to install."""
     (place / "bin").mkdir(parents=True)
     (place / "bin" / "python").symlink_to(sys.executable)
     (place / "pyvenv.cfg").write_text(f"home = {Path(sys.executable).parent}\n")
     version = f"python{sys.version_info.major}.{sys.version_info.minor}"
     (place / "lib" / version / "site-packages").mkdir(parents=True)
+
+
+def test_pip_holds_the_lock_and_may_outlive_who_started_it(tmp_path: Path) -> None:
+    lock, said = tmp_path / "e.lock", list[str]()
+    program = "import os, sys\nprint(os.fstat(int(sys.argv[1])).st_ino)"
+    with build.alone(lock, said.append) as held:
+        command = [sys.executable, "-c", program, str(held)]
+        assert list(build.output_of(command, tmp_path, said, held)) == [f"{lock.stat().st_ino}\n"]
+        child = subprocess.Popen(["sleep", "600"], pass_fds=(held,))
+    try:
+        with lock.open() as file, pytest.raises(BlockingIOError):
+            fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    finally:
+        child.kill()
+        child.wait()
+    with build.alone(lock, said.append):
+        pass
+    assert said == [str(lock.stat().st_ino), "0"]
 
 
 def test_two_makers_make_one(

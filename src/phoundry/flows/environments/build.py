@@ -50,15 +50,15 @@ def build(place: Path, wanted: Requirements, root: Path, tell: Tell) -> None:
         FlowEnvironmentError: it can't be made; nothing is left then.
     """
     place.parent.mkdir(parents=True, exist_ok=True)
-    with _alone(place.with_suffix(".lock"), tell):
+    with alone(place.with_suffix(".lock"), tell) as lock:
         if (place / READY).exists():
             return
         shutil.rmtree(place, ignore_errors=True)  # of a process that was killed at it
         try:
             own_pip = importlib.util.find_spec("pip") is not None
             tell(f"Installing for this flow, once: {_shown(', '.join(wanted.missing))}")
-            _venv(place, own_pip)
-            _install(place, wanted, root, own_pip, tell)
+            _venv(place, own_pip, lock)
+            _install(place, wanted, root, own_pip, tell, lock)
             add_paths(place)
             lines = [_shown(line) for line in (*wanted.options, *wanted.missing)]
             write_json(place / READY, {"requirements": lines})
@@ -92,19 +92,20 @@ def _home_of(module: str) -> str:
 
 
 @contextmanager
-def _alone(lock: Path, tell: Tell) -> Generator[None]:
+def alone(lock: Path, tell: Tell) -> Generator[int]:
+    """Hold `lock`. Programs that are given its descriptor hold it, too: they may outlive us."""
     with lock.open("w") as file:
         try:
             fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
         except BlockingIOError:
             tell("Another process installs the same packages; waiting for it.")
             fcntl.flock(file, fcntl.LOCK_EX)
-        yield
+        yield file.fileno()
 
 
-def _venv(place: Path, own_pip: bool) -> None:
+def _venv(place: Path, own_pip: bool, lock: int) -> None:
     command = [sys.executable, "-m", "venv", *(["--without-pip"] if own_pip else []), str(place)]
-    done = subprocess.run(command, capture_output=True, text=True, check=False)
+    done = subprocess.run(command, capture_output=True, text=True, check=False, pass_fds=(lock,))
     if done.returncode:
         raise FlowEnvironmentError(
             f"No environment could be made for the flow: {_tail(done.stdout + done.stderr)}",
@@ -112,7 +113,9 @@ def _venv(place: Path, own_pip: bool) -> None:
         )
 
 
-def _install(place: Path, wanted: Requirements, root: Path, own_pip: bool, tell: Tell) -> None:
+def _install(
+    place: Path, wanted: Requirements, root: Path, own_pip: bool, tell: Tell, lock: int
+) -> None:
     pip = (
         [sys.executable, "-m", "pip", "--python", str(python_of(place))]
         if own_pip
@@ -126,7 +129,7 @@ def _install(place: Path, wanted: Requirements, root: Path, own_pip: bool, tell:
         said: list[str] = []
         command = [*pip, "install", "--no-input", "--disable-pip-version-check"]
         command += ["--progress-bar", "off", "-r", str(lines), "-c", str(limits)]
-        for line in _lines(command, root, said):
+        for line in output_of(command, root, said, lock):
             if line.lstrip().startswith(_STEPS):
                 tell(_shown(line.strip()))
     if said[-1] != "0":
@@ -138,7 +141,7 @@ def _constraint(line: str) -> str:
     return re.sub(r"\[[^\]]*\]", "", re.split(r"\s--hash[=\s]", line)[0])
 
 
-def _lines(command: Sequence[str], folder: Path, said: list[str]) -> Iterator[str]:
+def output_of(command: Sequence[str], folder: Path, said: list[str], lock: int) -> Iterator[str]:
     """The output of `command` line by line, also into `said`; its exit code is the last of it."""
     process = subprocess.Popen(
         command,
@@ -149,6 +152,7 @@ def _lines(command: Sequence[str], folder: Path, said: list[str]) -> Iterator[st
         stderr=subprocess.STDOUT,
         text=True,
         errors="replace",
+        pass_fds=(lock,),
     )
     try:
         assert process.stdout is not None  # noqa: S101 - PIPE above
