@@ -194,6 +194,20 @@ def test_connections(pf: Shell, tmp_path: Path) -> None:
     assert pf("connection", "show", "-n", "mine").code == 1
 
 
+def test_files_of_variables_that_are_no_text(pf: Shell, tmp_path: Path) -> None:
+    (tmp_path / "a.env").write_bytes(b"\xff=1\n")
+    done = pf("connection", "create", "-f", str(tmp_path / "a.env"), "--name", "c")
+    assert (done.code, "not UTF-8" in done.err) == (1, True)
+
+
+def test_options_that_a_chat_does_not_take_are_told(
+    pf: Shell, flow: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("phoundry.cli.chat.chat", lambda *_, **__: None)
+    done = pf("flow", "test", "--flow", str(flow), "--interactive", "--variant", "${a.b}")
+    assert (done.code, "--variant is taken without effect" in done.err) == (0, True)
+
+
 def test_what_means_nothing_here_is_told(pf: Shell, flow: Path) -> None:
     done = pf("config", "set", "telemetry.enabled=false")
     assert done.code == 0

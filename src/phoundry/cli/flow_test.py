@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 import sys
 import traceback
-from collections.abc import Generator, Iterator
+from collections.abc import Generator, Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
@@ -87,7 +87,8 @@ def run_once(
             if not out.talks:
                 told = "--interactive and --ui print no document."
                 raise UsageError(told, remedy="Leave out -o.")
-            otherwise(path, interactive, connections, environment_variables)
+            given = {"inputs": inputs, "node": node, "variant": variant, "init": init}
+            otherwise(path, interactive, connections, environment_variables, given)
         return
     with _one_document(out):
         if detail is not None and detail.is_dir():
@@ -235,8 +236,14 @@ def otherwise(
     interactive: bool,
     connections: list[str] | None,
     environment_variables: list[str] | None,
+    given: Mapping[str, Any],
 ) -> None:
-    """`--interactive` and `--ui`: the commands that chat with a flow and serve its page."""
+    """`--interactive` and `--ui`: the commands that chat with a flow and serve its page. `given`
+    are other options; those that mean nothing there are told."""
+    for name in ("inputs", "node", *(("variant", "init") if interactive else ())):
+        if given[name]:
+            mode = "--interactive" if interactive else "--ui"
+            echo(f"--{name} is taken without effect with {mode}.", err=True)
     if interactive:
         import os
 
@@ -250,6 +257,8 @@ def otherwise(
     serve(
         path,
         port=0,
+        variant=given["variant"],
+        init=given["init"],
         connections=connections,
         environment_variables=environment_variables,
         skip_open_browser=False,

@@ -113,7 +113,11 @@ def _set(spec: Values, given: dict[str, str]) -> None:
 def _env(file: Path) -> dict[str, str]:
     """`NAME=value` lines; quotes around a value are taken off."""
     found: dict[str, str] = {}
-    for number, line in enumerate(file.read_text(encoding="utf-8").splitlines(), start=1):
+    try:
+        content = file.read_text(encoding="utf-8-sig")
+    except UnicodeDecodeError as error:
+        raise InvalidInput(f"{file} is not UTF-8 (byte {error.start}).") from None
+    for number, line in enumerate(content.splitlines(), start=1):
         text = line.strip().removeprefix("export ")
         if not text or text.startswith("#"):
             continue

@@ -67,7 +67,11 @@ def test(values: Values) -> int:
         from phoundry.cli.flow_test import otherwise
 
         otherwise(
-            flow, values["interactive"], values["connections"], values["environment_variables"]
+            flow,
+            values["interactive"],
+            values["connections"],
+            values["environment_variables"],
+            values,
         )
         return 0
     result, log = once(
