@@ -1,12 +1,14 @@
 """How far rounding moves a model: what the deploy gate's tolerances are taken from.
 
-    python -m benchmarks.parity [--questions N] [--kinds Q8_0,Q4_0] [--base FOLDER --adapter FOLDER]
+    python -m benchmarks.parity [--questions N] [--kinds Q8_0,Q4_0] [--engine openvino]
+                                [--base FOLDER --adapter FOLDER]
 
 SmolLM2 as it is and fine-tuned (64 rows of the construction FAQ, three passes) answer questions
-greedily in llama.cpp, in every quantisation. Where a token is not the reference's (the checkpoint
-in transformers, float32, reading the same answer), it counts by how many logits it is behind, as a
-share of the logits' spread. The tuned model itself, unmerged, is held against the registered one in
-the same way. With `--base` and `--adapter` an existing fine-tune is taken instead.
+greedily in llama.cpp (or `--engine`, where that is installed), in every quantisation. Where a token
+is not the reference's (the checkpoint in transformers, float32, reading the same answer), it counts
+by how many logits it is behind, as a share of the logits' spread. The tuned model itself, unmerged,
+is held against the registered one in the same way. With `--base` and `--adapter` an existing
+fine-tune is taken instead.
 
 A tolerance is FACTOR times the furthest that was seen, rounded up (docs/design/parity.md). Ends
 with one JSON line. Its results do not depend on how busy the machine is.
@@ -77,7 +79,9 @@ def main() -> None:
             reference = Reference(checkpoint, threads=cores())
             prompts = _prompts(checkpoint, chats)
             for kind in told.kinds:
-                found[f"{label} {kind}"] = _engine(checkpoint, kind, prompts, reference, folder)
+                found[f"{label} {kind}"] = _engine(
+                    told.engine, checkpoint, kind, prompts, reference, folder
+                )
                 _say(f"{label} {kind}", found[f"{label} {kind}"])
             if label == "tuned":
                 found["trained 16"] = _against_training(base, adapter, reference, chats)
@@ -86,13 +90,26 @@ def main() -> None:
 
 
 def _engine(
-    checkpoint: Path, kind: str, prompts: list[list[int]], reference: Reference, folder: Path
+    name: str,
+    checkpoint: Path,
+    kind: str,
+    prompts: list[list[int]],
+    reference: Reference,
+    folder: Path,
 ) -> dict[str, Any]:
-    """llama.cpp's answers against the reference."""
+    """An engine's answers against the reference."""
     gguf = folder / f"{kind}.gguf"
     convert(checkpoint, gguf, kind)
     ends = frozenset(ChatTokenizer.load(checkpoint).end_token_ids)
-    answers = asyncio.run(_answers(gguf, ends, prompts))
+    spec = EngineSpec(
+        context_length=CONTEXT,
+        slots=4,
+        threads=cores(),
+        end_token_ids=ends,
+        gguf_path=gguf,
+        tokenizer_dir=checkpoint,
+    )
+    answers = asyncio.run(_answers(name, spec, prompts))
     gguf.unlink()
     shares: list[float] = []
     steps = 0
@@ -104,11 +121,8 @@ def _engine(
     return _distribution(steps, shares)
 
 
-async def _answers(gguf: Path, ends: frozenset[int], prompts: list[list[int]]) -> list[Said]:
-    spec = EngineSpec(
-        context_length=CONTEXT, slots=4, threads=cores(), end_token_ids=ends, gguf_path=gguf
-    )
-    engine = open_engine("llama.cpp", spec)
+async def _answers(name: str, spec: EngineSpec, prompts: list[list[int]]) -> list[Said]:
+    engine = open_engine(name, spec)
     turn = asyncio.Semaphore(spec.slots)
 
     async def answer(prompt: list[int]) -> Said:
@@ -216,6 +230,7 @@ def _arguments() -> argparse.Namespace:
     parser = argparse.ArgumentParser(description=(__doc__ or "").splitlines()[0])
     parser.add_argument("--questions", type=int, default=200)
     parser.add_argument("--kinds", type=lambda text: text.split(","), default=list(QUANTIZATIONS))
+    parser.add_argument("--engine", default="llama.cpp", help="llama.cpp, openvino")
     parser.add_argument("--base", type=Path)
     parser.add_argument("--adapter", type=Path)
     told = parser.parse_args()
