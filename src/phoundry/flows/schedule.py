@@ -16,7 +16,7 @@ from functools import partial
 from typing import TYPE_CHECKING, Any, Literal
 
 from phoundry.flows import spans
-from phoundry.flows.errors import FlowError
+from phoundry.flows.errors import FlowDepthExceeded, FlowError
 from phoundry.flows.model import Node
 from phoundry.flows.reference import Reference
 from phoundry.flows.workers import loop, workers
@@ -117,9 +117,10 @@ def _completed(task: Task, line: Line, value: Any) -> None:
 
 
 def _failed(task: Task, line: Line, error: FlowError) -> None:
-    """Note the failure; raise it unless the node says what stands in for its output."""
+    """Note the failure; raise it unless the node says what stands in for its output. Flows that
+    call each other without an end are stopped whatever their nodes say: each would go on."""
     line.nodes[task.name] = "Failed"
-    if task.on_error is None:
+    if task.on_error is None or isinstance(error, FlowDepthExceeded):
         raise error
     line.outputs[task.name] = task.on_error.value
     if task.on_error.node is None:

@@ -224,3 +224,22 @@ def test_an_inner_flow_imports_what_it_includes(run: Run) -> None:
     elsewhere = {name.replace("shared", "lib/shared"): text for name, text in files.items()}
     elsewhere["inner/flow.dag.yaml"] = f"additional_includes: [../lib/shared_for_inner]\n{INNER}"
     assert run(flow_node("n", n=2), files=elsewhere).output == {"o": {"twice": 6}}
+
+
+@pytest.mark.parametrize(
+    "more",
+    [
+        "  on_error: {value: 0}\n",
+        "  retry: {max_attempts: 3, delay: 0}\n",
+        "  foreach: {over: [1, 2], concurrency: 2, on_error: skip}\n",
+    ],
+)
+def test_nothing_goes_on_after_the_deepest_flow(
+    run: Run, monkeypatch: pytest.MonkeyPatch, more: str
+) -> None:
+    """With two such nodes a flow ran two to the power of fifty times."""
+    monkeypatch.setattr(subflow, "MOST_AT_ONCE", 10)
+    nodes = "".join(flow_node(name, "flow.dag.yaml", more, q=1) for name in ("n", "m"))
+    outcome = run(nodes)
+    assert outcome.error is not None
+    assert outcome.error.code == "FlowDepthExceeded"

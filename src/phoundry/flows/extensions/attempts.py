@@ -12,7 +12,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from phoundry.flows import spans
-from phoundry.flows.errors import FlowError, NodeTimeout
+from phoundry.flows.errors import FlowDepthExceeded, FlowError, NodeTimeout
 from phoundry.flows.extensions.keys import Retry
 from phoundry.flows.workers import loop, workers
 
@@ -88,6 +88,8 @@ def _answer(
 
 def tried_again(error: FlowError, retry: Retry) -> bool:
     """Whether `on` names the failure: a code, or a class of the exception that the tool raised."""
+    if isinstance(error, FlowDepthExceeded):
+        return False
     if not retry.on:
         return True
     names = {*error.codes, str((error.details or {}).get("type"))}

@@ -11,7 +11,7 @@ from typing import Any, cast
 
 from phoundry.flows import spans
 from phoundry.flows.document import is_list
-from phoundry.flows.errors import FlowError, NodeInputValidationError
+from phoundry.flows.errors import FlowDepthExceeded, FlowError, NodeInputValidationError
 from phoundry.flows.extensions.keys import Foreach
 from phoundry.flows.reference import ItemReference, walk
 from phoundry.flows.schedule import Nested, Step
@@ -110,9 +110,10 @@ class ForEach:
         """The item's value and whether it failed; a failure that does not pass is raised."""
         if error is None:
             return value, False
-        if isinstance(error, FlowError) and self.foreach.on_error != "fail":
+        passes = self.foreach.on_error != "fail" and not isinstance(error, FlowDepthExceeded)
+        if isinstance(error, FlowError) and passes:
             return None, True
-        if isinstance(error, FlowError):
+        if isinstance(error, FlowError) and not isinstance(error, FlowDepthExceeded):
             error.message = f"Item {place} of `foreach`: {error.message}"
         raise error
 

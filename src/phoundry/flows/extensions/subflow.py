@@ -8,6 +8,7 @@ themselves; how deep is bounded when they run.
 from __future__ import annotations
 
 import sys
+import threading
 from collections.abc import Generator, Mapping
 from contextlib import contextmanager
 from contextvars import ContextVar
@@ -25,6 +26,7 @@ from phoundry.flows.runner import Runner, open_runner
 from phoundry.flows.schedule import Nested, Step
 
 MOST_DEEP = 50
+MOST_AT_ONCE = 100  # within one call of the outermost
 MOST_OPENED = 1_000  # by one flow: twenty files of two `flow` nodes each stand for a million
 _NONE: Mapping[Path, Connections] = {}
 _depth: ContextVar[int] = ContextVar("depth", default=0)
@@ -146,6 +148,34 @@ def within(connections: Connections, node: str) -> Connections:
     return Connections(own(connections.chosen), connections.values, own(connections.overrides))
 
 
+class Inside:
+    """The flows that run at once within one call of the outermost of them. A flow that calls itself
+    twice without an end would be more threads than any machine has, long before it is deep."""
+
+    def __init__(self) -> None:
+        self._lock = threading.Lock()
+        self._running, self._over = 0, False
+
+    def enter(self, node: str) -> None:
+        """Raises FlowDepthExceeded for one too many, and for all that come after it."""
+        with self._lock:
+            self._over = self._over or self._running >= MOST_AT_ONCE
+            if not self._over:
+                self._running += 1
+                return
+        raise FlowDepthExceeded(
+            f"Node '{node}' runs a flow beside {MOST_AT_ONCE} others within it, which is the most.",
+            remedy="Let a condition (`activate`) end the recursion sooner, or use `foreach`.",
+        )
+
+    def leave(self) -> None:
+        with self._lock:
+            self._running -= 1
+
+
+_inside: ContextVar[Inside] = ContextVar("inside")
+
+
 @dataclass(frozen=True, slots=True)
 class SubFlow:
     """A flow as a node calls it: inputs in, its outputs as one object out.
@@ -166,11 +196,16 @@ class SubFlow:
                 remedy="Let a condition (`activate`) end the recursion sooner, or use `foreach`.",
             )
         assert self.opened.runner is not None  # noqa: S101 - opened before any line runs
+        if depth == 0:
+            _inside.set(Inside())
+        inside = _inside.get()
+        inside.enter(self.node)
         token = _depth.set(depth + 1)
         try:
             outcome = self.opened.runner.line(arguments)
         finally:
             _depth.reset(token)
+            inside.leave()
         if outcome.error is not None:
             if not isinstance(outcome.error, FlowDepthExceeded):
                 outcome.error.message = f"In the flow of '{self.node}': {outcome.error.message}"
