@@ -14,6 +14,7 @@ import psutil
 import pytest
 
 from tests.e2e.conftest import Site, new_site
+from tests.support.checkpoints import write_adapter
 
 pytestmark = [pytest.mark.xdist_group("steps")]
 CANARY = "canary-secret-91c4"
@@ -107,6 +108,32 @@ def test_a_killed_replica_comes_back(hand: Site) -> None:
     hand.ok("endpoint", "delete", "fruit", "-y")
 
 
+def test_fine_tunes_of_one_base_share_a_process(hand: Site) -> None:
+    """Each answers with its own adapter; a crash of what they share costs neither for good."""
+    other = write_adapter(hand.model, hand.model.with_name("other"), size=0.6)
+    hand.ok("model", "register", "other", "--path", str(other), "--base", str(hand.model))
+    hand.ok("endpoint", "create", "fruit")
+    for name, model in {"blue": "colours:1", "green": "other:1"}.items():
+        flags = ["--adapter", "shared", "--no-gate"]
+        hand.ok("deployment", "create", f"fruit/{name}", "--model", model, *flags)
+    pool = _shared(hand)
+    said = {name: _said(hand, name) for name in ("blue", "green")}
+    assert said["blue"] != said["green"]
+
+    os.kill(pool, signal.SIGKILL)
+    until(lambda: _shared(hand) not in (0, pool))
+    assert {name: _said(hand, name) for name in said} == said
+
+    again = _shared(hand)
+    hand.ok("endpoint", "update", "fruit", "--traffic", "blue=100,green=0")
+    hand.ok("deployment", "delete", "fruit/green", "-y")
+    until(lambda: len(hand.json("deployment", "list", "--endpoint", "fruit")) == 1)
+    assert _said(hand, "blue") == said["blue"]
+    assert psutil.pid_exists(again)
+    hand.ok("endpoint", "delete", "fruit", "-y")
+    until(lambda: not psutil.pid_exists(again))
+
+
 def test_a_connections_secret_comes_from_stdin_and_is_never_shown(hand: Site) -> None:
     words = ["connection", "create", "other", "--set", "region=here", "--secret", "key"]
     hand.ok(*words, "--secret-stdin", stdin=f"key={CANARY}\n")
@@ -181,6 +208,22 @@ def _post(site: Site, headers: dict[str, str] | None = None) -> httpx.Response:
         headers={"Authorization": f"Bearer {secret}", **(headers or {})},
         timeout=60,
     )
+
+
+def _shared(site: Site) -> int:
+    """The process that all replicas of the endpoint share; 0 until all are ready, in one."""
+    found = [
+        replica["shared_pid"] if replica["state"] == "ready" else None
+        for each in site.json("deployment", "list", "--endpoint", "fruit")
+        for replica in each["replicas"]
+    ]
+    return int(found[0]) if found and found[0] and len({*found}) == 1 else 0
+
+
+def _said(site: Site, name: str) -> str:
+    answer = _post(site, {"azureml-model-deployment": name})
+    assert answer.status_code == 200, answer.text
+    return answer.json()["output"]
 
 
 def _answered_by(site: Site, headers: dict[str, str] | None = None) -> str:
