@@ -2,7 +2,10 @@ from __future__ import annotations
 
 import asyncio
 import json
+import socket
 import sys
+import threading
+from collections.abc import Iterator
 from typing import Any
 
 import pytest
@@ -75,6 +78,44 @@ def test_a_named_control_plane_is_asked_with_the_token(client: Client, api: Fake
 def test_a_wrong_token_is_unauthenticated(home: Home, api: FakeApi) -> None:
     with pytest.raises(Unauthenticated):
         Client(home, url=api.url, token="wrong").status()
+
+
+@pytest.fixture
+def closing() -> Iterator[tuple[str, list[bytes]]]:
+    """A server that ends its first connection without an answer: its address, what it was sent."""
+    seen: list[bytes] = []
+    with socket.create_server(("127.0.0.1", 0)) as door:
+
+        def serve_two() -> None:
+            for answer in (b"", b"HTTP/1.1 200 OK\r\ncontent-length: 2\r\n\r\n[]"):
+                try:
+                    caller, _ = door.accept()
+                except OSError:
+                    return
+                with caller:
+                    seen.append(caller.recv(65536))
+                    caller.sendall(answer)
+
+        thread = threading.Thread(target=serve_two)
+        thread.start()
+        yield f"http://127.0.0.1:{door.getsockname()[1]}", seen
+        door.shutdown(socket.SHUT_RDWR)
+    thread.join()
+
+
+def test_a_look_is_repeated_where_the_connection_ended(
+    home: Home, closing: tuple[str, list[bytes]]
+) -> None:
+    url, seen = closing
+    assert Client(home, url=url, token=TOKEN).connections.list() == []
+    assert len(seen) == 2
+
+
+def test_a_change_is_not_repeated(home: Home, closing: tuple[str, list[bytes]]) -> None:
+    url, seen = closing
+    with pytest.raises(Unavailable, match="did not answer"):
+        Client(home, url=url, token=TOKEN).connections.delete("one")
+    assert len(seen) == 1
 
 
 def test_nobody_at_the_named_address(home: Home) -> None:

@@ -32,6 +32,7 @@ if TYPE_CHECKING:
 
 ViewT = TypeVar("ViewT", bound="BaseModel")
 
+KEPT_SECONDS = 2.0  # an idle connection
 CONNECT_SECONDS = 5.0
 READ_SECONDS = 60.0
 UPLOAD_SECONDS = 600.0
@@ -103,6 +104,7 @@ class Transport:
             lambda http: _answer(http.request(method, path, **options)),
             starts=starts,
             repeatable=content is None,
+            safe=method == "GET",
         )
 
     @contextmanager
@@ -134,11 +136,13 @@ class Transport:
         *,
         starts: bool = False,
         repeatable: bool = False,
+        safe: bool = False,
     ) -> Any:
         """What `ask` gets from the control plane, or from the services in this process.
 
         `repeatable`: asked once more where the answer is that our token is wrong: a control plane
-        that was started again on the same port has another one.
+        that was started again on the same port has another one. `safe`: asked once more where the
+        connection ended without an answer, because asking changes nothing.
 
         Raises:
             Unavailable: nothing answers.
@@ -159,6 +163,8 @@ class Transport:
                     raise
                 self.close()
             except httpx.TransportError as error:
+                if safe and attempt == 1 and isinstance(error, httpx.RemoteProtocolError):
+                    continue
                 reason = f"{type(error).__name__}: {error}" if str(error) else type(error).__name__
                 raise Unavailable(
                     f"The control plane at {http.base_url} did not answer ({reason}).",
@@ -251,7 +257,10 @@ def _open(url: str, token: str | None) -> httpx.Client:
     # A proxy of the environment must never get in the way to this machine itself.
     host = httpx.URL(url).host
     local = host in ("localhost", "::1") or host.startswith("127.")
-    return httpx.Client(base_url=url, headers=headers, trust_env=not local)
+    # Well before the server lets go of a quiet connection (uvicorn: 5 s): no request is sent
+    # into one that it is just closing.
+    limits = httpx.Limits(keepalive_expiry=KEPT_SECONDS)
+    return httpx.Client(base_url=url, headers=headers, trust_env=not local, limits=limits)
 
 
 def _discover(home: Home) -> httpx.Client | None:
