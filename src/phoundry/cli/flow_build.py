@@ -34,7 +34,8 @@ def build(
     ] = None,
     variant: Annotated[str | None, typer.Option(help="${node.variant} to serve.")] = None,
     output: Annotated[
-        Format, typer.Option("-o", "--output-format", help="How to print the result.", show_choices=True)
+        Format,
+        typer.Option("-o", "--output-format", help="How to print the result.", show_choices=True),
     ] = Format.table,
 ) -> None:
     """Write a folder, for Docker or without, from which the flow is served by itself."""
