@@ -44,6 +44,7 @@ OTHERWISE = {
 WITHOUT = {
     "demo": "an example: its steps are the verbs",
     "config path": "client.home has the paths",
+    "flow env": "about the disk of this machine: phoundry.flows.environments.use for a program",
     "config show": "about the environment of a shell; phoundry.settings for a program",
     "service install": "about the user's systemd",
     "service uninstall": "about the user's systemd",
@@ -93,6 +94,7 @@ MORE = {
     "models.catalog": "model list",
     "models.wait": "model register",
     "prune_plan": "prune --dry-run",
+    "runs.take_in": "run create --source",
     "close": "the end of a command",
 }
 

@@ -75,7 +75,7 @@ class Pipeline:
         self.configs: list[Any] = []
         self.gate = threading.Event()
         self.gate.set()
-        self.fails = self.stepping = False
+        self.fails = self.stepping = self.once = False
         Pipeline.made.append(self)
 
     def add_request(self, number: int, ids: Any, config: Any) -> Handle:
@@ -96,6 +96,8 @@ class Pipeline:
         running = [handle for handle in self.handles if handle.status is Status.RUNNING]
         for handle in running[: self.scheduler.max_num_seqs]:
             handle.step()
+        if self.once:
+            self.gate.clear()
 
 
 @pytest.fixture
@@ -198,8 +200,11 @@ def test_sampling_is_asked_for_as_it_was_asked(spec: EngineSpec) -> None:
 def test_a_client_that_leaves_frees_its_place(spec: EngineSpec) -> None:
     async def talk(engine: OpenVinoEngine) -> None:
         pipeline = Pipeline.made[0]
+        pipeline.once = True  # and no further, before the client has left
         async with aclosing(engine.generate([40] * 90, SamplingParams(90))) as answer:
             await anext(answer)
+        pipeline.once = False
+        pipeline.gate.set()
         await told(engine, [41], max_tokens=1)  # a step later it is out
         assert pipeline.handles[0].status is Status.CANCEL
         assert len(pipeline.handles[0].left) > 0
