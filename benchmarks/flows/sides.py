@@ -35,7 +35,9 @@ class Side:
         """The command that runs a flow once."""
         inputs = ["--inputs", f"question={QUESTION}"]
         if self.ours:
-            return [self._command("phoundry"), "flow", "test", str(self.flow(flow)), *inputs]
+            # As JSON, which is what Prompt flow prints.
+            words = ["flow", "test", str(self.flow(flow)), *inputs, "-o", "json"]
+            return [self._command("phoundry"), *words]
         return [self._command("pf"), "flow", "test", "--flow", str(self.flow(flow)), *inputs]
 
     def batch(self, flow: str, data: Path) -> list[str]:
