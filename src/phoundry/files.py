@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import fcntl
 import hashlib
 import json
 import os
@@ -158,3 +159,21 @@ def in_words(count: float) -> str:
         if value >= 10 or units[0] == "bytes"
         else f"{value:.1f} {units[0]}"
     )
+
+
+def lock_held(path: Path) -> bool:
+    """Whether some process holds the lock file `path`.
+
+    Looking takes a shared lock for a moment, so that two who look never see one another.
+    """
+    try:
+        handle = os.open(path, os.O_RDWR)
+    except FileNotFoundError:
+        return False
+    try:
+        fcntl.flock(handle, fcntl.LOCK_SH | fcntl.LOCK_NB)
+    except BlockingIOError:
+        return True
+    finally:
+        os.close(handle)
+    return False

@@ -13,6 +13,7 @@ import psutil
 import pytest
 
 from phoundry.compute import workers
+from phoundry.files import lock_held
 
 MODULE = "tests.compute.toy"
 
@@ -132,9 +133,9 @@ def test_two_who_look_at_a_lock_do_not_see_each_other(tmp_path: Path) -> None:
     lock.touch()
     with lock.open("r+") as other:
         fcntl.flock(other, fcntl.LOCK_SH)  # what looking does, held for longer
-        assert not workers.lock_held(lock)
+        assert not lock_held(lock)
         fcntl.flock(other, fcntl.LOCK_EX)
-        assert workers.lock_held(lock)
+        assert lock_held(lock)
 
 
 def test_a_worker_has_no_token(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:

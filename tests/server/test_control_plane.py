@@ -18,7 +18,7 @@ import pytest
 
 from phoundry.compute import workers
 from phoundry.errors import Conflict, InsufficientResources, UsageError
-from phoundry.files import write_json
+from phoundry.files import lock_held, write_json
 from phoundry.server import launch
 from phoundry.server.control_plane import ControlPlane, locked
 from phoundry.server.launch import ServerInfo
@@ -172,7 +172,7 @@ def test_a_start_waits_for_the_one_that_is_ending(
         pass
 
     def start(*_: object, **__: object) -> None:
-        assert not workers.lock_held(home.server_lock)
+        assert not lock_held(home.server_lock)
         raise Started
 
     monkeypatch.setattr(subprocess, "Popen", start)

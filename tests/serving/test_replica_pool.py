@@ -12,8 +12,7 @@ import httpx
 import psutil
 import pytest
 
-from phoundry.compute.workers import lock_held
-from phoundry.files import read_json
+from phoundry.files import lock_held, read_json
 from tests.serving.processes import Worker, replica_spec, spawn, start, wait_for
 from tests.serving.tuned import PROMPT, Tuned
 

@@ -45,6 +45,23 @@ Workers = Annotated[
 Timeout = Annotated[float | None, typer.Option(help="Seconds that one line may take (600).")]
 
 
+def described(settings: Sequence[str] | None) -> tuple[dict[str, str], dict[str, str]]:
+    """What `--set` words say of a run that is there: its display name and description, and tags.
+
+    Raises:
+        UsageError: a word of another form, or of something that can't be changed.
+    """
+    given = assignments(settings, "--set")
+    tags = {key[5:]: text for key, text in given.items() if key.startswith("tags.")}
+    plain = {key: text for key, text in given.items() if not key.startswith("tags.")}
+    if unknown := sorted(plain.keys() - {"display_name", "description"}):
+        raise UsageError(
+            f"A run's {', '.join(unknown)} can't be changed.",
+            remedy="Set display_name, description or tags.NAME.",
+        )
+    return plain, tags
+
+
 def spec_of(
     file: Path | None, given: Mapping[str, Any], settings: Sequence[str] | None
 ) -> FlowRunSpec:

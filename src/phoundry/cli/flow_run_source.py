@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
-from phoundry.cli.arguments import assignments
+from phoundry.cli.flow_run_options import described
 from phoundry.errors import UsageError
 
 if TYPE_CHECKING:
@@ -29,16 +29,9 @@ def taken_in(
             f"--source keeps a run as it was; {words} would be for a new one.",
             remedy="Give --source alone, or with --name and --set.",
         )
-    given = assignments(settings, "--set")
-    tags = {key[5:]: text for key, text in given.items() if key.startswith("tags.")}
-    plain = {key: text for key, text in given.items() if not key.startswith("tags.")}
-    if unknown := sorted(plain.keys() - {"display_name", "description"}):
-        raise UsageError(
-            f"A run's {', '.join(unknown)} can't be changed.",
-            remedy="Set display_name, description or tags.NAME.",
-        )
+    plain, tags = described(settings)
     runs = Client().runs
     run = runs.take_in(source, name=name)
-    if not given:
+    if not plain and not tags:
         return run
     return runs.update(run.name, **plain, tags={**run.tags, **tags} if tags else None)

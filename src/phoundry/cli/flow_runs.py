@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from phoundry.cli.arguments import assignments, confirm
+from phoundry.cli.arguments import confirm
 from phoundry.cli.commands import noun, verb
 from phoundry.cli.flow_run_options import (
     Connections,
@@ -20,12 +20,13 @@ from phoundry.cli.flow_run_options import (
     Timeout,
     Variant,
     Workers,
+    described,
     spec_of,
 )
 from phoundry.cli.flow_run_shown import Name, register
 from phoundry.cli.flow_run_source import taken_in
 from phoundry.cli.output import Format, Output, Printer
-from phoundry.errors import Conflict, UsageError
+from phoundry.errors import Conflict
 
 if TYPE_CHECKING:
     from phoundry.specs.flow_run import FlowRun, FlowRunSpec
@@ -172,14 +173,7 @@ def update(
     from phoundry.client import Client
 
     client = Client()
-    given = assignments(settings, "--set")
-    tags = {key[5:]: text for key, text in given.items() if key.startswith("tags.")}
-    plain = {key: text for key, text in given.items() if not key.startswith("tags.")}
-    if unknown := sorted(plain.keys() - {"display_name", "description"}):
-        raise UsageError(
-            f"A run's {', '.join(unknown)} can't be changed.",
-            remedy="Set display_name, description or tags.NAME.",
-        )
+    plain, tags = described(settings)
     changed = client.runs.show(name).tags | tags if tags else None
     Printer(output).one(client.runs.update(name, **plain, tags=changed))
 

@@ -7,7 +7,6 @@ every worker again by looking at folders, and starting one twice is harmless.
 
 from __future__ import annotations
 
-import fcntl
 import json
 import os
 import subprocess
@@ -21,7 +20,7 @@ from typing import Any
 import psutil
 
 from phoundry.errors import TooLarge
-from phoundry.files import PRIVATE, read_json, write_json
+from phoundry.files import PRIVATE, lock_held, read_json, write_json
 from phoundry.settings import child_environ
 from phoundry.worker import STOP_FILE, StopReason, ask_to_stop
 
@@ -225,21 +224,3 @@ def recorded_lives(lock: Path, record: Mapping[str, Any]) -> bool:
     they differ from those of before.
     """
     return lock_held(lock) or lives(record.get("pid"), record.get("create_time"))
-
-
-def lock_held(path: Path) -> bool:
-    """Whether some process holds the lock file `path`.
-
-    Looking takes a shared lock for a moment, so that two who look never see one another.
-    """
-    try:
-        handle = os.open(path, os.O_RDWR)
-    except FileNotFoundError:
-        return False
-    try:
-        fcntl.flock(handle, fcntl.LOCK_SH | fcntl.LOCK_NB)
-    except BlockingIOError:
-        return True
-    finally:
-        os.close(handle)
-    return False

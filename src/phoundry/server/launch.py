@@ -13,9 +13,9 @@ from dataclasses import dataclass
 from typing import Any
 from urllib.parse import urlsplit
 
-from phoundry.compute.workers import lock_held, recorded_lives
+from phoundry.compute.workers import recorded_lives
 from phoundry.errors import Conflict, Unavailable, from_dict
-from phoundry.files import read_json
+from phoundry.files import lock_held, read_json
 from phoundry.settings import Home, child_environ
 
 START_SECONDS = 40.0

@@ -5,7 +5,8 @@ from __future__ import annotations
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from phoundry.cli.arguments import assignments, confirm
+from phoundry.cli.arguments import confirm
+from phoundry.cli.flow_run_options import described
 from phoundry.cli.pf.printing import note, print_json, print_table
 from phoundry.errors import UsageError
 
@@ -76,14 +77,7 @@ def update(values: Values) -> None:
     from phoundry.client import Client
 
     runs = Client().runs
-    given = assignments(values["set"], "--set")
-    tags = {key[5:]: text for key, text in given.items() if key.startswith("tags.")}
-    plain = {key: text for key, text in given.items() if not key.startswith("tags.")}
-    if unknown := sorted(plain.keys() - {"display_name", "description"}):
-        raise UsageError(
-            f"A run's {', '.join(unknown)} can't be changed.",
-            remedy="Set display_name, description or tags.NAME.",
-        )
+    plain, tags = described(values["set"])
     name = values["name"]
     merged = {**runs.show(name).tags, **tags} if tags else None
     print_json(as_printed(runs.update(name, **plain, tags=merged)))

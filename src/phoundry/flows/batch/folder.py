@@ -28,7 +28,7 @@ from pathlib import Path
 from typing import Any, BinaryIO, Literal
 
 from phoundry.errors import Conflict
-from phoundry.files import PRIVATE, read_json, write_json
+from phoundry.files import PRIVATE, lock_held, read_json, write_json
 
 Status = Literal["Preparing", "Running", "Completed", "Failed", "Canceled"]
 RECORD = "run.json"
@@ -145,17 +145,7 @@ class RunFolder:
     @property
     def busy(self) -> bool:
         """Whether a process works on the run."""
-        try:
-            handle = os.open(self.path / "lock", os.O_RDWR)
-        except FileNotFoundError:
-            return False
-        try:
-            fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except BlockingIOError:
-            return True
-        finally:
-            os.close(handle)
-        return False
+        return lock_held(self.path / "lock")
 
     @contextmanager
     def held(self) -> Generator[None]:

@@ -6,6 +6,7 @@ import inspect
 from collections.abc import AsyncIterator, Callable, Mapping, Sequence
 from typing import Any
 
+from phoundry.flows.attributes import Attributes
 from phoundry.flows.document import is_mapping
 from phoundry.flows.errors import FlowError
 from phoundry.flows.flex.definition import FlexFlow
@@ -105,7 +106,7 @@ class FlexRunner:
         """
         if self.aggregate_function is None:
             return Outcome({}, {})
-        results = [Attributes.of(item[RESULT]) for item in aggregation_inputs]
+        results = [_readable(item[RESULT]) for item in aggregation_inputs]
         found: dict[str, float] = {}
         token = metrics.set(found)
         try:
@@ -181,18 +182,9 @@ class FlexRunner:
             raise _failed(name, error) from None
 
 
-class Attributes(dict[str, Any]):
-    """A line's result whose keys are attributes too, as `__aggregate__` of many flows reads it."""
-
-    def __getattr__(self, name: str) -> Any:
-        try:
-            return self[name]
-        except KeyError:
-            raise AttributeError(name) from None
-
-    @classmethod
-    def of(cls, value: Any) -> Any:
-        return cls(value) if is_mapping(value) else value
+def _readable(result: Any) -> Any:
+    """A line's result as `__aggregate__` of many flows reads it."""
+    return Attributes(result) if is_mapping(result) else result
 
 
 def _line_result(value: Any, number: int | None) -> Any:

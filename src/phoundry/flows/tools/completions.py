@@ -8,6 +8,7 @@ import time
 from collections.abc import Iterator, Mapping
 from typing import Any
 
+from phoundry.flows.attributes import Attributes
 from phoundry.flows.document import is_list, is_mapping
 from phoundry.flows.errors import OpenAIError
 from phoundry.flows.spans import Span, context_headers, span
@@ -30,14 +31,8 @@ MESSAGE_KEYS = (
 )
 
 
-class Answer(dict[str, Any]):
-    """An answer whose keys are attributes too: `answer.choices[0].message.content`."""
-
-    def __getattr__(self, name: str) -> Any:
-        try:
-            return self[name]
-        except KeyError:
-            raise AttributeError(name) from None
+class Answer(Attributes):
+    """An answer whose keys are attributes at any depth: `answer.choices[0].message.content`."""
 
     @classmethod
     def of(cls, value: Any) -> Any:

@@ -6,8 +6,7 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
-from phoundry.compute import workers
-from phoundry.files import read_json
+from phoundry.files import lock_held, read_json
 from phoundry.hub.download import LOCK
 from phoundry.services import bases
 from phoundry.services.prune.leftovers import FRESH, age, item
@@ -73,7 +72,7 @@ def _downloaded(folder: Path) -> list[Path]:
 
 def _held(path: Path) -> bool:
     """Whether a process downloads into it: a command does so without the control plane's word."""
-    return path.is_dir() and any(workers.lock_held(lock) for lock in path.rglob(LOCK))
+    return path.is_dir() and any(lock_held(lock) for lock in path.rglob(LOCK))
 
 
 def _inside(folder: Path) -> list[Path]:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 
-from phoundry.compute import workers
+from phoundry.files import lock_held
 from phoundry.flows.environments.build import READY
 from phoundry.flows.environments.use import environments, in_use, works
 from phoundry.services.prune.leftovers import FRESH, age, item
@@ -20,7 +20,7 @@ def useless(home: Home) -> Iterator[Prunable]:
         if not works(each.place) and each.idle > FRESH:
             yield item(KIND, each.name, each.place, "the Python that it was made with is gone")
     for path in sorted(home.environments.glob("*/")):
-        held = workers.lock_held(path.with_suffix(".lock"))
+        held = lock_held(path.with_suffix(".lock"))
         if not (path / READY).exists() and not held and age(path) > FRESH:
             yield item(KIND, path.name, path, "its installation was cut off")
 

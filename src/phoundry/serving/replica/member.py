@@ -31,7 +31,7 @@ from pathlib import Path
 from typing import Any
 
 from phoundry.errors import Cancelled, Unavailable, WorkerFailed, from_dict
-from phoundry.files import read_json, write_json
+from phoundry.files import lock_held, read_json, write_json
 from phoundry.serving.replica import waiting
 from phoundry.settings import child_environ
 from phoundry.spool import Spool
@@ -157,7 +157,8 @@ def _connection(spec: dict[str, Any]) -> socket.socket:
                     f"The shared process did not listen within {_START_SECONDS:g} s.",
                     remedy=f"Its log is {folder / 'log.txt'}.",
                 )
-            if not started and not _lives(folder):  # one that is ending frees its memory first
+            # One that is ending frees its memory first.
+            if not started and not lock_held(folder / "lock"):
                 _start(folder, spec)
                 started = True
             time.sleep(0.02)
@@ -166,7 +167,7 @@ def _connection(spec: dict[str, Any]) -> socket.socket:
 
 def _connected(spec: dict[str, Any]) -> socket.socket | None:
     known = _pool(spec)
-    if not known or not _lives(Path(spec["pool_dir"])):
+    if not known or not lock_held(Path(spec["pool_dir"]) / "lock"):
         return None
     try:
         return socket.create_connection(("127.0.0.1", known["port"]))
@@ -194,21 +195,6 @@ def _start(folder: Path, spec: dict[str, Any]) -> None:
             env=child_environ() | {"PYTHONUNBUFFERED": "1"},
             check=False,
         )
-
-
-def _lives(folder: Path) -> bool:
-    """Whether a pool holds the lock of its folder."""
-    try:
-        handle = os.open(folder / "lock", os.O_RDWR)
-    except FileNotFoundError:
-        return False
-    try:
-        fcntl.flock(handle, fcntl.LOCK_SH | fcntl.LOCK_NB)
-    except BlockingIOError:
-        return True
-    finally:
-        os.close(handle)
-    return False
 
 
 @contextmanager
