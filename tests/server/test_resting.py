@@ -2,18 +2,22 @@
 
 from __future__ import annotations
 
+import fcntl
 import threading
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Generator, Iterable, Iterator
+from contextlib import contextmanager
+from pathlib import Path
 
 import pytest
 
 from phoundry.files import write_json
-from phoundry.server.resting import Rest
+from phoundry.server.resting import SOON_SECONDS, Rest
 from phoundry.services.context import Context, open_context
-from phoundry.services.reconcile import load
+from phoundry.services.reconcile import load, pace
 from phoundry.services.reconcile.scaling import Scaler
 from phoundry.settings import Home
+from phoundry.store.tables import JobRow
 
 LONG = 30.0  # no pause of a test lasts so long unless it hangs
 
@@ -39,9 +43,9 @@ class Called(Scaler):
         return self.wanted
 
 
-def rested(rest: Rest, seconds: float) -> float:
+def rested(rest: Rest, seconds: float, folders: Iterable[Path] = ()) -> float:
     began = time.monotonic()
-    rest(seconds)
+    rest(seconds, folders)
     return time.monotonic() - began
 
 
@@ -81,3 +85,60 @@ def test_a_change_over_the_api_ends_it_at_once(context: Context) -> None:
     wake = threading.Event()
     wake.set()
     assert rested(Rest(context, wake, Called()), LONG) < LONG / 2
+
+
+@pytest.fixture
+def still(context: Context) -> Rest:
+    """Where nothing sleeps."""
+    return Rest(context, threading.Event(), Scaler())
+
+
+def test_what_a_tick_has_changed_is_gone_on_with_soon(context: Context, still: Rest) -> None:
+    still.begin()
+    with context.database.begin() as session:
+        session.add(JobRow(workspace="default", name="one", run_dir="", status="Queued", spec={}))
+    assert rested(still, LONG) < LONG / 2
+
+
+def test_a_tick_that_only_looks_is_followed_by_a_whole_pause(context: Context, still: Rest) -> None:
+    pace.of(context)  # the first look of a connection
+    still.begin()
+    pace.of(context)
+    assert rested(still, 3 * SOON_SECONDS) >= 3 * SOON_SECONDS
+
+
+@pytest.mark.parametrize("name", ["ready.json", "result.json"])
+def test_a_worker_that_tells_something_calls_the_next_tick(
+    tmp_path: Path, still: Rest, name: str
+) -> None:
+    still(0.0, [tmp_path])
+    still.begin()
+    with later(lambda: write_json(tmp_path / name, {})):
+        assert rested(still, LONG, [tmp_path]) < LONG / 2
+
+
+def test_so_does_one_that_begins_and_one_that_dies(tmp_path: Path, still: Rest) -> None:
+    lock = tmp_path / "lock"
+    still(0.0, [tmp_path])
+    still.begin()
+    with lock.open("w") as held:
+        with later(lambda: fcntl.flock(held, fcntl.LOCK_EX)):
+            assert rested(still, LONG, [tmp_path]) < LONG / 2
+        still.begin()
+        with later(held.close):
+            assert rested(still, LONG, [tmp_path]) < LONG / 2
+
+
+def test_what_a_worker_tells_during_the_tick_is_not_missed(tmp_path: Path, still: Rest) -> None:
+    still(0.0, [tmp_path])
+    still.begin()
+    write_json(tmp_path / "result.json", {})
+    assert rested(still, LONG, [tmp_path]) < LONG / 2
+
+
+@contextmanager
+def later(change: Callable[[], object]) -> Generator[None]:
+    timer = threading.Timer(0.1, change)
+    timer.start()
+    yield
+    timer.join()

@@ -9,10 +9,10 @@ from typing import Any
 import pytest
 
 from phoundry.errors import Conflict
-from phoundry.services import deployments, endpoints, parity, routing, status
+from phoundry.services import deployments, endpoints, parity, routing
 from phoundry.services.context import Context
 from phoundry.services.reconcile import deployments as reconcile
-from phoundry.services.reconcile import gate
+from phoundry.services.reconcile import gate, pace
 from phoundry.services.reconcile import tasks as reconcile_tasks
 from phoundry.serving.gateway.routes import EndpointRoute, load_routes
 from phoundry.specs.deployment import DeploymentSpec, DeploymentUpdate
@@ -79,14 +79,14 @@ def test_the_first_deployment_gets_its_traffic_once_it_has_passed(faq: Faq) -> N
     assert (faq.gate(), faq.traffic()) == ("pending", {})
     assert faq.route().traffic == {}
     assert len(faq.route().deployments["blue"].replicas) == 1, "the pin header reaches it"
-    assert status.under_way(faq.context)
+    assert pace.of(faq.context).under_way
     faq.advance(1)
     assert (faq.gate(), faq.traffic(), faq.route().traffic) == (
         "passed",
         {"blue": 100},
         {"blue": 100},
     )
-    assert not status.under_way(faq.context)
+    assert not pace.of(faq.context).under_way
     shown = parity.show(faq.context, "faq", "blue")
     assert shown.report is not None
     assert shown.report.summary().endswith("191 of 192 tokens the same")
@@ -103,7 +103,7 @@ def test_one_that_fails_stays_without_traffic_and_says_why(faq: Faq) -> None:
     with pytest.raises(Conflict, match="does not answer as the model that was trained") as refusal:
         endpoints.update(faq.context, "faq", EndpointUpdate(traffic={"blue": 100}))
     assert "--no-gate" in str(refusal.value)
-    assert not status.under_way(faq.context)
+    assert not pace.of(faq.context).under_way
     assert faq.asked() == 1, "what failed is not asked again by itself"
 
 
@@ -157,6 +157,17 @@ def test_what_passed_before_passes_at_once(faq: Faq) -> None:
     faq.create("small", quantization="Q4_0")
     faq.advance()
     assert (faq.gate("small"), faq.asked()) == ("passed", 2), "another file is another question"
+
+
+def test_one_is_proved_at_a_time(faq: Faq) -> None:
+    faq.create("blue")
+    faq.create("green", context_length=512)
+    faq.until_asked()
+    for _ in range(3):
+        faq.tick()
+    assert faq.asked() == 1
+    faq.advance()
+    assert (faq.asked(), faq.gate("blue"), faq.gate("green")) == (2, "passed", "passed")
 
 
 def test_a_longer_context_is_asked_anew(faq: Faq) -> None:

@@ -14,7 +14,7 @@ from phoundry.services import data, jobs, models
 from phoundry.services.context import Context
 from phoundry.services.job_workers import Wording
 from phoundry.services.reconcile import jobs as reconcile_jobs
-from phoundry.services.status import under_way
+from phoundry.services.reconcile import pace
 from phoundry.specs.job import Job
 from phoundry.specs.model import ModelSpec
 from phoundry.spool import Spool
@@ -67,10 +67,10 @@ def test_a_paused_job_keeps_nobody_awake(
     context: Context, folder: Path, fleet: FakeWorkers
 ) -> None:
     jobs.pause(context, "one")
-    assert under_way(context)
+    assert pace.of(context).under_way
     fleet.stop()
     tick(context)
-    assert not under_way(context)
+    assert not pace.of(context).under_way
     said = jobs.show(context, "one").events[-1]
     assert (said.kind, said.message) == ("paused", "Paused; resumed, it begins anew.")
 

@@ -16,6 +16,7 @@ from phoundry.files import read_json, write_json
 from phoundry.services import defaults, deployments, endpoints, replicas, routing, status
 from phoundry.services.context import Context, now
 from phoundry.services.reconcile import deployments as reconcile
+from phoundry.services.reconcile import pace
 from phoundry.services.reconcile import replicas as moving
 from phoundry.services.reconcile import tasks as reconcile_tasks
 from phoundry.serving.gateway.routes import DeploymentRoute, load_routes
@@ -108,7 +109,7 @@ def test_two_processes_share_a_deployment(blue: Blue, fleet: FakeWorkers) -> Non
     assert told == [first.token, second.token]
     names = {process.name for process in status.show(blue.context).processes}
     assert names == {"faq/blue", "faq/blue/1"}
-    assert not status.under_way(blue.context)
+    assert not pace.of(blue.context).under_way
 
 
 def test_one_of_two_crashes_and_the_other_serves_on(blue: Blue, fleet: FakeWorkers) -> None:
@@ -121,7 +122,7 @@ def test_one_of_two_crashes_and_the_other_serves_on(blue: Blue, fleet: FakeWorke
     assert shown.error is not None
     assert "ended without a word" in shown.error["message"]
     assert len(blue.route().replicas) == 1
-    assert status.under_way(blue.context)
+    assert pace.of(blue.context).under_way
     shown = blue.advance(3)
     assert (shown.ready_replicas, shown.error) == (2, None)
     assert [start.folder for start in fleet.starts[starts:]] == [first]
@@ -212,7 +213,7 @@ def test_it_sleeps_and_wakes(blue: Blue, fleet: FakeWorkers) -> None:
     blue.advance()
     assert (fleet.replicas(), blue.route().replicas, blue.route().asleep) == ([], [], True)
     assert blue.show().provisioning_state == "Succeeded"
-    assert not status.under_way(blue.context)
+    assert not pace.of(blue.context).under_way
     blue.change(wanted=1)
     blue.advance(2)
     assert (len(blue.route().replicas), blue.route().asleep) == (1, False)

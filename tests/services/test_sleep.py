@@ -8,10 +8,10 @@ from typing import Any
 import pytest
 
 from phoundry.files import read_json
-from phoundry.services import deployments, endpoints, routing, status
+from phoundry.services import deployments, endpoints, routing
 from phoundry.services.context import Context
 from phoundry.services.reconcile import deployments as reconcile
-from phoundry.services.reconcile import load, tasks
+from phoundry.services.reconcile import load, pace, tasks
 from phoundry.services.reconcile.scaling import Scaler
 from phoundry.specs.deployment import Deployment, DeploymentSpec, DeploymentUpdate
 from phoundry.specs.endpoint import EndpointSpec
@@ -78,7 +78,7 @@ def test_it_falls_asleep_and_is_woken(served: Served) -> None:
     assert shown.provisioning_state == "Succeeded"
     assert served.fleet.replicas() == []
     assert (served.route()["asleep"], served.route()["replicas"]) == (True, [])
-    assert not status.under_way(served.context), "what sleeps keeps nobody awake"
+    assert not pace.of(served.context).under_way, "what sleeps keeps nobody awake"
     served.call()
     served.scaler.tick(served.context)
     reconcile.tick(served.context)

@@ -24,7 +24,7 @@ from phoundry.journey import journeys
 from phoundry.server.abandoned import abandoned, end_children
 from phoundry.server.app import create_app
 from phoundry.server.resting import Rest
-from phoundry.services import addresses, flow_traces, routing, status
+from phoundry.services import addresses, flow_traces, routing
 from phoundry.services.context import Context, open_context
 from phoundry.services.prune import histories
 from phoundry.services.reconcile import (
@@ -34,6 +34,7 @@ from phoundry.services.reconcile import (
     gateway,
     jobs,
     models,
+    pace,
     probes,
     tasks,
 )
@@ -44,9 +45,11 @@ from phoundry.settings import DEFAULT_GATEWAY_PORT, DEFAULT_PORT, Home, Settings
 
 log = logging.getLogger("phoundry.server")
 
-TICK_SECONDS = 0.2  # while something is under way
+# Between two ticks at most; a request, a worker or a change of the tick itself ends it (`Rest`).
+DRAIN_SECONDS = 0.2  # while a replica is being taken out
+TICK_SECONDS = 1.0  # while something is under way, or deployments follow their load
+IDLE_SECONDS = 5.0  # else
 HOUSEKEEPING_SECONDS = 3600.0  # between two looks for old events, while nothing is under way
-IDLE_SECONDS = 1.0  # else; a request that changes anything wakes the loop
 FAULT_SECONDS = 2.0
 STOP_SECONDS = 25.0
 GIVE_UP_SECONDS = 35.0
@@ -159,22 +162,27 @@ class ControlPlane:
         housekeeping = time.monotonic()
         while not self._stopping.is_set():
             self._wake.clear()
+            rest.begin()
             if abandoned(self.home):
                 log.warning("%s is gone; this control plane ends", self.home.root)
                 server.should_exit = True
                 return
-            pause = TICK_SECONDS
             try:
-                if not tick(context, self.host, self.gateway_port, self._scaler, self._prober):
-                    pause = IDLE_SECONDS
-                    if time.monotonic() >= housekeeping:
-                        histories.tick(context)
-                        housekeeping = time.monotonic() + HOUSEKEEPING_SECONDS
+                now = tick(context, self.host, self.gateway_port, self._scaler, self._prober)
+                if not now.under_way and time.monotonic() >= housekeeping:
+                    histories.tick(context)
+                    housekeeping = time.monotonic() + HOUSEKEEPING_SECONDS
             except Exception:
                 # The loop outlives any one fault, and says it.
                 log.exception("a tick of the reconciler failed")
-                pause = FAULT_SECONDS
-            rest(pause)
+                rest(FAULT_SECONDS)
+            else:
+                rest(self._pause(now), now.folders)
+
+    def _pause(self, now: pace.Pace) -> float:
+        if now.drains:
+            return DRAIN_SECONDS
+        return TICK_SECONDS if now.under_way or self._scaler.follows else IDLE_SECONDS
 
 
 def tick(
@@ -183,8 +191,8 @@ def tick(
     gateway_port: int,
     scaler: Scaler | None = None,
     prober: Prober | None = None,
-) -> bool:
-    """One round over everything that is under way. True if something was.
+) -> pace.Pace:
+    """One round over everything that is under way. Returns what is left, and how soon to look.
 
     The control plane gives its own scaler and prober, which remember idle times and probes.
 
@@ -213,7 +221,7 @@ def tick(
             faults.append(error)
     if faults:
         raise ExceptionGroup("parts of a tick failed", faults)
-    return status.under_way(context)
+    return pace.of(context)
 
 
 def stop_everything(context: Context) -> None:

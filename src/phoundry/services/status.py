@@ -12,7 +12,6 @@ from phoundry.compute import workers
 from phoundry.files import read_json
 from phoundry.services import models, replicas
 from phoundry.services.context import Context
-from phoundry.specs.job import RESTING
 from phoundry.specs.status import Process, Status
 from phoundry.store.tables import (
     ConnectionRow,
@@ -20,7 +19,6 @@ from phoundry.store.tables import (
     DeploymentRow,
     EndpointRow,
     JobRow,
-    JourneyRow,
     ModelRow,
     ReplicaRow,
     TaskRow,
@@ -35,8 +33,6 @@ _COUNTED = {
     "deployments": DeploymentRow,
     "connections": ConnectionRow,
 }
-
-_MOVING = ("Creating", "Updating", "Deleting")
 
 
 def show(context: Context, *, address: str | None = None) -> Status:
@@ -72,22 +68,6 @@ def show(context: Context, *, address: str | None = None) -> Status:
         processes=processes,
         counts=counts,
     )
-
-
-def under_way(context: Context) -> bool:
-    """Whether anything waits for the reconciler's next tick soon."""
-    unfinished = [
-        select(JobRow.id).where(JobRow.status.not_in(RESTING)),
-        select(TaskRow.id).filter_by(state="running"),
-        select(ModelRow.id).filter_by(status="Registering"),
-        select(ReplicaRow.id).where(ReplicaRow.state.not_in(("ready", "unready", "failed"))),
-        select(DeploymentRow.id).where(DeploymentRow.state.in_(_MOVING)),
-        select(DeploymentRow.id).filter_by(gate="pending", state="Succeeded"),
-        select(EndpointRow.id).filter_by(state="Deleting"),
-        select(JourneyRow.id).filter_by(state="running"),
-    ]
-    with context.begin("status/read") as session:
-        return any(session.scalar(query.limit(1)) is not None for query in unfinished)
 
 
 def _process(kind: str, name: str, folder: Path) -> Process | None:

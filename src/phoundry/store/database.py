@@ -14,7 +14,7 @@ from alembic import command
 from alembic.config import Config
 from alembic.migration import MigrationContext
 from alembic.script import ScriptDirectory
-from sqlalchemy import Engine, create_engine, event
+from sqlalchemy import Connection, Engine, create_engine, event
 from sqlalchemy.orm import Session
 
 from phoundry.errors import Conflict
@@ -39,9 +39,11 @@ class Database:
         self.path = path
         self.backups = backups or path.parent / "backups"
         self.engine: Engine = create_engine(f"sqlite:///{path}")
+        self.changes = 0  # grows with every transaction that has changed a row
         self._current: ContextVar[Session | None] = ContextVar("session", default=None)
         event.listen(self.engine, "connect", _configure)
         event.listen(self.engine, "begin", _begin)
+        event.listen(self.engine, "commit", self._count)
         self._migrate()
 
     @contextmanager
@@ -63,6 +65,13 @@ class Database:
 
     def close(self) -> None:
         self.engine.dispose()
+
+    def _count(self, connection: Connection) -> None:
+        """SQLite counts the rows that each of its connections has changed."""
+        changed: int = connection.connection.dbapi_connection.total_changes  # type: ignore[union-attr]
+        if changed != connection.info.get("changed", 0):
+            connection.info["changed"] = changed
+            self.changes += 1
 
     def _migrate(self) -> None:
         script = ScriptDirectory.from_config(migration_config())

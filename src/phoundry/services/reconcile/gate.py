@@ -9,6 +9,7 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Any
 
+from sqlalchemy import select
 from sqlalchemy.orm import Session
 
 from phoundry.compute import workers
@@ -27,7 +28,7 @@ MODULE = "phoundry.serving.parity"
 
 
 def tick(context: Context) -> None:
-    """Move every gate that is pending on by one step."""
+    """Move every gate that is pending on by one step. One proves at a time."""
     each(
         context,
         DeploymentRow,
@@ -52,10 +53,17 @@ def _step(session: Session, context: Context, row: DeploymentRow) -> None:
     if told.get("key") != subject.key:
         if worker.running:
             workers.kill(folder)  # it proves what is no longer asked
-        else:
+        elif not _busy(session, context, row):
             _start(folder, subject, attempt=1)
     elif not worker.running:
         _end(session, context, row, subject, worker.result, int(told.get("attempt", 1)))
+
+
+def _busy(session: Session, context: Context, row: DeploymentRow) -> bool:
+    """Whether another one is being proved: each takes all cores, and a reference's memory."""
+    pending = select(DeploymentRow).filter_by(workspace=context.workspace, gate="pending")
+    others = session.scalars(pending.where(DeploymentRow.id != row.id))
+    return any(workers.inspect(parity.run_dir(context, other)).running for other in others)
 
 
 def _start(folder: Path, subject: Subject, *, attempt: int) -> None:

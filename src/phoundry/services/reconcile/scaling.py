@@ -96,6 +96,7 @@ class Scaler:
 
     `asleep`: the deployments that have no replica because nobody asks them, as of the last tick.
     `awaited`: files that appear when a replica is ready for which requests wait.
+    `follows`: whether any deployment follows its load, which asks for a tick every second.
     """
 
     def __init__(self, clock: Callable[[], float] = time.time) -> None:
@@ -103,6 +104,7 @@ class Scaler:
         self._looks: dict[int, _Look] = {}
         self.asleep: frozenset[str] = frozenset()
         self.awaited: list[Path] = []
+        self.follows = False
 
     def called(self, context: Context) -> bool:
         """Whether a request waits for a deployment that sleeps."""
@@ -121,7 +123,7 @@ class Scaler:
             each(context, DeploymentRow, *where, move=move, fail=_keep)
 
     def _changes(self, session: Session, context: Context) -> dict[int, _Change]:
-        self.awaited = []
+        self.awaited, self.follows = [], False
         query = select(DeploymentRow).filter_by(workspace=context.workspace)
         rows = session.scalars(query.where(DeploymentRow.state.in_(SCALED))).all()
         report = reports.read(context, now=self._clock())
@@ -138,6 +140,7 @@ class Scaler:
         if settings.type == "default":
             count = int(row.spec.get("instance_count") or 1)
             return _Change(count, "as instance_count says") if count != row.wanted else None
+        self.follows = True
         if row.gate == "pending" or row.state == "Updating":
             # The gate asks a replica that nobody else asks, and an update has to show that it runs.
             settings = settings.model_copy(update={"min_instances": max(1, settings.min_instances)})
