@@ -97,6 +97,11 @@ def test_mfu_is_the_share_of_the_machines_best_rate(clock: list[float], recorder
     assert _meter(recorder, flops_per_token=3e8).mfu(50) is None
 
 
+def test_a_share_of_more_than_all_is_not_told(recorder: Recorder) -> None:
+    meter = _meter(recorder, flops_per_token=3e8, flops_per_second_limit=1e10)
+    assert (meter.mfu(33), meter.mfu(34)) == (pytest.approx(0.99), None)
+
+
 def test_what_is_best_so_far_is_shown(clock: list[float], recorder: Recorder) -> None:
     tally = Tally(
         evaluated={"eval_loss": 2.5, "eval_token_accuracy": 0.4},

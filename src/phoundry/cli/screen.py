@@ -11,22 +11,10 @@ import sys
 
 import typer
 
-from phoundry.cli.escaping import escaped
+from phoundry.cli.escaping import escaped, visible
 from phoundry.settings import Settings
 
 __all__ = ["echo", "echo_marked", "escaped", "visible"]
-
-# Line feed and tab stay; the others have pictures of their own, or are unknown to Unicode's.
-_PICTURES = {code: 0x2400 + code for code in range(32) if chr(code) not in "\n\t\r"}
-# Halves of characters, as a cut emoji leaves them, can't be encoded at all.
-_CONTROLS = (
-    _PICTURES | {0x7F: 0x2421} | dict.fromkeys([*range(0x80, 0xA0), *range(0xD800, 0xE000)], 0xFFFD)
-)
-
-
-def visible(text: str) -> str:
-    """`text` with pictures in place of control characters; a carriage return begins a line."""
-    return text.replace("\r\n", "\n").replace("\r", "\n").translate(_CONTROLS)
 
 
 def echo_marked(mark: str, colour: str, text: str) -> None:

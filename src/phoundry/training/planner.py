@@ -108,7 +108,8 @@ def _add_measured(view: JobPlan, plan: Plan) -> None:
     view.seconds = duration.seconds
     view.tokens_per_second = plan.tokens / duration.training
     limit = best_rate(_dtype(plan.parameters.precision), device.chosen())
-    view.mfu = view.tokens_per_second * plan.flops_per_token / limit
+    share = view.tokens_per_second * plan.flops_per_token / limit
+    view.mfu = share if share <= 1 else None  # the machine was busy when the limit was measured
     if plan.parameters.apply_early_stopping:
         view.notices.append("Early stopping may end the run before that time.")
 

@@ -54,10 +54,15 @@ class Meter:
         return self.trained_tokens / self.trained_seconds if self.trained_seconds else 0.0
 
     def mfu(self, rate: float) -> float | None:
-        """Share of the machine's best matrix product rate that `rate` tokens a second are."""
+        """Share of the machine's best matrix product rate that `rate` tokens a second are.
+
+        None also where that is more than all: the limit was measured while the machine was busy
+        with other work, and says nothing.
+        """
         if self.flops_per_token is None or not self.flops_per_second_limit:
             return None
-        return rate * self.flops_per_token / self.flops_per_second_limit
+        share = rate * self.flops_per_token / self.flops_per_second_limit
+        return share if share <= 1 else None
 
     def seconds_left(self, tokens: int, *, evaluations: int, writing: float) -> float:
         """Of training after `tokens` of it, of as many `evaluations` as the latest took, and of

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import statistics
 import time
 
 import torch
@@ -14,7 +13,8 @@ BUDGET_SECONDS = 0.8  # a slow machine measures less often, never not at all
 
 
 def best_rate(dtype: torch.dtype, device: torch.device | None = None) -> float:
-    """Floating-point operations a second of a square product of `dtype`, median of a few.
+    """Floating-point operations a second of a square product of `dtype`, the best of a few: what
+    else runs on the machine makes a product slower, never faster.
 
     A product of (n, n) matrices is 2n³ operations; n is 2048. torch's random state is left as it
     was. Takes under a second, on a slow machine as long as two products.
@@ -30,7 +30,7 @@ def best_rate(dtype: torch.dtype, device: torch.device | None = None) -> float:
         start = time.perf_counter()
         _product(left, right, out)
         seconds.append(time.perf_counter() - start)
-    return 2 * SIDE**3 / statistics.median(seconds)
+    return 2 * SIDE**3 / min(seconds)
 
 
 def _product(left: torch.Tensor, right: torch.Tensor, out: torch.Tensor) -> None:
