@@ -1,4 +1,4 @@
-"""The short way of `phoundry flow test -o json`: the same document, and nothing else differs."""
+"""The short way of `phoundry flow test`: the same bytes, and nothing else differs."""
 
 from __future__ import annotations
 
@@ -65,28 +65,59 @@ def test_both_ways_print_the_same(
         assert found == long, call
 
 
-def test_nothing_heavy_is_imported(home: Home, make_flow: MakeFlow) -> None:
+def test_both_ways_tell_people_the_same(
+    home: Home, make_flow: MakeFlow, capsys: pytest.CaptureFixture[str]
+) -> None:
+    body = (
+        "print('printed \\x1b[2J é\\r', file=sys.stderr)\n"
+        "if q == 'raise': raise ValueError('bad \\x9b é')\n"
+        "if q == 'die': os._exit(7)\n"
+        "return {'list': [1, None, 'é'], 'at': '2026-01-02T03:04:05+00:00', 'q': q, 'n': 12345.678}"
+    )
+    folder = one_tool(make_flow, body)
+    for words, code in (([], 0), (["--inputs", "q=a\tb"], 0), (["--inputs", "q=raise"], 1)):
+        call = ["flow", "test", str(folder), *words]
+        assert whole(call) == code
+        long = capsys.readouterr()
+        assert quick(call[2:]) == code
+        short = capsys.readouterr()
+        assert (short.out, short.err) == (long.out, long.err)
+        assert "printed ␛[2J é" in short.err
+        assert "\x9b" not in short.err
+    assert quick([str(folder), "--inputs", "q=die"]) == 1
+    assert "exit code 7" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize("options", [["-o", "json"], []])
+def test_nothing_heavy_is_imported(home: Home, make_flow: MakeFlow, options: list[str]) -> None:
     folder = one_tool(make_flow, BODY)
     program = (
         "import os, sys\nos.environ['ME'] = str(os.getpid())\n"
         "from phoundry.cli import main\n"
-        "assert main(['flow', 'test', sys.argv[1], '-o', 'json']) == 0\n"
+        "assert main(['flow', 'test', *sys.argv[1:]]) == 0\n"
         "heavy = {'typer', 'pydantic', 'httpx', 'jinja2', 'asyncio', 'ruamel', 'logging'}\n"
         "assert not heavy & set(sys.modules), heavy & set(sys.modules)\n"
     )
     done = subprocess.run(
-        [sys.executable, "-c", program, str(folder)], capture_output=True, text=True, check=False
+        [sys.executable, "-c", program, str(folder), *options],
+        capture_output=True,
+        text=True,
+        check=False,
     )
     assert done.returncode == 0, done.stderr
-    assert json.loads(done.stdout)["output"] == {"o": ["hi", [], True]}
+    if options:
+        assert json.loads(done.stdout)["output"] == {"o": ["hi", [], True]}
+    else:
+        assert (done.stdout, done.stderr) == ("o  hi\n   []\n   yes\n", "printed\nCompleted  n\n")
     (trace,) = TraceStore(home.traces).list()
     assert trace.flow == str(folder)
 
 
-@pytest.mark.parametrize("option", [["--variant", "${n.a}"], ["--node", "n"], []])
-def test_other_calls_are_left_to_the_long_way(option: list[str], make_flow: MakeFlow) -> None:
-    words = [str(one_tool(make_flow, BODY)), *option]
-    assert quick([*words, *(["-o", "json"] if option else [])]) is None
+@pytest.mark.parametrize("option", ["--variant ${n.a}", "--node n", "-o yaml", "--help"])
+def test_other_calls_are_left_to_the_long_way(option: str, make_flow: MakeFlow) -> None:
+    words = [str(one_tool(make_flow, BODY)), *option.split()]
+    assert quick(words) is None
+    assert quick([*words, "-o", "json"]) is None
 
 
 def test_a_variable_for_an_option_is_obeyed(

@@ -15,6 +15,7 @@ import typer
 from phoundry.cli.arguments import assignments
 from phoundry.cli.commands import Command, example_text
 from phoundry.cli.flow_inputs import read_inputs
+from phoundry.cli.flow_result import in_words
 from phoundry.cli.output import Format, Output, Printer, chosen_format
 from phoundry.cli.screen import echo
 from phoundry.errors import PhoundryError, UsageError
@@ -206,17 +207,8 @@ def _print(out: Printer, result: dict[str, Any], log: str, *, shown: bool) -> No
     if not out.talks:
         out.value(result)
         return
-    if log.strip():
-        out.note(log.rstrip())
-    for node, status in result["nodes"].items():
-        out.note(f"{status:<10} {node}")
-    if result["output"] is not None and not shown:
-        out.value(result["output"])
-    if result["metrics"]:
-        out.value(result["metrics"])
-    if error := result["error"]:
-        codes = " / ".join(error.get("codes") or [error.get("code", "")])
-        out.note(f"Error: {error.get('message', '')}\n  ({codes})")
+    for text, narration in in_words(result, log, shown=shown):
+        echo(text, err=narration)
 
 
 def write_detail(file: Path, result: dict[str, Any], log: str) -> None:

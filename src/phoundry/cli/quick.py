@@ -1,5 +1,5 @@
-"""`phoundry flow test PATH --inputs … -o json`, the call that tools make many times, without what
-the other commands need: Typer, pydantic, the client. Anything else is left to them."""
+"""`phoundry flow test PATH --inputs … [-o json]`, the call that people and tools make many times,
+without what the other commands need: Typer, pydantic, the client. Anything else is left to them."""
 
 from __future__ import annotations
 
@@ -26,19 +26,23 @@ def quick(words: Sequence[str]) -> int | None:
     from phoundry.flows.session.alone import run_alone
     from phoundry.settings import Settings
 
-    path, inputs = call
+    path, inputs, as_json = call
     recorded: list[tuple[list[dict[str, Any]], str]] = []
 
     def keep(spans: list[dict[str, Any]], folder: str) -> None:
         recorded.append((spans, folder))
 
     try:
-        result = run_alone(path, inputs, keep=keep if Settings().tracing else None)
+        ran = run_alone(path, inputs, keep=keep if Settings().tracing else None)
     except KeyboardInterrupt:
         return 130
-    if result is None:
+    if ran is None:
         return None
-    _print(result)
+    result, log = ran
+    if as_json:
+        _print(result)
+    else:
+        _show(result, log)
     _keep(recorded)  # who waits for the answer does not wait for this
     return 1 if result["status"] == "Failed" else 0
 
@@ -62,8 +66,18 @@ def _print(result: dict[str, Any]) -> None:
     sys.stdout.flush()
 
 
-def _read(words: Sequence[str]) -> tuple[Path, dict[str, Any]] | None:
-    """The flow and its inputs; None where `words` are more than PATH, --inputs and -o json."""
+def _show(result: dict[str, Any], log: str) -> None:
+    from phoundry.cli.escaping import visible
+    from phoundry.cli.flow_result import in_words
+
+    for text, narration in in_words(result, log):
+        stream = sys.stderr if narration else sys.stdout
+        stream.write(visible(text) + "\n")
+        stream.flush()  # the two streams may be one terminal
+
+
+def _read(words: Sequence[str]) -> tuple[Path, dict[str, Any], bool] | None:
+    """The flow, its inputs, and whether -o json stands there; None where `words` are more."""
     rest = list(words)
     path: Path | None = None
     inputs: dict[str, Any] = {}
@@ -83,7 +97,7 @@ def _read(words: Sequence[str]) -> tuple[Path, dict[str, Any]] | None:
             path = Path(word)
         else:
             return None
-    return (path, inputs) if path is not None and asked else None
+    return (path, inputs, asked) if path is not None else None
 
 
 def _values(word: str) -> dict[str, Any] | None:

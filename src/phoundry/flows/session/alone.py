@@ -29,8 +29,9 @@ def run_alone(
     *,
     timeout: float = 600,
     keep: Callable[[Spans, str], Any] | None = None,
-) -> dict[str, Any] | None:
-    """The result of one run of the flow in `path`, with the fields of `specs.flow.FlowResult`.
+) -> tuple[dict[str, Any], str] | None:
+    """The result of one run of the flow in `path`, with the fields of `specs.flow.FlowResult`, and
+    what the flow printed.
 
     None where `FlowSession` is needed: the flow takes connections, needs an environment of its own,
     is no plain DAG, or is faulty. Nothing of it has run then. `keep` gets what was
@@ -53,15 +54,15 @@ def run_alone(
                 case "declined":
                     return None
                 case "failed":
-                    return _failed(answer["error"])
+                    return _failed(answer["error"]), child.log()
                 case "result":
                     if keep is not None and answer.get("spans"):
                         keep(answer["spans"], str(folder))
-                    return answer["result"]
+                    return answer["result"], child.log()
                 case _:
                     pass
     except (SessionTimeout, SessionCrash) as error:
-        return _failed(error.to_dict())
+        return _failed(error.to_dict()), ""  # the error tells the last that was printed
     finally:
         child.close()
 
