@@ -11,8 +11,14 @@ from hypothesis import settings
 
 from phoundry.settings import Home
 from tests.support.quick import new_database, no_waiting_for_the_disk
+from tests.support.sharing import pytest_collection_modifyitems, pytest_xdist_make_scheduler
 
-__all__ = ["new_database", "no_waiting_for_the_disk"]
+__all__ = [
+    "new_database",
+    "no_waiting_for_the_disk",
+    "pytest_collection_modifyitems",
+    "pytest_xdist_make_scheduler",
+]
 
 
 @pytest.fixture
@@ -31,13 +37,6 @@ def free_ports() -> tuple[int, int]:
         one.bind(("127.0.0.1", 0))
         two.bind(("127.0.0.1", 0))
         return one.getsockname()[1], two.getsockname()[1]
-
-
-def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    """Files with slow tests first: a few processes share the suite, and what takes a minute shall
-    not begin when the others have nothing left to do."""
-    slow = {item.path for item in items if item.get_closest_marker("slow")}
-    items.sort(key=lambda item: item.path not in slow)
 
 
 # A shared machine may stop any example for a second; hangs are pytest's and CI's to catch.
