@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import io
 import socket
 from typing import Any
 
 import pytest
 
 from phoundry.serving.flow import supervisor
+from phoundry.serving.flow.child import LONGEST_LINE, pump
 from phoundry.serving.flow.opening import Opening
 from phoundry.serving.flow.supervisor import Supervisor
 
@@ -45,3 +47,12 @@ def test_a_stuck_process_goes_though_its_first_successor_died(made: list[Process
         assert (len(made), stuck.told_to_go) == (3, False)
         tell(made[2], {"event": "ready"})
         assert stuck.told_to_go
+
+
+def test_what_it_prints_is_told_in_bounded_pieces_without_secrets() -> None:
+    lines = ["one\n", "x" * (LONGEST_LINE - 4) + "pa/ss-wörd" + "y" * LONGEST_LINE, "\n", "last pa"]
+    told: list[str] = []
+    pump(io.BytesIO("".join(lines).encode()), ["pa/ss-wörd"], told.append)
+    assert told[0] == "one\n"
+    assert max(map(len, told)) <= LONGEST_LINE + 100
+    assert "".join(told) == "".join(lines).replace("pa/ss-wörd", "***")

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import codecs
 import json
 import os
 import signal
@@ -10,11 +11,11 @@ import subprocess
 import sys
 import threading
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from contextlib import suppress
 from typing import IO, Any, cast
 
-from phoundry.flows.session.redact import redact
+from phoundry.flows.session.redact import RedactedStream, redact
 from phoundry.serving.flow.opening import Opening
 from phoundry.settings import child_environ
 
@@ -31,7 +32,7 @@ class Child:
     ) -> None:
         self.began = time.monotonic()
         self.ready = False
-        self._say, self._log = say, log
+        self._say = say
         self._secrets = [text for text in opening.secrets if len(text) >= HIDDEN_FROM]
         descriptor = listener.fileno()
         self._process = subprocess.Popen(
@@ -56,10 +57,12 @@ class Child:
         with suppress(BrokenPipeError):  # it ended already, which its listener tells
             self._process.stdin.write(json.dumps(opening.to_dict()).encode() + b"\n")
             self._process.stdin.flush()
-        pump = threading.Thread(target=self._pump, args=(self._process.stderr,), daemon=True)
-        pump.start()
+        printed = threading.Thread(
+            target=pump, args=(self._process.stderr, self._secrets, log), daemon=True
+        )
+        printed.start()
         listen = threading.Thread(
-            target=self._listen, args=(self._process.stdout, pump), daemon=True
+            target=self._listen, args=(self._process.stdout, printed), daemon=True
         )
         listen.start()
 
@@ -87,7 +90,7 @@ class Child:
             return False
         return True
 
-    def _listen(self, answers: IO[bytes], pump: threading.Thread) -> None:
+    def _listen(self, answers: IO[bytes], printed: threading.Thread) -> None:
         with answers:
             for line in answers:
                 try:
@@ -99,7 +102,7 @@ class Child:
                     self._say(self, redact(told, self._secrets))
         self._end_of_group()
         code = self._process.wait()
-        pump.join(1)
+        printed.join(1)
         self._say(self, {"event": "gone", "code": code})
 
     def _end_of_group(self) -> None:
@@ -107,12 +110,20 @@ class Child:
         if not self.wait(LINGERS):
             self.kill()
 
-    def _pump(self, lines: IO[bytes]) -> None:
-        with lines:
-            for line in lines:
-                self._log(redact(line.decode(errors="replace"), self._secrets))
+
+def pump(stream: IO[bytes], secrets: Sequence[str], log: Callable[[str], object]) -> None:
+    """What comes from `stream`, as text without `secrets`, to `log`, until its end."""
+    shown = RedactedStream(secrets)
+    decoder = codecs.getincrementaldecoder("utf-8")(errors="replace")
+    with stream:
+        while line := stream.readline(LONGEST_LINE):
+            if text := shown.feed(decoder.decode(line)):
+                log(text)
+    if text := shown.feed(decoder.decode(b"", final=True)) + shown.end():
+        log(text)
 
 
+LONGEST_LINE = 65_536  # bytes of what it prints that are held; more without a line's end go on
 LINGERS = 15.0  # seconds between the last word and the end of a process
 
 
