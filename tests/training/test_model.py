@@ -231,14 +231,22 @@ def test_the_answers_are_those_of_transformers(
 ) -> None:
     folder = checkpoint_maker(kind)
     reference, tuned = _plain(folder).eval(), _tuned(folder)
-    for sample in samples:
-        expected = reference.generate(
-            torch.tensor([sample.token_ids]), max_new_tokens=12, do_sample=False, eos_token_id=-1
-        )[0, len(sample.token_ids) :].tolist()
-        assert tuned.generate(sample.token_ids, max_new_tokens=12, stop=()) == expected
-        stop = expected[5]
-        shorter = tuned.generate(sample.token_ids, max_new_tokens=12, stop={stop})
-        assert shorter == expected[: expected.index(stop)]
+    prompts = [sample.token_ids for sample in samples]
+    expected: list[list[int]] = [
+        reference.generate(
+            torch.tensor([ids]), max_new_tokens=12, do_sample=False, eos_token_id=-1
+        )[0, len(ids) :].tolist()
+        for ids in prompts
+    ]
+    assert len({len(ids) for ids in prompts}) > 1
+    together = tuned.generate(prompts, max_new_tokens=[12] * len(prompts), stop=())
+    assert together == expected
+    limits = [1 + number for number, _ in enumerate(prompts)]
+    stop = expected[-1][5]
+    shorter = tuned.generate(prompts, max_new_tokens=limits, stop={stop})
+    for found, whole, most in zip(shorter, expected, limits, strict=True):
+        end = whole.index(stop) if stop in whole else len(whole)
+        assert found == whole[: min(end, most)]
 
 
 def test_a_measure_is_the_loss_and_the_likeliest_tokens(

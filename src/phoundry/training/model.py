@@ -15,7 +15,8 @@ from phoundry.files import atomic_folder, read_json, write_json
 from phoundry.specs.finetune import FineTuneParameters
 from phoundry.training.batch import Row
 from phoundry.training.decoder.architecture import Architecture, read_config
-from phoundry.training.decoder.stack import Cached, Decoder
+from phoundry.training.decoder.stack import Decoder
+from phoundry.training.decoder.together import answers
 from phoundry.training.decoder.weights import read_tensors, write_tensors
 from phoundry.training.loss import cross_entropy_and_hits, cross_entropy_sum
 
@@ -96,21 +97,18 @@ class TunedModel:
         return cast("list[int]", top.indices[:, 0].tolist()), cast("list[float]", margins.tolist())
 
     def generate(
-        self, prompt_ids: Sequence[int], *, max_new_tokens: int, stop: Collection[int]
-    ) -> list[int]:
-        """The likeliest answer, without the token of `stop` that ends it."""
-        answer: list[int] = []
-        past: list[Cached] | None = None
-        following = list(prompt_ids)
-        while len(answer) < max_new_tokens:
-            ids = torch.tensor(following, device=self.device)
-            logits, past = self.decoder.extend(ids, past)
-            token = int(logits.argmax())
-            if token in stop:
-                break
-            answer.append(token)
-            following = [token]
-        return answer
+        self,
+        prompts: Sequence[Sequence[int]],
+        *,
+        max_new_tokens: Sequence[int],
+        stop: Collection[int],
+    ) -> list[list[int]]:
+        """The likeliest answers, each without the token of `stop` that ends it.
+
+        Args:
+            max_new_tokens: of each answer; at least one.
+        """
+        return answers(self.decoder, prompts, max_new_tokens, frozenset(stop))
 
     def save(self, output_dir: Path) -> Path:
         """Write `adapter/` (PEFT's files) or `model/` (Hugging Face layout); returns the folder."""

@@ -44,9 +44,10 @@ class _Parrot:
         return _Measure(2.0 * len(row.targets), len(row.targets) // 2, len(row.targets))
 
     def generate(
-        self, prompt_ids: list[int], *, max_new_tokens: int, stop: Collection[int]
-    ) -> list[int]:
-        return self.says(prompt_ids)[:max_new_tokens]
+        self, prompts: list[list[int]], *, max_new_tokens: list[int], stop: Collection[int]
+    ) -> list[list[int]]:
+        pairs = zip(prompts, max_new_tokens, strict=True)
+        return [self.says(prompt)[:most] for prompt, most in pairs]
 
     def train(self, mode: bool = True) -> None:
         self.modes.append(mode)

@@ -101,27 +101,63 @@ def attend_varlen(qkv: Tensor, turn: Turn, segments: Sequence[int], heads: Heads
 
 
 def attend_to(query: Tensor, key: Tensor, value: Tensor, heads: Heads) -> Tensor:
-    """The last tokens of one conversation, with torch's own kernel.
+    """One conversation, with torch's own kernel.
 
     Args:
-        query: (queries, asked tokens, width), turned.
-        key, value: (keys, all tokens, width), keys turned.
+        query: (queries, tokens, width), turned.
+        key, value: (keys, tokens, width), keys turned.
 
     Returns:
-        (asked tokens, queries · width).
+        (tokens, queries · width).
     """
-    past = key.shape[1] - query.shape[1]
-    mask = _window_mask(past, key.shape[1], heads.window, value.device)
+    mask = _window_mask(key.shape[1], heads.window, value.device)
     output = scaled_dot_product_attention(
         query[None],
         key[None],
         value[None],
         attn_mask=mask,
-        is_causal=mask is None and past == 0,
+        is_causal=mask is None,
         scale=heads.scale,
         enable_gqa=heads.queries != heads.keys,
     )
     return output[0].transpose(0, 1).reshape(-1, heads.queries * heads.width)
+
+
+def attend_each(
+    query: Tensor,
+    key: Tensor,
+    value: Tensor,
+    at: Sequence[int],
+    block: tuple[Tensor, Tensor],
+    heads: Heads,
+) -> Tensor:
+    """One token of each of several conversations, after its own earlier ones.
+
+    Args:
+        query: (queries, conversations, width), turned. key, value: (keys, conversations, width).
+        at: tokens of each conversation before this one: where its key and value are written.
+        block: keys and values, (conversations, keys, room, width) each.
+
+    Returns:
+        (conversations, queries · width).
+    """
+    place = torch.tensor(at, device=query.device)
+    row = torch.arange(len(at), device=query.device)
+    for whole, own in zip(block, (key, value), strict=True):
+        whole[row, :, place] = own.transpose(0, 1)
+    length = max(at) + 1
+    position = torch.arange(length, device=query.device)
+    back = place[:, None] - position
+    seen = (back >= 0) & (back < (heads.window or length))
+    output = scaled_dot_product_attention(
+        query.transpose(0, 1)[:, :, None],
+        block[0][:, :, :length],
+        block[1][:, :, :length],
+        attn_mask=seen[:, None, None],
+        scale=heads.scale,
+        enable_gqa=heads.queries != heads.keys,
+    )
+    return output.flatten(1)
 
 
 def turned_heads(qkv: Tensor, turn: Turn, heads: Heads) -> tuple[Tensor, Tensor, Tensor]:
@@ -137,13 +173,13 @@ def _parts(qkv: Tensor, heads: Heads) -> tuple[Tensor, Tensor]:
     return whole[: heads.queries + heads.keys], whole[heads.queries + heads.keys :]
 
 
-def _window_mask(past: int, length: int, window: int | None, device: torch.device) -> Tensor | None:
-    """(length − past, length) of what may be seen, or None where causality or all says it."""
-    if (window is None or length <= window) and (past == 0 or past == length - 1):
+def _window_mask(length: int, window: int | None, device: torch.device) -> Tensor | None:
+    """(length, length) of what may be seen, or None where causality alone says it."""
+    if window is None or length <= window:
         return None
     position = torch.arange(length, device=device)
-    back = position[past:, None] - position[None, :]
-    return (back >= 0) & (back < (window or length))
+    back = position[:, None] - position[None, :]
+    return (back >= 0) & (back < window)
 
 
 def _turned(

@@ -35,6 +35,17 @@ class Rotary:
         """
         return {name: self._turn(name, segments, dtype, start) for name in self._architecture.rope}
 
+    def turns_at(self, places: Sequence[int], dtype: torch.dtype) -> dict[str, Turn]:
+        """Turns by kind of layer of one token of each conversation, which has so many before it."""
+        found: dict[str, Turn] = {}
+        for name in self._architecture.rope:
+            rows = [self._turn(name, [1], dtype, place) for place in places]
+            found[name] = (
+                torch.cat([cosine for cosine, _ in rows]),
+                torch.cat([sine for _, sine in rows]),
+            )
+        return found
+
     def _turn(self, name: str, segments: Sequence[int], dtype: torch.dtype, start: int) -> Turn:
         rows: list[Turn] = []
         for length in segments:

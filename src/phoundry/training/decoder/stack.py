@@ -20,7 +20,13 @@ from torch.nn.functional import embedding, pad
 from torch.utils import checkpoint
 
 from phoundry.training.decoder.architecture import Architecture
-from phoundry.training.decoder.attention import Heads, attend, attend_to, turned_heads
+from phoundry.training.decoder.attention import (
+    Heads,
+    attend,
+    attend_each,
+    attend_to,
+    turned_heads,
+)
 from phoundry.training.decoder.layers import gated, pieces, remade, rms_norm
 from phoundry.training.decoder.projection import Projection
 from phoundry.training.decoder.rope import Rotary, Turn
@@ -75,13 +81,18 @@ class Layer:
             x, attended = x.index_select(0, places), attended.index_select(0, places)
         return self._rest(x, attended, training)
 
-    def extend(self, x: Tensor, turn: Turn, past: Cached | None) -> tuple[Tensor, Cached]:
-        """The same for the next tokens of one conversation whose earlier ones are in `past`."""
+    def read(self, x: Tensor, turn: Turn) -> tuple[Tensor, Cached]:
+        """The same for one conversation, and what later tokens need of it."""
         query, key, value = turned_heads(self._queries(x, False), turn, self.heads)
-        if past is not None:
-            key, value = torch.cat([past[0], key], 1), torch.cat([past[1], value], 1)
         attended = attend_to(query, key, value, self.heads)
         return self._rest(x, attended, False), (key, value)
+
+    def step(self, x: Tensor, turn: Turn, at: Sequence[int], block: Cached) -> Tensor:
+        """The same for the next token of each of several conversations, whose earlier ones are in
+        `block` and which writes its own there (`together.py`)."""
+        query, key, value = turned_heads(self._queries(x, False), turn, self.heads)
+        attended = attend_each(query, key, value, at, block, self.heads)
+        return self._rest(x, attended, False)
 
     def _queries(self, x: Tensor, training: bool) -> Tensor:
         qkv = self._projected(self.qkv, partial(self._norm, "input_layernorm", x), training)
@@ -205,17 +216,31 @@ class Decoder:
         )
 
     @torch.no_grad()
-    def extend(self, ids: Tensor, past: list[Cached] | None) -> tuple[Tensor, list[Cached]]:
-        """Logits after the last of the next tokens of one conversation, (vocabulary,), and what
-        later ones need."""
-        before = past[0][0].shape[1] if past else 0
+    def read(self, ids: Tensor) -> tuple[Tensor, list[Cached]]:
+        """Logits after the last token of a conversation, (vocabulary,), and by layer what later
+        tokens need."""
         x = self._embedded(ids)
-        turns = self.rotary.turns([len(ids)], x.dtype, start=before)
+        turns = self.rotary.turns([len(ids)], x.dtype)
         present: list[Cached] = []
-        for number, layer in enumerate(self.layers):
-            x, cached = layer.extend(x, turns[layer.rotation], past[number] if past else None)
+        for layer in self.layers:
+            x, cached = layer.read(x, turns[layer.rotation])
             present.append(cached)
         return self._last(x[-1:])[0] @ self.head.T, present
+
+    @torch.no_grad()
+    def step(self, ids: Tensor, at: Sequence[int], blocks: Sequence[Cached]) -> Tensor:
+        """Logits after the next token of each of several conversations, (conversations,
+        vocabulary).
+
+        Args:
+            ids: (conversations,). at: tokens of each before it.
+            blocks: by layer, keys and values of all, which get those of `ids`.
+        """
+        x = self._embedded(ids)
+        turns = self.rotary.turns_at(at, x.dtype)
+        for layer, block in zip(self.layers, blocks, strict=True):
+            x = layer.step(x, turns[layer.rotation], at, block)
+        return self._last(x) @ self.head.T
 
     def _embedded(self, ids: Tensor) -> Tensor:
         x = embedding(ids, self.embedding)

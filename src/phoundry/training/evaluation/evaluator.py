@@ -10,7 +10,7 @@ from typing import Protocol
 from phoundry.specs.job import SampleGeneration
 from phoundry.training.batch import Row
 from phoundry.training.evaluation import answers
-from phoundry.training.evaluation.questions import Answering, Questions
+from phoundry.training.evaluation.questions import Answering, Question, Questions
 from phoundry.training.interrupt import StopSwitch
 
 
@@ -98,25 +98,23 @@ class Evaluator:
     def _ask(self, step: int) -> tuple[list[SampleGeneration], float | None, float | None]:
         if self.questions is None:
             return [], None, None
-        samples: list[SampleGeneration] = []
-        f1: list[float] = []
-        exact: list[float] = []
-        for number, question in enumerate(self.questions.asked):
+        answered: list[tuple[Question, str, bool]] = []
+        for group in self.questions.groups():
             with self.stop.abandoning():
-                answer, ended = self.questions.answer(self.model, question)
-            if number < self.questions.shown:
-                shown = answer if ended else f"{answer} …"
-                samples.append(
-                    SampleGeneration(
-                        step=step,
-                        prompt=question.prompt,
-                        reference=question.reference,
-                        answer=shown,
-                    )
-                )
-            if number < self.questions.scored:
-                f1.append(answers.f1(answer, question.reference))
-                exact.append(answers.exact(answer, question.reference))
+                told = self.questions.answer(self.model, group)
+            answered += [(one, *answer) for one, answer in zip(group, told, strict=True)]
+        samples = [
+            SampleGeneration(
+                step=step,
+                prompt=question.prompt,
+                reference=question.reference,
+                answer=answer if ended else f"{answer} …",
+            )
+            for question, answer, ended in answered[: self.questions.shown]
+        ]
+        scored = [(answer, one.reference) for one, answer, _ in answered[: self.questions.scored]]
+        f1 = [answers.f1(*each) for each in scored]
+        exact = [answers.exact(*each) for each in scored]
         return samples, _mean(f1), _mean(exact)
 
 

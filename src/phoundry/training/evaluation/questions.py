@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection, Iterable
+from collections.abc import Collection, Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Protocol
@@ -15,6 +15,9 @@ from phoundry.training.examples import Sample
 SCORED = 32
 # Tokens of an answer that is only shown; and of one that is scored, beyond those of its reference.
 SHOWN_TOKENS, SCORED_TOKENS, SPARE_TOKENS = 64, 256, 32
+# Questions that are answered together: a token of each for hardly more than one of one. Their keys
+# and values lie in memory meanwhile.
+TOGETHER = 8
 _ROLES = {"system", "user", "assistant", "model", "tool"}
 
 
@@ -22,8 +25,8 @@ class Answering(Protocol):
     """A model that answers greedily (`TunedModel.generate`)."""
 
     def generate(
-        self, prompt_ids: list[int], *, max_new_tokens: int, stop: Collection[int]
-    ) -> list[int]: ...
+        self, prompts: list[list[int]], *, max_new_tokens: list[int], stop: Collection[int]
+    ) -> list[list[int]]: ...
 
 
 @dataclass(frozen=True, slots=True)
@@ -67,13 +70,20 @@ class Questions:
                 self.asked.append(question)
         self.scored = min(self.scored, len(self.asked))
 
-    def answer(self, model: Answering, question: Question) -> tuple[str, bool]:
-        """The model's answer, and whether it came to its own end."""
-        ids = model.generate(
-            question.prompt_ids, max_new_tokens=question.max_new_tokens, stop=self._stop
-        )
-        ended = len(ids) < question.max_new_tokens
-        return self._tokenizer.decode(ids).strip(), ended
+    def groups(self) -> Iterator[list[Question]]:
+        """All of them, as many at once as are answered together."""
+        for start in range(0, len(self.asked), TOGETHER):
+            yield self.asked[start : start + TOGETHER]
+
+    def answer(self, model: Answering, group: Sequence[Question]) -> list[tuple[str, bool]]:
+        """The model's answers, and of each whether it came to its own end."""
+        limits = [question.max_new_tokens for question in group]
+        prompts = [question.prompt_ids for question in group]
+        told = model.generate(prompts, max_new_tokens=limits, stop=self._stop)
+        return [
+            (self._tokenizer.decode(ids).strip(), len(ids) < most)
+            for ids, most in zip(told, limits, strict=True)
+        ]
 
     def _question(self, sample: Sample, context: int) -> Question | None:
         end = len(sample.supervised)

@@ -18,11 +18,13 @@ import torch
 from phoundry.specs.job import Choice
 from phoundry.training import device, machine
 from phoundry.training.batch import Row, make_row, rows_of_step
+from phoundry.training.evaluation.questions import TOGETHER
 from phoundry.training.model import TunedModel
 from phoundry.training.optimizer import MasterOptimizer
 from phoundry.training.planning.choices import Choices, Precision, Speed
 from phoundry.training.planning.choose import Options, recompute_entry
 from phoundry.training.planning.draft import Draft
+from phoundry.training.planning.duration import asked_questions
 from phoundry.training.spec import TrainingSpec
 
 # Seconds after which no further candidate is begun.
@@ -173,12 +175,14 @@ class Rehearsal:
         )
 
     def _generated_per_second(self) -> float | None:
-        if self.draft.validation is None or not self.draft.parameters.sample_generations:
+        """Of as many answers as are made together; None where none is asked for."""
+        count = min(TOGETHER, asked_questions(self.draft, self.draft.parameters))
+        if self.draft.validation is None or not count:
             return None
         prompt = self.draft.validation[0].token_ids[:WARM_TOKENS]
         begun = time.perf_counter()
-        self.model.generate(prompt, max_new_tokens=GENERATED, stop=())
-        return GENERATED / (time.perf_counter() - begun)
+        self.model.generate([prompt] * count, max_new_tokens=[GENERATED] * count, stop=())
+        return count * GENERATED / (time.perf_counter() - begun)
 
     def _train(self, row: Row) -> None:
         loss = self.model.loss_sum(row)

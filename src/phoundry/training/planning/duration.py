@@ -55,17 +55,21 @@ def estimate_duration(draft: Draft, parameters: FineTuneParameters, speed: Speed
     return Duration(speed.start_seconds, training, evaluation, writes * write, writes)
 
 
+def asked_questions(draft: Draft, parameters: FineTuneParameters) -> int:
+    """Questions that the model is asked at each evaluation."""
+    if draft.validation is None:
+        return 0
+    scored = 0 if parameters.metric_for_best_model == "loss" else SCORED
+    return min(max(parameters.sample_generations, scored), len(draft.validation))
+
+
 def answered_tokens(draft: Draft, parameters: FineTuneParameters) -> float:
     """Tokens that the model is asked to say at each evaluation, at most."""
-    held = draft.validation
-    if held is None:
-        return 0.0
-    shown = min(parameters.sample_generations, len(held))
-    if parameters.metric_for_best_model == "loss":
-        return shown * SHOWN_TOKENS
+    held, count = draft.validation, asked_questions(draft, parameters)
+    if held is None or parameters.metric_for_best_model == "loss":
+        return count * SHOWN_TOKENS
     reference = held.supervised / len(held)
-    scored = max(shown, min(SCORED, len(held)))
-    return scored * min(SCORED_TOKENS, reference + SPARE_TOKENS)
+    return count * min(SCORED_TOKENS, reference + SPARE_TOKENS)
 
 
 def checkpoint_bytes(shape: ModelShape, parameters: FineTuneParameters) -> int:
