@@ -118,7 +118,10 @@ class Executor:
             line.inputs = coerce_inputs(self.flow.inputs, inputs, number)
             run_plan(self._plan, line, self.concurrency)
             style = self.flow.message_format
-            output = {name: _as_json(name, get(line), style) for name, get in self._given}
+            # Every output is looked up before any is written: a path that leads nowhere is told
+            # first.
+            looked_up = [(name, get(line)) for name, get in self._given]
+            output = {name: _as_json(name, value, style) for name, value in looked_up}
             taken = self._aggregation.values(line) if self._aggregation else {}
         except FlowError as error:
             return Outcome(None, line.nodes, found, error, line.inputs)

@@ -42,6 +42,8 @@ CONSTANT_KINDS = {"int": "int", "float": "double", "bool": "bool", "str": "strin
 # Attributes that every connection has; reading one says nothing about its keys.
 COMMON_ATTRIBUTES = frozenset({"name", "type", "configs", "secrets", "keys", "items", "get"})
 
+ENUM_BASES = frozenset({"Enum", "IntEnum", "StrEnum", "Flag", "IntFlag"})
+
 FunctionNode = ast.FunctionDef | ast.AsyncFunctionDef
 
 
@@ -101,7 +103,7 @@ class _Module:
         classes = [item for item in tree.body if isinstance(item, ast.ClassDef)]
         self.strong_types = {item.name for item in classes if STRONG_TYPE_BASE in _bases(item)}
         self.providers = [item for item in classes if PROVIDER_BASE in _bases(item)]
-        self.enums = {item.name for item in classes if "Enum" in _bases(item)}
+        self.enums = {item.name for item in classes if ENUM_BASES & _bases(item)}
 
     def tool_functions(self) -> Iterator[FunctionNode]:
         for function in self.functions.values():
@@ -157,7 +159,7 @@ class _Module:
         # Prompt flow sees text, not a type, in a quoted annotation and under
         # `from __future__ import annotations`, and converts nothing but JSON there.
         written_out = isinstance(annotation, ast.Name | ast.Attribute | ast.Subscript)
-        if len(names) != 1 or not written_out or self.postponed:
+        if len(names) != 1 or not written_out or self.postponed or _has_text(annotation):
             return "object"
         return "string" if names[0] in self.enums else VALUE_KINDS.get(names[0], "object")
 
@@ -233,7 +235,15 @@ def _annotation_names(node: ast.expr | None) -> list[str]:
     return [name] if name else []
 
 
+def _has_text(annotation: ast.expr) -> bool:
+    """Whether a part of `annotation` is in quotes: `Optional["int"]`."""
+    parts = ast.walk(annotation)
+    return any(isinstance(item, ast.Constant) and isinstance(item.value, str) for item in parts)
+
+
 def _kind_of_default(default: ast.expr) -> str:
+    if isinstance(default, ast.UnaryOp) and isinstance(default.op, ast.USub | ast.UAdd):
+        default = default.operand
     if isinstance(default, ast.List):
         return "list"
     if isinstance(default, ast.Constant):

@@ -69,31 +69,45 @@ def coerce_inputs(
 ) -> dict[str, Any]:
     """The inputs of one run: coerced, defaults only where the key is absent, extras kept.
 
+    Whether all are there is asked first, then their types, then images are read: which of several
+    faults is told does not depend on the order of the file.
+
     Raises:
         InputNotFound: an input without default is absent.
         InputTypeError, InputParseError: a value is not of its declared type.
         LoadMultimediaDataError: what should be an image is none, or can't be read.
     """
     place = "" if line is None else f" in line {line} of input data"
-    absent = place or " in input data"
     inputs = dict(given)
+    started: list[str] = []  # histories of a chat that begins
+    images = False
     for name, spec in declared.items():
-        if name not in given:
-            if spec.default is None and spec.is_chat_history:
-                inputs[name] = []  # a chat begins
-                continue
-            if spec.default is None:
-                raise InputNotFound(
-                    f"The input for flow is incorrect. The value for flow input '{name}' is not "
-                    f"provided{absent}. "
-                    "Please review your input data or remove this input in your flow if it's no "
-                    "longer needed."
-                )
+        images = images or spec.type in WITH_IMAGES
+        if name in given:
+            continue
+        if spec.default is not None:
             inputs[name] = spec.default
-        inputs[name] = _coerce(name, spec.type, inputs[name], place)
-        if spec.type in WITH_IMAGES:
-            inputs[name] = _with_images(name, spec, inputs[name])
+        elif spec.is_chat_history:
+            inputs[name] = []
+            started.append(name)
+        else:
+            raise _absent(name, place or " in input data")
+    for name, spec in declared.items():
+        if name not in started:
+            inputs[name] = _coerce(name, spec.type, inputs[name], place)
+    if images:
+        for name, spec in declared.items():
+            if spec.type in WITH_IMAGES and name not in started:
+                inputs[name] = _with_images(name, spec, inputs[name])
     return inputs
+
+
+def _absent(name: str, place: str) -> InputNotFound:
+    return InputNotFound(
+        f"The input for flow is incorrect. The value for flow input '{name}' is not "
+        f"provided{place}. "
+        "Please review your input data or remove this input in your flow if it's no longer needed."
+    )
 
 
 def _with_images(name: str, spec: FlowInput, value: Any) -> Any:

@@ -29,6 +29,7 @@ classes exist for the code alone, where Prompt flow lets an error of Python's th
     └── FlowSystemError                     SystemError
         ├── YamlError, UnknownWord, MissingKey, WrongType, UnknownTool            document
         ├── TemplateSyntaxError                                                   tools
+        ├── UnreadableImage                                                       values
         └── UnexpectedError                                                       base
 
 Batches, flex flows and prompties have leaves of their own beside their code.
@@ -116,6 +117,7 @@ from phoundry.flows.errors.values import (
     LoadMultimediaDataError,
     MissingRequiredInputs,
     NodeInputValidationError,
+    UnreadableImage,
 )
 
 __all__ = [
@@ -184,6 +186,7 @@ __all__ = [
     "UnknownTool",
     "UnknownVariant",
     "UnknownWord",
+    "UnreadableImage",
     "UnsupportedReference",
     "WrongType",
     "YamlError",

@@ -2,7 +2,12 @@
 
 from __future__ import annotations
 
-from phoundry.flows.errors.base import FlowUserError, FlowValidationError, InvalidFlowRequest
+from phoundry.flows.errors.base import (
+    FlowSystemError,
+    FlowUserError,
+    FlowValidationError,
+    InvalidFlowRequest,
+)
 
 
 class InputNotFound(InvalidFlowRequest):
@@ -49,6 +54,12 @@ class InvalidImageInput(FlowValidationError):
     """What is written is no image: neither a file's path, nor base64, nor an address."""
 
     code = "InvalidImageInput"
+
+
+class UnreadableImage(FlowSystemError):
+    """A prompt's own image that can't be read; Prompt flow lets Python's OSError through."""
+
+    code = "FileNotFoundError"
 
 
 class InvalidMessageFormat(FlowUserError):

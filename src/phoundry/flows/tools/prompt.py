@@ -16,11 +16,12 @@ from jinja2 import TemplateSyntaxError as JinjaSyntaxError
 from jinja2.sandbox import SandboxedEnvironment
 
 from phoundry.flows.errors import (
-    FlowError,
+    InvalidImageInput,
     JinjaTemplateError,
     NodeInputValidationError,
     TemplateAssertionError,
     TemplateSyntaxError,
+    UnreadableImage,
 )
 from phoundry.flows.inspection import read_file
 from phoundry.flows.messages import PromptText, escape
@@ -37,7 +38,8 @@ def prompt_step(flow: Flow, node: Node) -> Step:
 
     Raises:
         InvalidSource, TemplateSyntaxError: the template is not there or does not parse.
-        NodeInputValidationError: it uses a reserved name, or a literal image is none.
+        NodeInputValidationError: it uses a reserved name.
+        InvalidImageInput, UnreadableImage: a literal image is none.
     """
     template = load_template(flow, node)
     untrusted = user_inputs(node)
@@ -77,20 +79,19 @@ def image_literal(flow: Flow, name: str, item: Any) -> Any:
     """The literal `item` for the input `name` as an image; anything else as it is.
 
     Raises:
-        NodeInputValidationError: it is no image.
+        InvalidImageInput: it is no image, or empty.
+        UnreadableImage: its file can't be read.
     """
-    if not isinstance(item, Literal) or item.value in (None, ""):
+    if not isinstance(item, Literal):
         return item
     from phoundry.flows.multimedia import make_image
 
     try:
         return Literal(make_image(item.value, flow.message_format))
-    except (FlowError, OSError, ValueError) as error:
-        text = error.message if isinstance(error, FlowError) else str(error)
-        kind = type(error).__name__
-        raise NodeInputValidationError(
-            f"Failed to load image for input '{name}': ({kind}) {text}"
-        ) from None
+    except OSError as error:
+        raise UnreadableImage(f"Failed to load image for input '{name}': {error}") from None
+    except ValueError as error:
+        raise InvalidImageInput(f"Failed to load image for input '{name}': {error}") from None
 
 
 def make_step(

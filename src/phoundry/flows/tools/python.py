@@ -31,6 +31,7 @@ from phoundry.flows.model import Flow, Node
 from phoundry.flows.provided.core import TOOL_MARK, ToolProvider
 from phoundry.flows.signature import Signature, read_source
 from phoundry.flows.streams import joined, joined_later
+from phoundry.flows.tools.kinds import with_kinds
 from phoundry.flows.workers import loop
 
 Tool = Callable[..., Any]
@@ -59,7 +60,13 @@ def load_tool(flow: Flow, node: Node) -> tuple[Tool, Signature, ModuleType]:
     if len(found) > 1:
         raise two_tools([item.__name__ for item in found])
     function = found[0]
-    return function, flow.signatures.get(node.name) or _signature(function), module
+    signature = flow.signatures.get(node.name) or _signature(function)
+    return function, with_kinds(signature, *_callables(function)), module
+
+
+def _callables(tool: Tool) -> list[Callable[..., Any]]:
+    """What takes the arguments of `tool`: of a method, its class does, too."""
+    return tool.callables if isinstance(tool, Method) else [tool]
 
 
 def _functions(module: ModuleType) -> list[Tool]:
@@ -101,6 +108,11 @@ class Method:
             for key, item in inspect.signature(provider).parameters.items()
             if item.kind in (item.POSITIONAL_OR_KEYWORD, item.KEYWORD_ONLY)
         }
+
+    @property
+    def callables(self) -> list[Callable[..., Any]]:
+        """The class, which takes arguments when it is made, and its method."""
+        return [self._provider, getattr(self._provider, self.__name__)]
 
     def start(self, references: Collection[str], constants: dict[str, Any]) -> None:
         """Make the object, taking its arguments out of `constants`.
