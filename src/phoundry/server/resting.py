@@ -12,7 +12,8 @@ from phoundry.services.context import Context
 from phoundry.services.reconcile import load
 from phoundry.services.reconcile.scaling import Scaler
 
-LOOK_SECONDS = 0.05  # between two looks, while something sleeps or works
+CALLED_SECONDS = 0.05  # between two looks, while a request may come for what sleeps
+LOOK_SECONDS = 0.1  # else
 SOON_SECONDS = 0.2  # after a tick that has changed something: the next one goes on from there
 
 _Stamp = tuple[bool, int, int]
@@ -48,7 +49,8 @@ class Rest:
             seconds = min(seconds, SOON_SECONDS)
         end = time.monotonic() + seconds
         while (left := end - time.monotonic()) > 0:
-            if self._wake.wait(min(left, LOOK_SECONDS)) or self._called() or self._workers.look():
+            look = CALLED_SECONDS if self._scaler.asleep or self._scaler.awaited else LOOK_SECONDS
+            if self._wake.wait(min(left, look)) or self._called() or self._workers.look():
                 return
 
     def _called(self) -> bool:
