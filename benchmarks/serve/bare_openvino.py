@@ -2,9 +2,11 @@
 
     python -m benchmarks.serve.bare_openvino SPEC.json
 
-Reads lines `{"prompts": [[id, …], …], "max_tokens": n}` and answers each with `{"tokens",
-"seconds"}`: all prompts in one call, greedy. Its own loop decodes as many together as there are
-slots, and begins the next when one has ended; no token crosses to Python before the end.
+Reads lines `{"clients": [[[id, …], …], …], "max_tokens": n}` and answers each with `{"tokens",
+"seconds"}`: greedy, the next prompt of a client once the one before has been answered, as its
+clients ask an endpoint. (In one call of `generate` OpenVINO 2026.4 decodes all of them together,
+however many, and `max_num_seqs` does not hold it: twice the streams is another measurement.) No
+token crosses to Python before the end of its answer.
 """
 
 from __future__ import annotations
@@ -13,11 +15,13 @@ import importlib
 import json
 import sys
 import time
+from collections import deque
+from itertools import count
 from pathlib import Path
 from typing import Any
 
 from phoundry.serving.engines.base import EngineSpec
-from phoundry.serving.engines.openvino import open_pipeline
+from phoundry.serving.engines.openvino_pipeline import open_pipeline
 
 
 def main() -> None:
@@ -43,20 +47,31 @@ def _answered(
     import numpy
 
     tensor: Any = importlib.import_module("openvino").Tensor  # of an extra: not always there
-    ids: list[Any] = [
-        tensor(numpy.array([prompt], dtype=numpy.int64)) for prompt in asked["prompts"]
-    ]
     config = library.GenerationConfig()
     config.max_new_tokens = asked["max_tokens"]
     config.stop_token_ids = set(ends)
     config.do_sample = False
     config.apply_chat_template = False
+    clients = [
+        deque(tensor(numpy.array([prompt], dtype=numpy.int64)) for prompt in own)
+        for own in asked["clients"]
+    ]
+    numbers = count()
+    running: dict[int, Any] = {}  # by client
+    tokens = 0
     begun = time.perf_counter()
-    results = pipeline.generate(ids, [config] * len(ids))
-    seconds = time.perf_counter() - begun
-    answers = [result.m_generation_ids[0] for result in results]
-    tokens = sum(token not in ends for answer in answers for token in answer)
-    return {"tokens": tokens, "seconds": seconds}
+    while True:
+        for client, left in enumerate(clients):
+            if left and client not in running:
+                running[client] = pipeline.add_request(next(numbers), left.popleft(), config)
+        if not running:
+            return {"tokens": tokens, "seconds": time.perf_counter() - begun}
+        pipeline.step()
+        for client, handle in list(running.items()):
+            if handle.get_status() != library.GenerationStatus.RUNNING:
+                del running[client]
+                (answer,) = handle.read_all()
+                tokens += sum(token not in ends for token in answer.generated_ids)
 
 
 if __name__ == "__main__":

@@ -115,7 +115,7 @@ class Bare:
 
 
 class BareOpenVino:
-    """OpenVINO GenAI over pipes: all questions of a round in one call."""
+    """OpenVINO GenAI over pipes: all clients of a round in one message."""
 
     name = "bare openvino"
 
@@ -124,11 +124,8 @@ class BareOpenVino:
         _line_of(process)
 
     async def play(self, shares: Sequence[Sequence[int]], max_tokens: int) -> Round:
-        # The first of each client, then the second of each, as they would come.
-        turns: list[tuple[int, ...]] = list(zip(*shares, strict=True))
-        numbers = [number for turn in turns for number in turn]
-        ids = [self._questions.ids[number] for number in numbers]
-        told = _asked(self._process, {"prompts": ids, "max_tokens": max_tokens})
+        ids = [[self._questions.ids[number] for number in own] for own in shares]
+        told = _asked(self._process, {"clients": ids, "max_tokens": max_tokens})
         seconds = float(told["seconds"])
         return Round([Answered(int(told["tokens"]), seconds, seconds)], seconds)
 

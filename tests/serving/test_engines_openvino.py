@@ -137,6 +137,15 @@ async def told(engine: OpenVinoEngine, ids: list[int], **params: Any) -> list[De
     return [delta async for delta in engine.generate(ids, SamplingParams(**params))]
 
 
+def paced(monkeypatch: pytest.MonkeyPatch, seconds: float) -> None:
+    """Look at streams each so many seconds, however many there are."""
+
+    def pause(streams: int) -> float:
+        return seconds
+
+    monkeypatch.setattr("phoundry.serving.engines.openvino.pause", pause)
+
+
 def run(spec: EngineSpec, talk: Any) -> Any:
     async def main() -> Any:
         engine = open_engine("openvino", spec)
@@ -165,6 +174,63 @@ def test_requests_are_answered_together_and_end_by_their_reason(spec: EngineSpec
     assert [token for delta in ended for token in delta.token_ids] == [50]
     assert (ended[-1].tokens, ended[-1].finish_reason) == (1, "stop")
     assert [delta.finish_reason for delta in short] == ["length"]
+
+
+@pytest.mark.usefixtures("library")
+@pytest.mark.parametrize(
+    ("pause", "params", "pieces"),
+    [
+        (1000.0, {}, [1, 5]),  # the first token at once, and no look before the end
+        (0.0, {}, [1, 2, 3, 4, 5]),
+        (0.0, {"whole": True}, [5]),
+        (0.0, {"whole": True, "stop": ("x",)}, [1, 2, 3, 4, 5]),  # it may end early
+    ],
+)
+def test_tokens_are_handed_on_together(
+    spec: EngineSpec,
+    monkeypatch: pytest.MonkeyPatch,
+    pause: float,
+    params: dict[str, Any],
+    pieces: list[int],
+) -> None:
+    ids = [40, 41, 42, 43, 44]
+    paced(monkeypatch, pause)
+
+    async def talk(engine: OpenVinoEngine) -> Any:
+        answer = await told(engine, ids, max_tokens=5, **params)
+        return answer, await told(engine, ids, max_tokens=5, whole=True)
+
+    answer, (whole,) = run(spec, talk)
+    assert [delta.tokens for delta in answer] == pieces
+    assert [token for delta in answer for token in delta.token_ids] == ids
+    assert "".join(delta.text for delta in answer) == whole.text
+
+
+@pytest.mark.usefixtures("library")
+def test_a_step_wakes_the_loop_once_for_all_streams(
+    spec: EngineSpec, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    paced(monkeypatch, 0.0)
+
+    async def talk(engine: OpenVinoEngine) -> int:
+        loop, wakes = asyncio.get_running_loop(), 0
+        wake = loop.call_soon_threadsafe
+
+        def counted(*arguments: Any, **named: Any) -> asyncio.Handle:
+            nonlocal wakes
+            wakes += 1
+            return wake(*arguments, **named)
+
+        monkeypatch.setattr(loop, "call_soon_threadsafe", counted)
+        Pipeline.made[0].gate.clear()  # so that both are there before the second step
+        asked = [told(engine, [40] * 20, max_tokens=20) for _ in range(2)]
+        talks = [asyncio.create_task(each) for each in asked]
+        await asyncio.sleep(0)
+        Pipeline.made[0].gate.set()
+        await asyncio.gather(*talks)
+        return wakes
+
+    assert 20 <= run(spec, talk) <= 21
 
 
 @pytest.mark.usefixtures("library")

@@ -1,8 +1,8 @@
 """OpenVINO GenAI: reads the same GGUF as llama.cpp, and decodes several conversations faster.
 
 Its continuous batching runs where somebody calls `step`: a thread of ours does, takes requests from
-a queue before each step and hands on what came of it. OpenVINO's reader of GGUF knows Llama and
-Qwen; other models are llama.cpp's.
+a queue before each step and hands on what came of it, of all streams in one call and not after
+each step (`pacing`). OpenVINO's reader of GGUF knows Llama and Qwen; other models are llama.cpp's.
 """
 
 from __future__ import annotations
@@ -10,11 +10,10 @@ from __future__ import annotations
 import asyncio
 import importlib
 import secrets
-import sys
 import threading
 import time
 from collections import deque
-from collections.abc import AsyncGenerator
+from collections.abc import AsyncGenerator, Iterable
 from contextlib import suppress
 from dataclasses import dataclass, field
 from typing import Any
@@ -22,11 +21,12 @@ from typing import Any
 from tokenizers import Tokenizer
 from tokenizers.decoders import DecodeStream
 
-from phoundry.errors import InvalidInput, MissingDependency, ModelError
+from phoundry.errors import InvalidInput, ModelError
 from phoundry.serving.engines.base import Delta, EngineSpec, Feature, FinishReason, SamplingParams
+from phoundry.serving.engines.openvino_pipeline import open_pipeline
+from phoundry.serving.engines.pacing import pause
 from phoundry.serving.errors import bad_parameter
 
-_BLOCK = 32  # tokens of a block of its cache, on a processor
 _SILENT_SECONDS = 300  # for one step: longer than the longest prompt takes a small machine
 _ALL = 2**31 - 1  # tokens that top-k keeps where it is not asked for
 
@@ -41,9 +41,40 @@ class _Request:
     queue: asyncio.Queue[list[int] | Exception | None]
     handle: Any = None
     cancelled: threading.Event = field(default_factory=threading.Event)
+    held: list[int] = field(default_factory=list[int])  # tokens that nobody was told of
+    begun: bool = False  # its first token has been told
 
-    def tell(self, item: list[int] | Exception | None) -> None:
-        self.loop.call_soon_threadsafe(self.queue.put_nowait, item)
+    @property
+    def at_once(self) -> bool:
+        """Whether what it holds waits for no look."""
+        return not (self.begun or self.whole)
+
+    @property
+    def whole(self) -> bool:
+        """Whether it is enough to tell the end. Before a stop string it may end earlier."""
+        return self.params.whole and not self.params.stop
+
+    def take(self) -> list[int]:
+        held, self.held = self.held, []
+        self.begun = True
+        return held
+
+
+_Told = tuple[_Request, list[int] | Exception | None]
+
+
+def _tell(told: Iterable[_Told]) -> None:
+    """From the engine's thread: wake each loop once, for all that it is told."""
+    by_loop: dict[asyncio.AbstractEventLoop, list[_Told]] = {}
+    for each in told:
+        by_loop.setdefault(each[0].loop, []).append(each)
+    for loop, own in by_loop.items():
+        loop.call_soon_threadsafe(_put, own)
+
+
+def _put(told: list[_Told]) -> None:
+    for request, item in told:
+        request.queue.put_nowait(item)
 
 
 class OpenVinoEngine:
@@ -67,6 +98,7 @@ class OpenVinoEngine:
         self._work = threading.Condition()
         self._closed = False
         self._step_at: float | None = None  # when the step under way was begun
+        self._next_look = 0.0  # of time.monotonic()
         self._thread = threading.Thread(target=self._run, name="openvino", daemon=True)
         self._thread.start()
 
@@ -83,19 +115,29 @@ class OpenVinoEngine:
             while (found := await request.queue.get()) is not None:
                 if isinstance(found, Exception):
                     raise ModelError(f"OpenVINO failed: {found}") from found
-                for token in found:
-                    if token in self._end:
-                        yield Delta("", tokens, (), "stop")
-                        return
-                    tokens += 1
-                    reason: FinishReason | None = "length" if tokens == params.max_tokens else None
-                    piece = _decoded(text, self._tokenizer, token)
-                    yield Delta(piece, tokens, (token,), reason)
-                    if reason:
-                        return
+                delta = self._delta(text, found, tokens, params.max_tokens)
+                tokens = delta.tokens
+                yield delta
+                if delta.finish_reason:
+                    return
             raise ModelError("OpenVINO ended its answer without a reason.")
         finally:
             request.cancelled.set()
+
+    def _delta(self, text: DecodeStream, found: list[int], before: int, most: int) -> Delta:
+        """The tokens in `found` as one; `before` have been told, `most` are wanted."""
+        pieces: list[str] = []
+        reason: FinishReason | None = None
+        for token in found:
+            if token in self._end:
+                reason = "stop"
+                break
+            pieces.append(_decoded(text, self._tokenizer, token))
+            if before + len(pieces) == most:
+                reason = "length"
+                break
+        count = len(pieces)
+        return Delta("".join(pieces), before + count, tuple(found[:count]), reason)
 
     async def embed(self, prompt_ids: list[int]) -> list[float]:
         raise ModelError("The engine openvino makes no embeddings.")
@@ -139,7 +181,7 @@ class OpenVinoEngine:
                 try:
                     request.handle = self._begin(number, request)
                 except Exception as error:  # noqa: BLE001 - of a compiled library; only its own
-                    request.tell(error)
+                    _tell([(request, error)])
                 else:
                     running.append(request)
             try:
@@ -150,8 +192,8 @@ class OpenVinoEngine:
 
     def _end_all(self, running: list[_Request], error: Exception | None) -> None:
         """Tell each, and give its place in the pipeline back: no one reads it any more."""
+        _tell([(request, error) for request in running])
         for request in running:
-            request.tell(error)
             if request.handle is not None:
                 with suppress(Exception):  # a pipeline that has failed may fail at this, too
                     request.handle.cancel()
@@ -160,7 +202,7 @@ class OpenVinoEngine:
     def _begin(self, number: int, request: _Request) -> Any:
         import numpy
 
-        tensor: Any = _module("openvino").Tensor
+        tensor: Any = importlib.import_module("openvino").Tensor
         ids = tensor(numpy.array([request.prompt_ids], dtype=numpy.int64))
         return self._pipeline.add_request(number, ids, self._config(request.params))
 
@@ -174,15 +216,28 @@ class OpenVinoEngine:
                 self._pipeline.step()
         finally:
             self._step_at = None
+        self._hand_on(running)
+
+    def _hand_on(self, running: list[_Request]) -> None:
+        """Tell of first tokens and of ends at once, of the others at the next look."""
         alive = self._library.GenerationStatus.RUNNING
+        now = time.monotonic()
+        look = now >= self._next_look
+        if look:
+            self._next_look = now + pause(len(running))
+        told: list[_Told] = []
         for request in list(running):
-            status = request.handle.get_status()
+            ended = request.handle.get_status() != alive
             while request.handle.can_read():
                 for output in request.handle.read().values():
-                    request.tell(list(output.generated_ids))
-            if status != alive:
+                    request.held += output.generated_ids
+            if request.held and (ended or request.at_once or (look and not request.whole)):
+                told.append((request, request.take()))
+            if ended:
                 running.remove(request)
-                request.tell(None)
+                told.append((request, None))
+        if told:
+            _tell(told)
 
     def _config(self, params: SamplingParams) -> Any:
         config = self._library.GenerationConfig()
@@ -205,44 +260,3 @@ def _decoded(text: DecodeStream, tokenizer: Tokenizer, token: int) -> str:
         return text.step(tokenizer, token) or ""
     except Exception as error:  # tokenizers raises bare ones
         raise ModelError(f"The answer cannot be read: {error}") from error
-
-
-def _library() -> Any:
-    """openvino_genai, a compiled module without types we could use.
-
-    OpenVINO's tools count their uses on a server of Google's through a package of its own; where
-    that cannot be imported they count nothing.
-    """
-    sys.modules["openvino_telemetry"] = None  # pyright: ignore[reportArgumentType]
-    try:
-        return _module("openvino_genai")
-    except ModuleNotFoundError:
-        raise MissingDependency.extra("openvino-genai", "openvino", "The engine openvino") from None  # noqa: S610
-
-
-def _module(name: str) -> Any:
-    """Of an extra that need not be installed."""
-    return importlib.import_module(name)
-
-
-def open_pipeline(spec: EngineSpec) -> tuple[Any, Any]:
-    """openvino_genai, and its continuous batching with the GGUF of `spec`.
-
-    Raises:
-        MissingDependency: the extra is not installed.
-        ModelError: OpenVINO cannot read the file.
-    """
-    library = _library()
-    scheduler = library.SchedulerConfig()
-    scheduler.max_num_seqs = spec.slots
-    scheduler.num_kv_blocks = spec.slots * (-(-spec.context_length // _BLOCK) + 1)
-    scheduler.enable_prefix_caching = False
-    properties = {"INFERENCE_NUM_THREADS": spec.threads}
-    path = str(spec.gguf_path)
-    try:
-        return library, library.ContinuousBatchingPipeline(path, scheduler, "CPU", properties)
-    except RuntimeError as error:
-        raise ModelError(
-            f"OpenVINO cannot load {path}: {error}",
-            remedy="Llama and Qwen are what it reads; --engine llama.cpp serves every model.",
-        ) from None
