@@ -13,8 +13,8 @@ from typing import Any, TypeGuard, cast
 
 from phoundry.errors import NotFound
 from phoundry.flows.errors import FlowValidationError, NoMapping, NotUtf8, YamlError
+from phoundry.flows.plain_yaml import Place, read_plain
 
-Place = tuple[str | int, ...]
 FILE_NAMES = ("flow.dag.yaml", "flow.dag.yml")
 FLEX_NAMES = ("flow.flex.yaml", "flow.flex.yml")
 PROMPTY = ".prompty"
@@ -113,6 +113,11 @@ def read_document(file: Path) -> Document:
 
 def parse_document(file: Path, text: str) -> Document:
     """As `read_document`, of the YAML `text` that stands in `file`."""
+    found = read_plain(text)
+    if found is not None:
+        if found.values > MOST_VALUES:
+            raise _too_much_of(file)
+        return Document(file, found.data, found.lines, found.columns)
     from ruamel.yaml.error import MarkedYAMLError, YAMLError
 
     try:
@@ -166,7 +171,7 @@ class _Reader:
     def plain(self, value: Any, at: Place) -> Any:
         self.values += 1
         if self.values > MOST_VALUES:
-            raise _too_much(self.file, "more values than a flow can have", f"{MOST_VALUES:,}")
+            raise _too_much_of(self.file)
         if len(at) > DEEPEST:
             raise _too_much(self.file, "values inside each other without end", str(DEEPEST))
         marks: dict[Any, Any] = getattr(getattr(value, "lc", None), "data", None) or {}
@@ -183,6 +188,10 @@ class _Reader:
     def _mark(self, at: Place, mark: Any) -> None:
         if mark is not None:
             self.lines[at], self.columns[at] = mark[0] + 1, mark[1] + 1
+
+
+def _too_much_of(file: Path) -> YamlError:
+    return _too_much(file, "more values than a flow can have", f"{MOST_VALUES:,}")
 
 
 def _too_much(file: Path, found: str, limit: str) -> YamlError:

@@ -33,6 +33,7 @@ def inspect_tools(flow: Flow) -> tuple[dict[str, Signature], list[FlowError]]:
     """Signatures by node, and every fault in node order."""
     signatures: dict[str, Signature] = {}
     errors: list[FlowError] = [*_includes(flow)]
+    files = _Files(flow)
     for node in flow.nodes:
         if node.type == "flow":
             continue  # its own loader looks at what it runs
@@ -43,12 +44,12 @@ def inspect_tools(flow: Flow) -> tuple[dict[str, Signature], list[FlowError]]:
                 check_literals(node, packaged)
                 signatures[node.name] = packaged
             elif node.type == "python":
-                signature = _python_signature(flow, node)
+                signature = _python_signature(files, node)
                 if signature:
                     check_literals(node, signature)
                     signatures[node.name] = signature
             else:
-                read_file(flow, node)
+                files.read(node)
         except FlowError as error:
             error.where = error.where or flow.where(node.line)
             errors.append(error.in_node(node.name))
@@ -74,6 +75,31 @@ def read_file(flow: Flow, node: Node) -> tuple[str, str]:
         raise InvalidSource(
             f"Node source path '{named}' is not UTF-8 at byte {error.start}, on node '{node.name}'."
         ) from None
+
+
+class _Files:
+    """The files of a flow's nodes, each read and parsed once: many nodes may be made from one."""
+
+    def __init__(self, flow: Flow) -> None:
+        self._flow = flow
+        self._read: dict[str | None, tuple[str, str]] = {}
+        self._tools: dict[str, tuple[Signature, ...] | Exception] = {}
+
+    def read(self, node: Node) -> tuple[str, str]:
+        """As `read_file`."""
+        named = node.source.path if node.source else None
+        if named not in self._read:
+            self._read[named] = read_file(self._flow, node)
+        return self._read[named]
+
+    def tools(self, file: str, text: str) -> tuple[Signature, ...] | Exception:
+        """The tools in `file`, or why there is no telling."""
+        if file not in self._tools:
+            try:
+                self._tools[file] = read_source(text, file).tools
+            except (SyntaxError, ValueError, RecursionError, MemoryError) as error:
+                self._tools[file] = error  # null bytes and endless nesting are among them
+        return self._tools[file]
 
 
 def check_literals(node: Node, signature: Signature) -> None:
@@ -136,19 +162,16 @@ def _packaged_signature(node: Node) -> Signature | None:
     return guessed(node) if description is None else signature_of(description)
 
 
-def _python_signature(flow: Flow, node: Node) -> Signature | None:
-    file, text = read_file(flow, node)
-    try:
-        tools = read_source(text, file).tools
-    except SyntaxError as error:
+def _python_signature(files: _Files, node: Node) -> Signature | None:
+    file, text = files.read(node)
+    tools = files.tools(file, text)
+    if isinstance(tools, Exception):
+        line = tools.lineno if isinstance(tools, SyntaxError) else None
+        kind = "SyntaxError" if isinstance(tools, SyntaxError) else type(tools).__name__
         raise PythonLoadError(
-            f"Failed to load python module from file '{file}': (SyntaxError) {error}",
-            where=f"{node.source.path if node.source else file}:{error.lineno}",
-        ) from None
-    except (ValueError, RecursionError, MemoryError) as error:  # null bytes, endless nesting
-        raise PythonLoadError(
-            f"Failed to load python module from file '{file}': ({type(error).__name__}) {error}"
-        ) from None
+            f"Failed to load python module from file '{file}': ({kind}) {tools}",
+            where=f"{node.source.path if node.source else file}:{line}" if line else None,
+        )
     if len(tools) > 1:
         raise two_tools([tool.function for tool in tools])
     return tools[0] if tools else None

@@ -18,6 +18,7 @@ from phoundry.flows.errors import (
 from phoundry.flows.model import Flow, FlowOutput, Node
 from phoundry.flows.reference import InputReference, Literal, NodeReference, Reference
 
+MOST_NAMES = 500  # of which the nearest is looked for
 IN_GRAPH = "Invalid node definitions found in the flow graph."
 
 
@@ -41,7 +42,7 @@ def check_topology(flow: Flow) -> list[FlowError]:
             )
         )
     for name, output in flow.outputs.items():
-        errors += _output(flow, name, output)
+        errors += _output(flow, name, output, names)
     return errors
 
 
@@ -84,7 +85,7 @@ def _missing_nodes(flow: Flow, node: Node, names: Mapping[str, None]) -> list[Fl
             remedy=_near(name, list(names)),
             where=flow.where(node.line),
         )
-        for name in sorted(node.dependencies - names.keys())
+        for name in sorted(name for name in node.dependencies if name not in names)
     ]
 
 
@@ -137,7 +138,9 @@ def _in_circles(flow: Flow) -> list[str]:
     return sorted(waiting)
 
 
-def _output(flow: Flow, name: str, output: FlowOutput) -> list[FlowError]:
+def _output(
+    flow: Flow, name: str, output: FlowOutput, nodes: Mapping[str, None]
+) -> list[FlowError]:
     where = flow.where(output.line)
     match output.reference:
         case Literal(value) if value == "":
@@ -149,8 +152,8 @@ def _output(flow: Flow, name: str, output: FlowOutput) -> list[FlowError]:
             return [EmptyOutputReference(message, where=where)]
         case InputReference(wanted) if wanted not in flow.inputs:
             kind, known = "flow input", list(flow.inputs)
-        case NodeReference(wanted) if flow.node(wanted) is None:
-            kind, known = "node", [node.name for node in flow.nodes]
+        case NodeReference(wanted) if wanted not in nodes:
+            kind, known = "node", list(nodes)
         case _:
             return []
     message = (
@@ -162,7 +165,7 @@ def _output(flow: Flow, name: str, output: FlowOutput) -> list[FlowError]:
 
 
 def _near(name: str, known: list[str]) -> str | None:
-    near = nearest(name, known)
+    near = nearest(name, known) if len(known) <= MOST_NAMES else []
     return f"Did you mean {' or '.join(near)}?" if near else None
 
 

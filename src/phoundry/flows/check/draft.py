@@ -3,6 +3,7 @@ the validator goes on with what is sound."""
 
 from __future__ import annotations
 
+import ast
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -12,6 +13,7 @@ from phoundry.flows.document import Document, Place, is_list, is_mapping
 from phoundry.flows.extensions.parse import of_item
 from phoundry.flows.model import Flow, FlowInput, Node, Source
 from phoundry.flows.reference import ItemReference, Literal, NodeReference, Reference, parse
+from phoundry.flows.signature import Signature
 
 ENVIRONMENT = "${env:"
 # Keys of a node that may hold references beside `inputs`.
@@ -59,6 +61,17 @@ class Body:
 
 
 @dataclass(frozen=True, slots=True)
+class ToolFile:
+    """A file that nodes are made from. `checked`: whether its imports were looked at, leniently
+    (True), and as an error would be (False)."""
+
+    file: Path
+    tree: ast.Module
+    tools: tuple[Signature, ...]
+    checked: set[bool] = field(default_factory=set[bool])
+
+
+@dataclass(frozen=True, slots=True)
 class Draft:
     """Inputs and outputs that are mappings, nodes that have a name."""
 
@@ -67,20 +80,23 @@ class Draft:
     outputs: Mapping[str, Mapping[str, Any]]
     bodies: tuple[Body, ...]
     flow: Flow = field(repr=False)
-
-    @property
-    def nodes(self) -> list[str]:
-        return list(dict.fromkeys(body.name for body in self.bodies))
+    # By name, in their order: a node may be written more than once, or several ways.
+    nodes: Mapping[str, list[Body]] = field(repr=False)
+    # What the checks of tools have read, by the path that nodes name.
+    parsed: dict[str, ToolFile] = field(default_factory=dict[str, "ToolFile"], repr=False)
+    _located: dict[str, Path | None] = field(default_factory=dict[str, Path | None], repr=False)
 
     def named(self, name: str) -> list[Body]:
-        return [body for body in self.bodies if body.name == name]
+        return self.nodes.get(name, [])
 
     def locate(self, path: str) -> Path | None:
         """The file `path` of a node's source."""
-        try:
-            return self.flow.locate(path)
-        except (OSError, ValueError):  # a name that no file can have
-            return None
+        if path not in self._located:  # many nodes may be made from one file
+            try:
+                self._located[path] = self.flow.locate(path)
+            except (OSError, ValueError):  # a name that no file can have
+                self._located[path] = None
+        return self._located[path]
 
 
 def reference(value: Any) -> Reference:
@@ -108,7 +124,10 @@ def make_draft(document: Document) -> Draft:
         environment_variables=_plain(data.get("environment_variables")),
         additional_includes=tuple(map(str, includes)) if is_list(includes) else (),
     )
-    return Draft(document, inputs, _mappings(data.get("outputs")), bodies, flow)
+    nodes: dict[str, list[Body]] = {}
+    for body in bodies:
+        nodes.setdefault(body.name, []).append(body)
+    return Draft(document, inputs, _mappings(data.get("outputs")), bodies, flow, nodes)
 
 
 def _plain(value: Any) -> dict[str, Any]:

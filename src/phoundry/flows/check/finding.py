@@ -97,6 +97,7 @@ class Notes:
     findings: list[Finding] = field(default_factory=list[Finding])
     # While something is looked at that this run may do without, such as another variant.
     lenient: bool = False
+    _in_files: set[Finding] = field(default_factory=set["Finding"])
 
     def error(self, code: str, message: str, *at: str | int, **more: Any) -> None:
         """A fault at the place `at` of the flow's file."""
@@ -119,7 +120,8 @@ class Notes:
         severity = "warning" if self.lenient else severity
         name = relative(Path(file), self.document.file.parent)
         finding = Finding(severity, code, message, name, line, column, **more)
-        if finding not in self.findings:  # two nodes may be made from one file
+        if finding not in self._in_files:  # two nodes may be made from one file
+            self._in_files.add(finding)
             self.findings.append(finding)
 
     def _add(

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Collection, Iterator
+from itertools import islice
 
 from phoundry.errors import nearest
 from phoundry.flows.check.draft import Body, Draft, reference
@@ -11,20 +12,22 @@ from phoundry.flows.check.finding import Notes
 from phoundry.flows.document import Place, is_list, is_mapping
 from phoundry.flows.reference import InputReference, Literal, NodeReference, Reference
 
+Needs = dict[str, set[str]]
+MOST_NAMES = 500  # of which the nearest is looked for, and MOST_SHOWN of them are listed
+MOST_SHOWN = 20
 INSIDE = re.compile(r"\$\{[\w.\[\]']+\}")
 
 
 def check_graph(draft: Draft, notes: Notes) -> None:
     """Duplicates, dangling references, circles, outputs; then what is of no use."""
     _duplicates(draft, notes)
-    names = dict.fromkeys(draft.nodes)
     aggregating = {body.name for body in draft.bodies if body.aggregation}
     for body in draft.bodies:
         notes.lenient = not body.chosen
         for at, item in body.references:
             _reference(draft, notes, body, at, item)
         _literals(notes, body)
-        _aggregation(notes, body, names, aggregating)
+        _aggregation(notes, body, draft.nodes, aggregating)
     notes.lenient = False
     _circle(draft, notes)
     for name in draft.outputs:
@@ -130,18 +133,10 @@ def _aggregation(
 def _circle(draft: Draft, notes: Notes) -> None:
     """The first circle, by the nodes in it."""
     needs = _needs(draft)
-    waiting = {name: needs[name] & needs.keys() for name in needs}
-    while free := [name for name, names in waiting.items() if not names & waiting.keys()]:
-        for name in free:
-            del waiting[name]
+    # What merely follows a circle is not in it: nothing of it depends on that.
+    waiting = _never_free(_turned(_never_free(needs)))
     if not waiting:
         return
-    # What merely follows a circle is not in it.
-    while loose := [
-        name for name in waiting if not any(name in names for names in waiting.values())
-    ]:
-        for name in loose:
-            del waiting[name]
     names = sorted(waiting)
     body = draft.named(names[0])[0]
     at = next(
@@ -161,9 +156,33 @@ def _circle(draft: Draft, notes: Notes) -> None:
     )
 
 
-def _needs(draft: Draft) -> dict[str, set[str]]:
+def _never_free(needs: Needs) -> Needs:
+    """What is left of `needs` when those that wait for nothing have gone, again and again."""
+    waiting = {name: {item for item in items if item in needs} for name, items in needs.items()}
+    followers = _turned(waiting)
+    free = [name for name, items in waiting.items() if not items]
+    while free:
+        name = free.pop()
+        del waiting[name]
+        for follower in followers[name]:
+            waiting[follower].discard(name)
+            if not waiting[follower]:
+                free.append(follower)
+    return waiting
+
+
+def _turned(needs: Needs) -> Needs:
+    """Those that need each."""
+    followers: Needs = {name: set() for name in needs}
+    for name, items in needs.items():
+        for item in items:
+            followers[item].add(name)
+    return followers
+
+
+def _needs(draft: Draft) -> Needs:
     """The nodes that each node, in any of its variants, refers to."""
-    needs: dict[str, set[str]] = {name: set() for name in draft.nodes}
+    needs: Needs = {name: set() for name in draft.nodes}
     for body in draft.bodies:
         found = (item for _, item in body.references)
         needs[body.name] |= {item.node for item in found if isinstance(item, NodeReference)}
@@ -274,8 +293,11 @@ def _never(draft: Draft, notes: Notes) -> None:
         notes.warning("UnreachableNode", message, *place, node=name, remedy=remedy)
 
 
-def _near(name: str, known: list[str], what: str) -> str:
-    near = nearest(name, known)
+def _near(name: str, known: Collection[str], what: str) -> str:
+    near = nearest(name, known) if len(known) <= MOST_NAMES else []
     if near:
         return f"Did you mean {' or '.join(near)}?"
-    return f"There are the {what} {', '.join(known)}." if known else f"The flow has no {what}."
+    if not known:
+        return f"The flow has no {what}."
+    more = f" and {len(known) - MOST_SHOWN:,} more" if len(known) > MOST_SHOWN else ""
+    return f"There are the {what} {', '.join(islice(known, MOST_SHOWN))}{more}."

@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Any
 
 from phoundry.errors import nearest
-from phoundry.flows.check.draft import Body, Draft
+from phoundry.flows.check.draft import Body, Draft, ToolFile
 from phoundry.flows.check.finding import Notes
 from phoundry.flows.check.imports import check_imports
 from phoundry.flows.reference import InputReference, Literal
@@ -27,15 +27,13 @@ CLASHES = {
 
 def check_tool(draft: Draft, notes: Notes, body: Body) -> Signature | None:
     """A python node made from a file; its signature where the source shows one."""
-    found = read_file(draft, notes, body)
-    if found is None:
+    parsed = _parsed(draft, notes, body)
+    if parsed is None:
         return None
-    file, text = found
-    tree = parse_python(notes, file, text, body.name)
-    if tree is None:
-        return None
-    check_imports(draft.flow.root, draft.flow.additional_includes, notes, file, tree)
-    tools = read_source(text, str(file)).tools
+    file, tree, tools = parsed.file, parsed.tree, parsed.tools
+    if notes.lenient not in parsed.checked:
+        parsed.checked.add(notes.lenient)
+        check_imports(draft.flow.root, draft.flow.additional_includes, notes, file, tree)
     if len(tools) > 1:
         names = ", ".join(tool.function for tool in tools)
         notes.in_file(
@@ -65,6 +63,20 @@ def check_tool(draft: Draft, notes: Notes, body: Body) -> Signature | None:
         return None
     _parameters(draft, notes, body, tools[0])
     return tools[0]
+
+
+def _parsed(draft: Draft, notes: Notes, body: Body) -> ToolFile | None:
+    """The file of a node, parsed once for all nodes that are made from it; None (and a finding for
+    each of them) where that can't be done."""
+    path = str(body.source.get("path"))
+    if path not in draft.parsed:
+        found = read_file(draft, notes, body)
+        tree = parse_python(notes, *found, body.name) if found else None
+        if found is None or tree is None:
+            return None
+        file, text = found
+        draft.parsed[path] = ToolFile(file, tree, read_source(text, str(file)).tools)
+    return draft.parsed[path]
 
 
 def read_file(draft: Draft, notes: Notes, body: Body) -> tuple[Path, str] | None:
