@@ -82,7 +82,8 @@ def as_json(outputs: Mapping[str, Any]) -> dict[str, Any]:
     found: dict[str, Any] = {}
     for name, value in outputs.items():
         try:
-            found[str(name)] = json.loads(json.dumps(value, ensure_ascii=False))
+            # The name goes along, so that None becomes "null" and True "true", as JSON has them.
+            found |= json.loads(json.dumps({name: value}, ensure_ascii=False))
         except (TypeError, ValueError, RecursionError) as error:
             raise FlowOutputUnserializable(
                 f"The output '{name}' for flow is incorrect. The output value is not JSON "

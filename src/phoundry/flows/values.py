@@ -65,9 +65,14 @@ def parse(kind: str, value: Any) -> Any:
 
 
 def coerce_inputs(
-    declared: Mapping[str, FlowInput], given: Mapping[str, Any], line: int | None = 0
+    declared: Mapping[str, FlowInput],
+    given: Mapping[str, Any],
+    line: int | None = 0,
+    *,
+    images: bool = True,
 ) -> dict[str, Any]:
     """The inputs of one run: coerced, defaults only where the key is absent, extras kept.
+    `images` says whether those in them are read; flex flows get them as they are written.
 
     Whether all are there is asked first, then their types, then images are read: which of several
     faults is told does not depend on the order of the file.
@@ -80,9 +85,7 @@ def coerce_inputs(
     place = "" if line is None else f" in line {line} of input data"
     inputs = dict(given)
     started: list[str] = []  # histories of a chat that begins
-    images = False
     for name, spec in declared.items():
-        images = images or spec.type in WITH_IMAGES
         if name in given:
             continue
         if spec.default is not None:
@@ -95,10 +98,9 @@ def coerce_inputs(
     for name, spec in declared.items():
         if name not in started:
             inputs[name] = _coerce(name, spec.type, inputs[name], place)
-    if images:
-        for name, spec in declared.items():
-            if spec.type in WITH_IMAGES and name not in started:
-                inputs[name] = _with_images(name, spec, inputs[name])
+    for name, spec in declared.items() if images else ():
+        if spec.type in WITH_IMAGES and name not in started:
+            inputs[name] = _with_images(name, spec, inputs[name])
     return inputs
 
 

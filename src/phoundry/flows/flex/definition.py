@@ -8,11 +8,12 @@ from pathlib import Path
 from typing import Any
 
 from phoundry.flows.document import Document, is_list, is_mapping
-from phoundry.flows.errors import FlowDefinitionError, NotSupported
+from phoundry.flows.errors import FlowDefinitionError, NotSupported, PythonLoadError
 from phoundry.flows.flex.entry import EntrySource, read_entry
 from phoundry.flows.flex.errors import InvalidFlexFlowEntry
 from phoundry.flows.model import Flow, FlowInput, FlowOutput
 from phoundry.flows.reference import Literal
+from phoundry.flows.signature import CONNECTION_CLASSES
 from phoundry.flows.values import VALUE_TYPES
 
 OUTPUT = "output"  # the name of what an entry returns that is no mapping
@@ -51,8 +52,10 @@ def load(document: Document) -> Flow:
     module, name = _entry(document)
     root = _root(document)
     source = read_entry(root, module, name)
-    sample = _section(document, "sample")
     declared = _values(document, "inputs")
+    init = _values(document, "init")
+    counts = all(_understood(document, section) for section in ("inputs", "outputs", "init"))
+    sample = _section(document, "sample") if counts else {}
     return Flow(
         root=root,
         file=document.file,
@@ -65,8 +68,8 @@ def load(document: Document) -> Flow:
         definition=FlexFlow(
             module,
             name,
-            declared,
-            _values(document, "init"),
+            declared if counts else {},
+            init if counts else {},
             _mapping(document, sample.get("inputs"), "sample", "inputs"),
             _mapping(document, sample.get("init"), "sample", "init"),
             _requirements(document),
@@ -87,11 +90,20 @@ def with_types(flow: Flow) -> Flow:
 def _entry(document: Document) -> tuple[str, str]:
     entry = str(document.data.get("entry"))
     module, _, name = entry.partition(":")
-    if not module or not name or ":" in name:
+    remedy = "Such as `entry: chat:ChatFlow` for the class ChatFlow in chat.py."
+    where = document.where("entry")
+    if entry.count(":") != 1:
         raise InvalidFlexFlowEntry(
             f"Invalid entry '{entry}'. The entry should be in the format of '<module>:<function>'.",
-            remedy="Such as `entry: chat:ChatFlow` for the class ChatFlow in chat.py.",
-            where=document.where("entry"),
+            remedy=remedy,
+            where=where,
+        )
+    if not module or not name:
+        raise PythonLoadError(
+            f"Failed to load python module for {document.file.name}: '{entry}' names no "
+            f"{'function' if module else 'module'}.",
+            remedy=remedy,
+            where=where,
         )
     return module, name
 
@@ -121,6 +133,19 @@ def _values(document: Document, section: str) -> dict[str, FlowInput]:
             line=document.line(section, str(name)),
         )
     return found
+
+
+def _understood(document: Document, section: str) -> bool:
+    """Whether every `type` of the section is one of Prompt flow's. Where one is not (`type: str`),
+    Prompt flow runs the entry as if the file said nothing else: no defaults, no conversion, no
+    sample."""
+    known: tuple[str, ...] = VALUE_TYPES
+    if section == "init":
+        from phoundry.flows.provided.model_configuration import CONFIGURATIONS
+
+        known = (*VALUE_TYPES, *CONNECTION_CLASSES, *CONFIGURATIONS)
+    items = _section(document, section).values()
+    return all(is_mapping(item) and item.get("type") in known for item in items)
 
 
 def _outputs(document: Document) -> dict[str, FlowOutput]:

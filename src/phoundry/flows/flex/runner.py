@@ -148,7 +148,7 @@ class FlexRunner:
             if name not in given and item.default is not None:
                 given[name] = item.default
         known = {name: value for name, value in given.items() if name in self.parameters}
-        return coerce_inputs(declared, known, None)
+        return coerce_inputs(declared, known, None, images=False)
 
     def _call(self, arguments: Mapping[str, Any], send: Mapping[str, Send]) -> Any:
         if self.asynchronous:
