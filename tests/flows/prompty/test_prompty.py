@@ -183,6 +183,20 @@ def test_images(make_flow: MakeFlow, server: Endpoint, form: str, kind: str) -> 
     ]
 
 
+@pytest.mark.parametrize(
+    ("given", "asked"),
+    [({}, "[1] b"), ({"q": "word"}, "word b"), ({"q": "", "z": 1}, " b"), ({"p": 2.5}, "[1] 2.5")],
+)
+def test_a_sample_alone_is_an_example_and_no_declaration(
+    make_flow: MakeFlow, server: Endpoint, given: dict[str, Any], asked: str
+) -> None:
+    body = "user:\n{{q}} {{p}}\n"
+    path = make_flow({"p.prompty": written(open_ai(server), body, "sample:\n  q: [1]\n  p: b\n")})
+    outcome = run(path / "p.prompty", given)
+    assert outcome.error is None, outcome.error
+    assert server.requests[-1]["body"]["messages"][-1]["content"] == asked.strip()
+
+
 def test_an_image_that_is_not_there(make_flow: MakeFlow, server: Endpoint) -> None:
     path = make_flow({"p.prompty": written(open_ai(server))}) / "p.prompty"
     error = run(path, {"q": "data:image/png;path: no.png"}).error

@@ -36,6 +36,7 @@ class PromptyRunner:
     ) -> None:
         definition: PromptyFlow = flow.definition
         self.flow = flow
+        self.declared = bool(definition.settings.get("inputs"))
         try:
             self.prompt = Prompt(flow.file, definition.settings, definition.template, init)
         except TemplateSyntaxError as error:
@@ -85,9 +86,17 @@ class PromptyRunner:
         )
 
     def _inputs(self, inputs: Mapping[str, Any]) -> dict[str, Any]:
-        """Coerced to the declared types; the sample's where none are given at all."""
-        given = dict(inputs) or read_sample(self.prompt.sample, self.flow.root)
+        """Coerced to the declared types; the sample's where none are given at all.
+
+        A prompty that declares no inputs has those of its sample: examples, which hold what is
+        given to no type and stand in for whatever is not.
+        """
+        needed = not (inputs and self.declared)
+        sample = read_sample(self.prompt.sample, self.flow.root) if needed else {}
+        given = dict(inputs) or sample
         known = {name: value for name, value in given.items() if name in self.flow.inputs}
+        if not self.declared:
+            return {**sample, **known}
         for name, item in self.flow.inputs.items():
             value = known.get(name, item.default)
             if item.type == "image" and isinstance(value, str):
