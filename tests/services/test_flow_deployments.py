@@ -99,6 +99,38 @@ def test_it_serves_what_the_folder_held_then(
     assert start.spec["chosen"] == {"say.connection": "faq-model"}
 
 
+FLEX = """\
+class Chat:
+    def __init__(self, tone: str):
+        self.tone = tone
+
+    def __call__(self, question: str):
+        return self.tone + question
+"""
+
+
+def test_arguments_of_a_class_are_kept_and_changed(
+    ready: Context, fleet: FakeWorkers, folder: Path, tmp_path: Path
+) -> None:
+    flex = tmp_path / "flex"
+    flex.mkdir()
+    (flex / "flow.flex.yaml").write_text("entry: chat:Chat\n")
+    (flex / "chat.py").write_text(FLEX)
+    deploy(ready, flex, init={"tone": "kind"})
+    found = advance(ready, fleet)
+    assert (found.revision, found.init) == (1, {"tone": "kind"})
+    change = DeploymentUpdate(flow=str(flex), init={"tone": "stern"})
+    deployments.update(ready, "chat", "blue", change)
+    found = advance(ready, fleet)
+    assert (found.revision, found.init) == (2, {"tone": "stern"})
+    assert [start.spec["init"]["tone"] for start in fleet.starts] == ["kind", "stern"]
+    with pytest.raises(UsageError, match="names init and no flow"):
+        deployments.update(ready, "chat", "blue", DeploymentUpdate(init={"tone": "x"}))
+    for path, init in ((folder, {"tone": "x"}), (flex, {"password": CANARY})):
+        with pytest.raises(UsageError, match=r"takes no init|looks like a secret: password"):
+            deploy(ready, path, name="green", init=init)
+
+
 def test_secrets_go_through_the_pipe_and_into_no_file(
     ready: Context, fleet: FakeWorkers, folder: Path
 ) -> None:

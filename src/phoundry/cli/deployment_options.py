@@ -17,6 +17,9 @@ if TYPE_CHECKING:
 Model = Annotated[str | None, typer.Option(help="Registered NAME:VERSION, catalog name or folder.")]
 Flow = Annotated[str | None, typer.Option(help="Folder of a flow, in place of a model.")]
 Connections = Annotated[list[str] | None, typer.Option(help="Of the flow: node.input=connection.")]
+Init = Annotated[
+    list[str] | None, typer.Option(help="Of a flex flow: name=value of its class, or a JSON file.")
+]
 Engine = Annotated[
     str | None,
     typer.Option(

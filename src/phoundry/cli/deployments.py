@@ -19,6 +19,7 @@ from phoundry.cli.deployment_options import (
     File,
     Flow,
     Gate,
+    Init,
     InstanceCount,
     Model,
     Quantization,
@@ -28,6 +29,7 @@ from phoundry.cli.deployment_options import (
 )
 from phoundry.cli.deployment_sheet import print_deployment, serving
 from phoundry.cli.deployment_waiting import awaited, check, in_force
+from phoundry.cli.flow_inputs import read_inputs
 from phoundry.cli.output import Format, Output, Printer
 from phoundry.cli.screen import echo
 from phoundry.errors import UsageError
@@ -57,6 +59,7 @@ def create(
     model: Model = None,
     flow: Flow = None,
     connections: Connections = None,
+    init: Init = None,
     engine: Engine = None,
     quantization: Quantization = None,
     adapter: Adapter = None,
@@ -89,6 +92,7 @@ def create(
         "model": model,
         "flow": flow,
         "connections": assignments(connections, "--connections"),
+        "init": read_inputs(init or [], "--init"),
         "engine": engine,
         "quantization": quantization,
         "adapter": adapter,
@@ -178,6 +182,7 @@ def update(
     model: Model = None,
     flow: Flow = None,
     connections: Connections = None,
+    init: Init = None,
     engine: Engine = None,
     quantization: Quantization = None,
     adapter: Adapter = None,
@@ -219,6 +224,7 @@ def update(
         "model": model,
         "flow": flow,
         "connections": assignments(connections, "--connections"),
+        "init": read_inputs(init or [], "--init"),
         "engine": engine,
         "quantization": quantization,
         "adapter": adapter,

@@ -32,6 +32,9 @@ def build(
     connections: Annotated[
         list[str] | None, typer.Option(help="node.input=connection; remembered.")
     ] = None,
+    init: Annotated[
+        list[str] | None, typer.Option(help="name=value of a flex flow's class, or a JSON file.")
+    ] = None,
     variant: Annotated[str | None, typer.Option(help="${node.variant} to serve.")] = None,
     output: Annotated[
         Format,
@@ -39,6 +42,7 @@ def build(
     ] = Format.table,
 ) -> None:
     """Write a folder, for Docker or without, from which the flow is served by itself."""
+    from phoundry.cli.flow_inputs import read_inputs
     from phoundry.client.flow_serving import build_folder
 
     chosen = path or source
@@ -54,6 +58,7 @@ def build(
         kind=kind,
         overrides=assignments(connections, "--connections"),
         variant=variant,
+        init=read_inputs(init or [], "--init"),
     )
     for notice in made.notices:
         out.note(f"Note: {notice}")

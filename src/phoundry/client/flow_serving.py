@@ -141,20 +141,27 @@ def build_folder(
     kind: BuildFormat = "docker",
     overrides: Mapping[str, str] | None = None,
     variant: str | None = None,
+    init: Mapping[str, Any] | None = None,
 ) -> Built:
-    """Write the folder `output`, from which the flow in `path` is served by itself.
+    """Write the folder `output`, from which the flow in `path` is served by itself. `init` are the
+    arguments of a flex flow's class.
 
     Raises:
         NotFound, FlowError: no flow there, or a faulty one.
         Conflict: `output` is there and holds something.
+        UsageError: `init` of a flow that takes none, or with a secret.
         PhoundryError: a connection is missing, or several fit.
     """
     from phoundry.flows import load_flow
+    from phoundry.serving.flow.arguments import check_kept
     from phoundry.serving.flow.build import build
 
     flow = load_flow(path, variant=variant)
-    found = _connections(flow, Serving(path, overrides=overrides or {}))
-    return build(flow, found, output.expanduser().absolute(), kind=kind, variant=variant)
+    given = dict(init or {})
+    check_kept(flow, given)
+    found = _connections(flow, Serving(path, overrides=overrides or {}, init=given))
+    target = output.expanduser().absolute()
+    return build(flow, found, target, kind=kind, variant=variant, init=given)
 
 
 def _connections(flow: Flow, asked: Serving) -> Connections:

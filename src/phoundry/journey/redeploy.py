@@ -63,7 +63,7 @@ def _flow(
         new.pop(field, None)
     kept = found.snapshot.sha256 if found.snapshot else None
     files = hashlib.sha256(pack(load_flow(str(wanted.flow)))).hexdigest()
-    if files == kept:
+    if files == kept and found.init == wanted.init:
         old["flow"] = new["flow"]  # the same files, wherever they are
     else:
         old["flow"], new["flow"] = found.model, f"{wanted.flow} ({files[:8]})"
@@ -81,6 +81,7 @@ def update(found: Deployment, wanted: DeploymentSpec) -> DeploymentUpdate | None
     }
     if "flow" in values:
         values["connections"] = wanted.connections or None
+        values["init"] = wanted.init or None
     return DeploymentUpdate(
         **values,
         defaults=GenerationDefaults.model_validate(wanted.defaults.model_dump()),

@@ -34,7 +34,7 @@ def apply(
     """
     given = _given(change)
     if kept is not None:
-        fields = {"flow", "model", "connections", "snapshot"}
+        fields = {"flow", "model", "connections", "init", "snapshot"}
         given |= kept.model_dump(mode="json", include=fields)
     elif "model" in given:
         given |= {"flow": None, "snapshot": None}

@@ -45,16 +45,19 @@ def kept(context: Context, spec: DeploymentSpec) -> DeploymentSpec:
     Raises:
         NotFound, FlowError: no flow there, or a faulty one.
         NotFound, Conflict, UsageError: a connection is missing or must be chosen.
+        UsageError: `init` of a flow that takes none, or with a secret.
     """
     if spec.flow is None:
         return spec.model_copy(update={"snapshot": None})  # it is made here, and not brought
     from phoundry.flows import load_flow
     from phoundry.flows.connections import resolved
+    from phoundry.serving.flow.arguments import check_kept
     from phoundry.serving.flow.packing import pack
 
     flow = load_flow(spec.flow)
+    check_kept(flow, spec.init)
     before = remembered.settings(context, str(flow.root.resolve())).connections
-    found = resolved(flow, _Stored(context), before, spec.connections)
+    found = resolved(flow, _Stored(context), before, spec.connections, spec.init)
     digest = context.blobs.put(pack(flow))
     snapshot = FlowSnapshot(
         sha256=digest,
@@ -62,6 +65,7 @@ def kept(context: Context, spec: DeploymentSpec) -> DeploymentSpec:
         chosen=dict(found.chosen),
         overrides=dict(found.overrides),
         names=sorted(found.values),
+        init=spec.init,
     )
     model = f"{FLOW}{flow.root.resolve().name}@{digest[:8]}"
     return spec.model_copy(update={"model": model, "snapshot": snapshot, "gate": False})
@@ -73,12 +77,13 @@ def kept_of(
     """The flow that a change names, kept as `kept` does; None where it names none.
 
     Raises:
-        UsageError: connections without the flow that takes them.
+        UsageError: connections or arguments without the flow that takes them.
     """
     if change.flow is None:
-        if change.connections is not None:
+        if change.connections is not None or change.init is not None:
+            what = "connections" if change.connections is not None else "init"
             raise UsageError(
-                "The change names connections and no flow.",
+                f"The change names {what} and no flow.",
                 remedy="Name the flow's folder, too: its files are looked at for what they take.",
             )
         return None
@@ -88,6 +93,7 @@ def kept_of(
             "endpoint_name": endpoint,
             "flow": change.flow,
             "connections": change.connections or {},
+            "init": change.init or {},
         }
     )
     return kept(context, spec)
@@ -120,6 +126,7 @@ def worker_spec(
         "file": snapshot["file"],
         "chosen": snapshot["chosen"],
         "overrides": snapshot["overrides"],
+        "init": snapshot.get("init") or {},  # what was kept earlier has none
         "threads": settings["max_concurrent_requests_per_instance"],
         "timeout_seconds": settings["request_timeout_ms"] / 1000,
         "grace_seconds": grace,

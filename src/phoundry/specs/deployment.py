@@ -60,6 +60,7 @@ class FlowSnapshot(Spec):
     chosen: dict[str, str] = Field(default_factory=dict[str, str])
     overrides: dict[str, str] = Field(default_factory=dict[str, str])
     names: list[str] = Field(default_factory=list[str])
+    init: dict[str, Any] = Field(default_factory=dict[str, Any])
 
 
 def serves_flow(spec: Mapping[str, Any]) -> bool:
@@ -77,6 +78,9 @@ class DeploymentKeys(Spec):
     flow: str | None = Field(default=None, description="Folder of a flow, in place of a model")
     connections: dict[str, str] = Field(
         default_factory=dict[str, str], description="Of the flow: node.input to connection"
+    )
+    init: dict[str, Any] = Field(
+        default_factory=dict[str, Any], description="Of a flex flow: arguments of its class"
     )
     snapshot: FlowSnapshot | None = Field(default=None, description="Kept of the flow; made here")
     engine: EngineChoice = Field(
@@ -170,6 +174,7 @@ class DeploymentUpdate(Spec):
     model: str | None = None
     flow: str | None = None
     connections: dict[str, str] | None = None
+    init: dict[str, Any] | None = None
     engine: EngineChoice | None = None
     quantization: QuantizationField = None
     adapter: Adapter | None = None
@@ -213,6 +218,7 @@ class Deployment(View):
     model: str = Field(description="What it serves; of a flow `flow:NAME@SHA256`")
     flow: str | None = None
     connections: dict[str, str] = Field(default_factory=dict[str, str])
+    init: dict[str, Any] = Field(default_factory=dict[str, Any])
     snapshot: FlowSnapshot | None = None
     engine: EngineName | Literal["flow"]
     quantization: Quantization | None = Field(

@@ -6,16 +6,19 @@ import subprocess
 import sys
 import zipfile
 from pathlib import Path
+from typing import Any
 
 import httpx
 import pytest
 
-from phoundry.errors import Conflict, InvalidInput, TooLarge
+from phoundry.cli.flow_inputs import read_inputs
+from phoundry.client.flow_serving import build_folder
+from phoundry.errors import Conflict, InvalidInput, TooLarge, UsageError
 from phoundry.flows.batch import snapshot
 from phoundry.flows.load import load_flow
 from phoundry.flows.prepare import Connections
 from phoundry.serving.flow import copying
-from phoundry.serving.flow.build import build, variable_of
+from phoundry.serving.flow.build import build, variable_of, variables_of
 from phoundry.serving.flow.connection_files import ConnectionFiles
 from phoundry.serving.flow.copying import copy_flow
 
@@ -201,6 +204,58 @@ def test_a_folder_that_holds_something_is_left_alone(
 def test_names_of_variables() -> None:
     assert variable_of("open_ai connection", "api_key") == "OPEN_AI_CONNECTION_API_KEY"
     assert variable_of("2nd-one", "key") == "_2ND_ONE_KEY"
+
+
+def test_names_that_would_be_one_are_told_apart(flow_folder: Path, tmp_path: Path) -> None:
+    def values(name: str) -> dict[str, Any]:
+        return {"name": name, "type": "custom", "configs": {}, "secrets": {"key": CANARY}}
+
+    given = {name: values(name) for name in ("a_b", "a-b", "endpoint:x", "endpoint-x")}
+    given["phoundry_flow"] = values("phoundry_flow")  # its key is not the server's
+    for order in (given, dict(reversed(given.items()))):
+        assert variables_of(order) == {
+            ("a-b", "key"): "A_B_KEY",
+            ("a_b", "key"): "A_B_KEY_2",
+            ("endpoint-x", "key"): "ENDPOINT_X_KEY",
+            ("endpoint:x", "key"): "ENDPOINT_X_KEY_2",
+            ("phoundry_flow", "key"): "PHOUNDRY_FLOW_KEY_2",
+        }
+    found = Connections({}, given, {})
+    made = build(load_flow(flow_folder), found, tmp_path / "dist", kind="folder")
+    files = {item.name: item.read_text() for item in (made.path / "connections").iterdir()}
+    assert sorted(files) == [
+        "a-b.yaml", "a_b.yaml", "endpoint-x-2.yaml", "endpoint-x.yaml", "phoundry_flow.yaml"
+    ]  # fmt: skip
+    assert "name: endpoint:x\n" in files["endpoint-x-2.yaml"]
+    assert "${env:ENDPOINT_X_KEY_2}" in files["endpoint-x-2.yaml"]
+    assert {"A_B_KEY", "A_B_KEY_2", "PHOUNDRY_FLOW_KEY_2"} <= set(made.variables)
+
+
+FLEX = """\
+class Chat:
+    def __init__(self, tone: str, connection: str = ""):
+        self.tone = tone
+
+    def __call__(self, question: str):
+        return f"{self.tone}: {question}"
+"""
+
+
+def test_arguments_of_a_class_are_built_in(flow_folder: Path, tmp_path: Path) -> None:
+    flex = tmp_path / "flex"
+    flex.mkdir()
+    (flex / "flow.flex.yaml").write_text("entry: chat:Chat\n")
+    (flex / "chat.py").write_text(FLEX)
+    made = build_folder(flex, tmp_path / "dist", kind="folder", init={"tone": "é b"})
+    assert json.loads((made.path / "init.json").read_text()) == {"tone": "é b"}
+    start = (made.path / "start.sh").read_text()
+    assert "--init init.json" in start
+    assert read_inputs([str(made.path / "init.json")], "--init") == {"tone": "é b"}
+    for path, init in ((flow_folder, {"tone": "x"}), (flex, {"api_key": CANARY})):
+        with pytest.raises(UsageError, match=r"takes no init|looks like a secret: api_key") as told:
+            build_folder(path, tmp_path / "none", init=init)
+        assert CANARY not in str(told.value)
+    assert not (tmp_path / "none").exists()
 
 
 def test_a_copy_has_the_included_files_over_the_flows_own(

@@ -36,6 +36,11 @@ def written_secrets(file: Path, *given: Mapping[str, Any] | None) -> set[str]:
     return found
 
 
+def names_of_secrets(given: Mapping[str, Any]) -> list[str]:
+    """The names in `given` whose values are secrets, as far as names tell."""
+    return [name for name, item in given.items() if any(_of({name: item}))]
+
+
 def _files(file: Path) -> Iterator[Path]:
     root = file.parent
     patterns = (f"*{PROMPTY}", f"*/*{PROMPTY}", "*/flow.*.y*ml")

@@ -7,6 +7,7 @@ spec.json:
     file             the flow's file in them
     chosen           {"node.input": connection}
     overrides        {"node.model": …} of llm nodes
+    init             arguments of a flex flow's class; absent: none
     threads          requests at once
     timeout_seconds  of one request
     grace_seconds    that requests in flight have to end after SIGTERM
@@ -63,6 +64,7 @@ def replica(spec: dict[str, Any], run_dir: Path, spool: Spool) -> dict[str, Any]
         chosen=spec["chosen"],
         values=private["values"],
         overrides=spec["overrides"],
+        init=spec.get("init") or {},
         key=spec["token"],
         feedback=str(run_dir / "output" / "feedback.jsonl"),
         memory_limit=os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES"),
