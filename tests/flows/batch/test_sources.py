@@ -51,6 +51,29 @@ def test_cells_of_a_table_stay_text(tmp_path: Path, cells: list[tuple[str, str]]
     assert [tuple(row.values()) for row in rows(path)] == cells
 
 
+@pytest.mark.parametrize(  # as Prompt flow 1.18.5 was seen to read them
+    ("name", "text", "expected"),
+    [
+        ("d.csv", "a,a,b\n1,2,3\n", [{"a": "1", "a.1": "2", "b": "3"}]),
+        ("d.csv", "a,a,a.1,a\n1,2,3,4\n", [{"a": "1", "a.2": "2", "a.1": "3", "a.3": "4"}]),
+        ("d.tsv", "\t\ta\n1\t2\t3\n", [{"Unnamed: 0": "1", "Unnamed: 1": "2", "a": "3"}]),
+        ("d.json", '{"a": [1, 2], "b": [3, 4]}', [{"a": 1, "b": 3}, {"a": 2, "b": 4}]),
+        ("d.json", '{"a": [1, 2], "b": 3}', [{"a": 1, "b": 3}, {"a": 2, "b": 3}]),
+        ("d.json", '{"a": ["x"], "b": [{"k": 1}]}', [{"a": "x", "b": {"k": 1}}]),
+        ("d.json", '{"a": [], "b": []}', []),
+    ],
+)
+def test_columns_without_a_name_of_their_own_and_columns_of_json(
+    tmp_path: Path, name: str, text: str, expected: list[dict[str, Any]]
+) -> None:
+    assert list(rows(write(tmp_path / name, text))) == expected
+
+
+def test_one_object_is_one_row(tmp_path: Path) -> None:
+    for item in ({"a": 1}, {"a": [1, 2], "b": [3]}, {"a": [1], "b": {"k": 2}}):
+        assert list(rows(write(tmp_path / "d.json", json.dumps(item)))) == [item]
+
+
 def test_every_faulty_line_is_told(tmp_path: Path) -> None:
     path = write(tmp_path / "d.jsonl", '{"a": 1}\nnope\n\n[1]\n{"a": 2\n')
     with pytest.raises(InvalidUserData) as caught:

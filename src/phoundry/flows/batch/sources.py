@@ -9,13 +9,14 @@ from __future__ import annotations
 import csv
 import json
 from codecs import BOM_UTF8
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from itertools import zip_longest
 from pathlib import Path
 from typing import Any, cast
 
 from phoundry.errors import NotFound
 from phoundry.flows.batch.errors import SHOWN, invalid_data
+from phoundry.flows.document import is_list, is_mapping
 
 Row = dict[str, Any]
 DELIMITERS = {".csv": ",", ".tsv": "\t"}
@@ -89,13 +90,40 @@ def _list(path: Path) -> Iterator[Row]:
         found: Any = json.loads(path.read_bytes())
     except ValueError as error:
         raise invalid_data(path.name, [f"{path.name}: not JSON: {error}"], 1) from None
-    items = cast("list[Any]", found) if isinstance(found, list) else [found]
+    items = _items(found)
     bad = [place for place, item in enumerate(items, start=1) if not isinstance(item, dict)]
     if bad:
         faults = [f"{path.name}: item {place} is not a JSON object" for place in bad[:SHOWN]]
         raise invalid_data(path.name, faults, len(bad))
     for item in items:
         yield _located(item, path)
+
+
+def _items(found: Any) -> list[Any]:
+    """The rows of a `.json` file: its list, the rows of its columns (`{"a": [1, 2], "b": [3, 4]}`,
+    as Prompt flow reads an object of equally long lists), or the one object that it is."""
+    if is_list(found):
+        return found
+    columns: dict[str, Any] = found if is_mapping(found) else {}
+    lengths = {len(item) for item in columns.values() if is_list(item)}
+    if len(lengths) != 1 or any(is_mapping(item) for item in columns.values()):
+        return [found]
+    (length,) = lengths
+    cells = [item if is_list(item) else [item] * length for item in columns.values()]
+    return [dict(zip(columns, row, strict=True)) for row in zip(*cells, strict=True)]
+
+
+def _names(cells: Sequence[str]) -> list[str]:
+    """The columns' names, each once: a second `a` is `a.1`, one without a name `Unnamed: 2`, as
+    Prompt flow calls them. A mapping can name any of them, and no column hides another."""
+    names: list[str] = []
+    for place, cell in enumerate(cells):
+        name, again = cell or f"Unnamed: {place}", 0
+        while name in names or (again and name in cells):
+            again += 1
+            name = f"{cell}.{again}"
+        names.append(name)
+    return names
 
 
 def _table(path: Path, delimiter: str) -> Iterator[Row]:
@@ -105,7 +133,7 @@ def _table(path: Path, delimiter: str) -> Iterator[Row]:
     with path.open(encoding="utf-8-sig", newline="") as file:
         reader = csv.reader(file, delimiter=delimiter, strict=True)
         try:
-            names: list[str] = next(reader, list[str]())
+            names = _names(next(reader, list[str]()))
             for cells in reader:
                 if len(cells) <= len(names):
                     if cells and not total:
