@@ -4,10 +4,13 @@ waiting ─► starting ─► ready ⇄ unready (its readiness probe)
    ▲           └──┬──────┘
    └── crashed ◄──┘ ended, or was ended because it hung ─► failed, after too many in a row
 any of these ─► draining ─► gone
+
+One that is not ready in time hangs, too (`starting.py`).
 """
 
 from __future__ import annotations
 
+import logging
 import time
 from datetime import timedelta
 from pathlib import Path
@@ -26,9 +29,11 @@ from phoundry.services import (
     routing,
 )
 from phoundry.services.context import Context, now
-from phoundry.services.reconcile import launch, rollout
+from phoundry.services.reconcile import launch, rollout, starting
 from phoundry.services.reconcile.isolation import each
 from phoundry.store.tables import DeploymentRow, ReplicaRow
+
+log = logging.getLogger("phoundry.reconcile")
 
 MAX_FAILURES = 5  # in a row
 STEADY_SECONDS = 60.0  # a replica that served for so long ends a row of failures
@@ -51,6 +56,7 @@ def restart(session: Session, context: Context, replica: ReplicaRow, reason: str
     row = replicas.deployment(session, context, replica)
     if row is None or replica.state not in replicas.PROCESS:
         return
+    log.warning("replica %s hangs: %s", replicas.label(replica), reason)
     replica.stopping_since = now()
     workers.terminate(Path(replica.run_dir))
     error = {
@@ -101,6 +107,9 @@ def _watch(session: Session, context: Context, row: DeploymentRow, replica: Repl
             replica.state, replica.error = "ready", None
             text = f"Replica {replica.number} answers."
             replicas.note(session, context, replica, "ready", text)
+        elif replica.state == "starting":
+            if reason := starting.overdue(row, replica):
+                restart(session, context, replica, reason)
         elif replica.failures and _steady(run_dir):
             replica.failures = 0
         elif replica.state == "ready":
