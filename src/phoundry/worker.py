@@ -30,6 +30,7 @@ from typing import Any, Literal, cast
 
 from phoundry.errors import Cancelled, Conflict, PhoundryError, WorkerFailed
 from phoundry.files import read_json, write_json
+from phoundry.lean import begin
 from phoundry.spool import Spool
 
 _CLAIM_ATTEMPTS = 25
@@ -135,8 +136,13 @@ def stop_reason(run_dir: Path) -> StopReason:
     return "cancel" if asked.get("reason") == "cancel" else "pause"
 
 
-def main(task: Task) -> None:
-    """Entry of a worker module: `if __name__ == "__main__": main(task)`."""
+def main(task: Task, *, lean: bool = False) -> None:
+    """Entry of a worker module: `if __name__ == "__main__": main(task)`.
+
+    `lean`: it compiles nothing and runs on one machine (see `phoundry.lean`).
+    """
+    if lean:
+        begin()
     sys.exit(run_worker(Path(sys.argv[1]), task))
 
 

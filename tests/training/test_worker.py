@@ -21,6 +21,7 @@ from phoundry.specs.job import Progress
 from phoundry.spool import Spool
 from phoundry.training.report import parameter_table
 from phoundry.worker import ask_to_stop
+from tests.support.imports import WATCH, heavy_imports
 from tests.training.conftest import CheckpointMaker
 
 MessagesFile = Callable[..., Path]
@@ -45,7 +46,7 @@ def _prepare(run_dir: Path, checkpoint: Path, data: Path, **values: Any) -> Path
 
 def _start(run_dir: Path) -> subprocess.Popen[bytes]:
     log = (run_dir / "log.txt").open("ab")
-    command = [sys.executable, "-m", "phoundry.training", str(run_dir)]
+    command = [sys.executable, *WATCH, "-m", "phoundry.training", str(run_dir)]
     environment = {**os.environ, "OMP_NUM_THREADS": "1", "HF_HUB_OFFLINE": "1"}
     with log:
         return subprocess.Popen(command, stdout=log, stderr=log, env=environment)
@@ -88,6 +89,7 @@ def test_the_contract(
     assert Progress.model_validate(last).step == last["max_steps"]
     log = (run_dir / "log.txt").read_text()
     assert "lora_r                       4" in log
+    assert heavy_imports(log) == {"torch"}
     adapter = json.loads((run_dir / "output/adapter/adapter_config.json").read_bytes())
     assert (adapter["peft_type"], adapter["r"]) == ("LORA", 4)
 

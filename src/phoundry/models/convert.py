@@ -170,4 +170,4 @@ def _checker(
 
 
 if __name__ == "__main__":
-    main(task)
+    main(task, lean=True)

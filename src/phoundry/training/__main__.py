@@ -46,4 +46,4 @@ def run(spec: dict[str, Any], run_dir: Path, spool: Spool) -> dict[str, Any]:
 
 
 if __name__ == "__main__":
-    main(run)
+    main(run, lean=True)

@@ -20,6 +20,8 @@ def settle(*, seed: int, full: bool, threads: int) -> None:
     if full:
         # Read by cuBLAS when it is first used; without it torch refuses its products.
         os.environ.setdefault("CUBLAS_WORKSPACE_CONFIG", ":4096:8")
-    torch.use_deterministic_algorithms(full)
+    if full or torch.are_deterministic_algorithms_enabled():
+        # Imports torch's compiler, to tell it: a second that no other run need spend.
+        torch.use_deterministic_algorithms(full)
     torch.backends.cudnn.deterministic = full
     torch.backends.cudnn.benchmark = False

@@ -121,4 +121,4 @@ def _dtype(precision: str) -> torch.dtype:
 
 
 if __name__ == "__main__":
-    main(run)
+    main(run, lean=True)

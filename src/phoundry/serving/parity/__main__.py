@@ -119,4 +119,4 @@ def _missing(error: ModuleNotFoundError) -> MissingDependency:
 
 
 if __name__ == "__main__":
-    main(task)
+    main(task, lean=True)
