@@ -90,6 +90,26 @@ def test_a_class_of_the_user_s_own(tmp_path: Path) -> None:
     }
 
 
+@pytest.mark.parametrize(
+    "written", ["007", "1_000", "0o17", "0x1F", "1.50", "1e3", "2020-01-02", "12", "yes"]
+)
+def test_a_key_that_looks_like_a_number_stays_as_written(tmp_path: Path, written: str) -> None:
+    path = tmp_path / "c.yaml"
+    path.write_text(f"name: c\nconfigs: {{a: {written}}}\nsecrets: {{k: {written}}}\n")
+    found = read_connection(path)
+    assert (found["configs"], found["secrets"]) == ({"a": written}, {"k": written})
+
+
+def test_what_pf_shows_is_read_again(tmp_path: Path) -> None:
+    path = tmp_path / "c.yaml"
+    path.write_text(
+        "name: c\ntype: open_ai\nmodule: promptflow.connections\napi_key: k\n"
+        "created_date: '2026-01-02T03:04:05'\nlast_modified_date: '2026-01-02T03:04:05'\n"
+    )
+    found = ConnectionSpec.model_validate(read_connection(path))
+    assert (found.configs, list(found.secrets)) == ({}, ["api_key"])
+
+
 def test_an_unknown_key_is_named_with_its_line(tmp_path: Path) -> None:
     with pytest.raises(InvalidInput, match=r"c\.yaml:4: unknown key 'api_kee'; did you mean"):
         spec_of(tmp_path, f"{HEAD}type: serp\napi_kee: x\n")

@@ -8,6 +8,7 @@ others are not.
 from __future__ import annotations
 
 from datetime import date
+from io import StringIO
 from pathlib import Path
 from typing import Any, cast
 
@@ -16,6 +17,8 @@ from phoundry.specs import yaml
 from phoundry.specs.connection_types import KINDS, STRONG_TYPE_KEYS, kind_named
 
 PLAIN_KEYS = frozenset({"$schema", "name", "type", "configs", "secrets"})
+# What `pf connection show` prints beside the values: a file made of it is read again.
+SHOWN_KEYS = frozenset({"module", "created_date", "last_modified_date", "expiry_time"})
 
 
 def read_connection(path: Path) -> dict[str, Any]:
@@ -35,7 +38,9 @@ def connection_values(path: str, document: Any) -> dict[str, Any]:
     others = () if names else (name for item in KINDS.values() for name in item.configs)
     movable = (*kind.configs, *kind.secrets, *names, *others)
     moved = [key for key in document if key in movable and document[key] is not None]
-    values: dict[str, Any] = {key: document[key] for key in document if key not in movable}
+    values: dict[str, Any] = {
+        key: document[key] for key in document if key not in movable and key not in SHOWN_KEYS
+    }
     for section in ("configs", "secrets"):
         values[section] = _texts(path, document, section)
     for key in moved:
@@ -65,6 +70,14 @@ def _texts(path: str, document: Any, section: str) -> dict[str, str]:
 
 
 def _text(value: Any) -> str:
+    """`value` as it stands in the file: a key 007 or 1_000 that YAML reads as a number is text
+    here, and has to stay what it is."""
+    if type(value).__module__.partition(".")[0] == "ruamel":
+        from ruamel.yaml import YAML
+
+        stream = StringIO()
+        YAML().dump(value, stream)  # type: ignore[reportUnknownMemberType]
+        return stream.getvalue().partition("\n")[0]
     return str(value).lower() if isinstance(value, bool) else str(value)
 
 
