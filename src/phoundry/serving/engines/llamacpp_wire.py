@@ -4,27 +4,28 @@ aiohttp's client spends more on each piece of an answer (a parser, a stream of l
 than llama.cpp does on the token; here a piece costs one callback. The listener is ours alone, so
 the little of HTTP/1.1 that it speaks is all that is understood.
 
-Events are read out at most EVENTS_PER_SECOND times a second over all streams together, the first
-and the last of a stream at once: a process that wakes for each token of many streams takes from the
-engine's threads what they compute with. One stream has each token as it comes; of eight, two or
-three come together.
+Events are read out at looks (`pacing`), the first and the last of a stream at once. Between two
+looks the system is asked to tell nothing less than a lot (SO_RCVLOWAT), so that this process sleeps
+while llama.cpp computes; the listener hangs up after the last event, and that is always told. Where
+the system knows no such thing, each event is told, which costs more and changes nothing else.
 """
 
 from __future__ import annotations
 
 import asyncio
 import json
-from typing import Any, cast
+import socket
+from contextlib import suppress
+from typing import Any
 from urllib.parse import urlsplit
 
 from phoundry.errors import ModelError
-
-EVENTS_PER_SECOND = 64
-LONGEST_SECONDS = 0.2  # that a token may wait for the next
+from phoundry.serving.engines.pacing import pause
 
 _HEAD_END = b"\r\n\r\n"
-_LAST_EVENT = b'"stop":true'
 _MARKS = (b"data: ", b"error: ")
+_ANYTHING, _A_LOT = 1, 16 * 1024  # bytes; an event has about a hundred and fifty
+_READ = 64 * 1024
 
 
 class Listener:
@@ -34,7 +35,9 @@ class Listener:
         parts = urlsplit(address)
         self._host = parts.hostname or "127.0.0.1"
         self._port = parts.port or 0
-        self.streams = 0  # that are being read
+        self.streams = 0  # that have begun
+        self._resting: set[Answer] = set()
+        self._look: asyncio.TimerHandle | None = None
         self._head = f"Host: {parts.netloc}\r\nAuthorization: Bearer {key}\r\nConnection: close\r\n"
 
     async def post(self, path: str, value: dict[str, Any], *, lazy: bool = False) -> Answer:
@@ -55,67 +58,108 @@ class Listener:
         finally:
             answer.close()
 
-    @property
-    def pause(self) -> float:
-        """Seconds from one look at a stream to the next."""
-        return min(LONGEST_SECONDS, self.streams / EVENTS_PER_SECOND)
-
     async def _send(self, request: bytes, lazy: bool = False) -> Answer:
         loop = asyncio.get_running_loop()
+        family = socket.AF_INET6 if ":" in self._host else socket.AF_INET
+        connection = socket.socket(family, socket.SOCK_STREAM)
+        connection.setblocking(False)
         try:
-            _, answer = await loop.create_connection(
-                lambda: Answer(loop, self, request, lazy), self._host, self._port
-            )
+            connection.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
+            await loop.sock_connect(connection, (self._host, self._port))
+            await loop.sock_sendall(connection, request)
         except OSError as error:
+            connection.close()
             raise ModelError(f"llama.cpp stopped answering: {error}") from None
-        return answer
+        except BaseException:
+            connection.close()
+            raise
+        return Answer(loop, self, connection, lazy)
+
+    def rest(self, answer: Answer) -> None:
+        """Look at `answer` at the next look, which is the same for all that rest."""
+        self._resting.add(answer)
+        if self._look is None:
+            loop = asyncio.get_running_loop()
+            self._look = loop.call_later(pause(self.streams), self._look_at_all)
+
+    def rests(self, answer: Answer) -> bool:
+        return answer in self._resting
+
+    def forget(self, answer: Answer) -> None:
+        self._resting.discard(answer)
+
+    def _look_at_all(self) -> None:
+        self._look = None
+        resting, self._resting = self._resting, set()
+        for answer in resting:
+            answer.look()
 
 
-class Answer(asyncio.Protocol):
-    """The answer to one request, as far as it has come."""
+class Answer:
+    """The answer to one request, as far as it has come. `lazy`: it is wanted once it is whole."""
 
     def __init__(
-        self, loop: asyncio.AbstractEventLoop, listener: Listener, request: bytes, lazy: bool
+        self,
+        loop: asyncio.AbstractEventLoop,
+        listener: Listener,
+        connection: socket.socket,
+        lazy: bool,
     ) -> None:
         self._loop = loop
         self._listener = listener
-        self._request = request
-        self._transport: asyncio.Transport | None = None
+        self._connection = connection
         self._waiter: asyncio.Future[None] | None = None
-        self._timer: asyncio.TimerHandle | None = None
-        self._next_look = 0.0  # of loop.time()
-        self._streaming = False
         self._lazy = lazy
+        self._streaming = False
+        self._told_from = _ANYTHING  # bytes
+        self._told_at = loop.time()  # when events were last handed on
         self._raw = bytearray()  # arrived, not yet understood
         self._line = b""  # the beginning of an event
         self._left: int | None = None  # bytes of the body to come; None: in chunks
         self._status = 0
-        self._ended = self._lost = False
-
-    def connection_made(self, transport: asyncio.BaseTransport) -> None:
-        self._transport = cast(asyncio.Transport, transport)
-        self._transport.write(self._request)
-
-    def data_received(self, data: bytes) -> None:
-        self._raw += data
-        if _LAST_EVENT in data or (not self._lazy and self._loop.time() >= self._next_look):
-            self._wake()
-        elif not self._lazy and self._timer is None:
-            # Nearly always the next token comes first, and no wake is spent on the timer.
-            self._timer = self._loop.call_later(LONGEST_SECONDS, self._wake)
-
-    def connection_lost(self, exc: Exception | None) -> None:
-        self._lost = True
-        self._wake()
+        self._ended = self._lost = self._closed = False
+        if lazy:
+            self._wake_for(_A_LOT)
+        loop.add_reader(connection, self._receive)
 
     def close(self) -> None:
         """Hang up: llama.cpp then frees the slot of a request that it has not answered."""
-        if self._streaming:
-            self._listener.streams -= 1
-        if self._timer is not None:
-            self._timer.cancel()
-        if self._transport is not None:
-            self._transport.abort()
+        if not self._closed:
+            self._closed = True
+            self._listener.forget(self)
+            self._listener.streams -= self._streaming
+            self._loop.remove_reader(self._connection)
+            self._connection.close()
+
+    def look(self) -> None:
+        """Take what has come. Who has got nothing meanwhile is told of the next byte at once."""
+        if not self._receive():
+            self._wake_for(_ANYTHING)
+
+    def _receive(self) -> bool:
+        """Whether anything had come."""
+        if self._closed or self._lost:
+            return True
+        try:
+            data = self._connection.recv(_READ)
+        except BlockingIOError:
+            return False
+        except OSError:
+            data = b""
+        if data:
+            self._raw += data
+        else:
+            self._lost = True
+            self._loop.remove_reader(self._connection)
+        if self._waiter is not None and not self._waiter.done():
+            self._waiter.set_result(None)
+        return True
+
+    def _wake_for(self, size: int) -> None:
+        if size != self._told_from and not self._lost:
+            self._told_from = size
+            with suppress(OSError):  # a hint
+                self._connection.setsockopt(socket.SOL_SOCKET, socket.SO_RCVLOWAT, size)
 
     async def events(self) -> list[dict[str, Any]]:
         """The events that have come since, at least one; none at the end of the stream.
@@ -132,14 +176,21 @@ class Answer(asyncio.Protocol):
             *lines, self._line = (self._line + body).split(b"\n")
             found = [_event(line) for line in lines if line.startswith(_MARKS)]
             if found:
-                self._rest_a_while()
+                self._rest_a_while(len(found))
                 return found
 
-    def _rest_a_while(self) -> None:
+    def _rest_a_while(self, events: int) -> None:
+        """Until the next look, or the end of the stream. What is lazy sleeps for good, and who is
+        slower than looks come is told of each event."""
+        if self._lazy or self._lost or self._closed:
+            return
         if not self._streaming:
             self._streaming = True
             self._listener.streams += 1
-        self._next_look = self._loop.time() + self._listener.pause
+        before, self._told_at = self._told_at, self._loop.time()
+        if events > 1 or self._told_at - before < pause(self._listener.streams):
+            self._wake_for(_A_LOT)
+            self._listener.rest(self)
 
     async def whole(self) -> bytes:
         """The body of an answer that is no stream. Raises ModelError as `events`."""
@@ -163,6 +214,8 @@ class Answer(asyncio.Protocol):
                 return part
             if self._lost:
                 raise ModelError("llama.cpp broke its answer off.")
+            if not (self._lazy or self._listener.rests(self)):
+                self._wake_for(_ANYTHING)  # half an event came: the rest is there in a moment
             self._waiter = self._loop.create_future()
             await self._waiter
 
@@ -204,13 +257,6 @@ class Answer(asyncio.Protocol):
                 break
         del raw[:at]
         return b"".join(parts)
-
-    def _wake(self) -> None:
-        if self._timer is not None:
-            self._timer.cancel()
-            self._timer = None
-        if self._waiter is not None and not self._waiter.done():
-            self._waiter.set_result(None)
 
 
 def _event(line: bytes) -> dict[str, Any]:
