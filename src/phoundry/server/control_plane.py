@@ -23,6 +23,7 @@ from phoundry.files import PRIVATE, write_json
 from phoundry.journey import journeys
 from phoundry.server.abandoned import abandoned, end_children
 from phoundry.server.app import create_app
+from phoundry.server.connections import PatientConnection, Server
 from phoundry.server.resting import Rest
 from phoundry.services import addresses, flow_traces, routing
 from phoundry.services.context import Context, open_context
@@ -40,7 +41,6 @@ from phoundry.services.reconcile import (
 )
 from phoundry.services.reconcile.prober import Prober
 from phoundry.services.reconcile.scaling import Scaler
-from phoundry.serving.heads import BoundedHeads
 from phoundry.settings import DEFAULT_GATEWAY_PORT, DEFAULT_PORT, Home, Settings
 
 log = logging.getLogger("phoundry.server")
@@ -93,14 +93,14 @@ class ControlPlane:
             app = create_app(self.home, context=context, address=address, wake=self._wake.set)
             config = uvicorn.Config(
                 app,
-                http=BoundedHeads,
+                http=PatientConnection,
                 ws="none",
                 log_level="warning",
                 access_log=False,
                 lifespan="off",
                 server_header=False,
             )
-            server = uvicorn.Server(config)
+            server = Server(config)
             app.state.shutdown = lambda: self._shut_down(server)
             addresses.remember_ports(self.home, self.port, self.gateway_port)
             routing.publish(context, wait=False)  # the loop sees to a gateway that hangs

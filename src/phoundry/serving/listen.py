@@ -115,7 +115,7 @@ async def serve(
     # `_serve` and not `serve`: the public one takes the signals over and raises them again at the
     # end, so that a stop that was asked for would look like a failure.
     serving = asyncio.create_task(server._serve([listener]))  # pyright: ignore[reportPrivateUsage]
-    expiring = asyncio.create_task(_expire(server.server_state.connections))
+    expiring = asyncio.create_task(expire(server.server_state.connections))
     try:
         while not server.started and not serving.done():
             await asyncio.sleep(0.001)
@@ -146,8 +146,8 @@ def _stop_when(told: asyncio.Event | None, stop: Callable[[], None]) -> asyncio.
     return asyncio.create_task(wait())
 
 
-async def _expire(connections: Iterable[Any]) -> None:
-    """End what takes too long, once a second."""
+async def expire(connections: Iterable[Any]) -> None:
+    """End what takes too long, once a second, of these `protocol.WatchedConnection`s."""
     clock = asyncio.get_running_loop().time
     while True:
         await asyncio.sleep(1)

@@ -30,6 +30,9 @@ _TOO_SLOW = refusal(
 class WatchedConnection(BoundedHeads):
     """A connection that `listen.serve` accepted. It is the `asgi.Client` of its requests."""
 
+    unread_seconds = UNREAD_SECONDS
+    too_slow = _TOO_SLOW
+
     def __init__(self, *arguments: Any, **named: Any) -> None:
         super().__init__(*arguments, **named)
         self._watching: set[Callable[[], None]] = set()
@@ -75,7 +78,7 @@ class WatchedConnection(BoundedHeads):
         elif self.pipeline or (busy and self._seconds == HEAD_SECONDS):
             pass  # sent ahead: we may not be reading, and the request before it shall not suffer
         elif now - self._arriving > self._seconds:
-            self._refuse(_TOO_SLOW)
+            self._refuse(self.too_slow)
 
     def _takes_nothing(self, now: float) -> bool:
         """Whether the client is waited for, and has been for too long.
@@ -88,7 +91,7 @@ class WatchedConnection(BoundedHeads):
         before, self._unread = self._unread, size
         if not self._unread or self._unread < before or not before:
             self._unread_since = now
-        return now - self._unread_since > UNREAD_SECONDS
+        return now - self._unread_since > self.unread_seconds
 
     # asyncio's side
 
