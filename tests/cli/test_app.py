@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import errno
+import os
 import subprocess
 import sys
 from collections.abc import Iterator
@@ -153,3 +155,36 @@ def test_nobody_at_the_address(shell: Shell, monkeypatch: pytest.MonkeyPatch) ->
     outcome = shell("job", "list", "-o", "json")
     assert outcome.code == Unavailable.exit_code
     assert "PHOUNDRY_URL" in outcome.error["remedy"]
+
+
+@pytest.mark.parametrize(
+    ("number", "code", "remedy"),
+    [
+        (errno.ENOSPC, "InsufficientResources", "phoundry prune"),
+        (errno.EACCES, "Forbidden", "ls -ld"),
+        (errno.EMFILE, "InsufficientResources", "ulimit"),
+        (errno.EIO, "Unavailable", "phoundry doctor"),
+    ],
+)
+def test_what_the_system_refuses_is_one_message(
+    shell: Shell, monkeypatch: pytest.MonkeyPatch, number: int, code: str, remedy: str
+) -> None:
+    def refused(self: Any) -> Any:
+        raise OSError(number, os.strerror(number), "/there/it")
+
+    monkeypatch.setattr("phoundry.client.client.Client.status", refused)
+    outcome = shell("status")
+    assert outcome.code == 1
+    assert outcome.err.startswith(f"Error: {os.strerror(number)}: /there/it. ")
+    assert remedy in outcome.err
+    assert "Traceback" not in outcome.err
+    assert shell("status", "-o", "json").error["code"] == code
+
+
+def test_a_usage_line_names_what_is_repeated_once(shell: Shell) -> None:
+    assert (
+        "Usage: phoundry run visualize [OPTIONS] NAME...\n"
+        in shell("run", "visualize", "--help").out
+    )
+    assert "Usage: phoundry train [OPTIONS] MODEL DATA\n" in shell("train", "--help").out
+    assert "[OPTIONS] [ID]...\n" in shell("trace", "export", "--help").out

@@ -9,6 +9,7 @@ import pytest
 from phoundry.errors import Conflict, PhoundryError, UsageError
 from phoundry.flows import ChatRoles, chat_roles, load_flow
 from phoundry.flows.model import Flow
+from phoundry.serving.flow.hosted import roles_of
 from phoundry.specs.flow import FlowSettings
 from tests.flows.conftest import MakeFlow
 
@@ -71,3 +72,30 @@ def test_what_can_not_be_told_is_asked_for(
     with pytest.raises(error) as caught:
         chat_roles(flow(make_flow, inputs, outputs), None, **options)
     assert text in str(caught.value)
+
+
+@pytest.mark.parametrize(
+    ("takes", "found"),
+    [
+        ("question: str, context: str, chat_history: list = []", "question"),
+        ("text: str, tone: str = 'kind', chat_history: list = []", "text"),
+        ("topic: str, chat_input: str, question: str, chat_history: list = []", "chat_input"),
+        ("a: str, b: str, chat_history: list = []", None),
+        ("question: str, context: str", None),  # no history: hardly a chat
+    ],
+)
+def test_of_several_inputs_of_a_flex_flow_with_a_history_one_is_the_question(
+    make_flow: MakeFlow, takes: str, found: str | None
+) -> None:
+    code = f"def chat({takes}) -> str:\n    return 'x'\n"
+    made = load_flow(make_flow({"flow.flex.yaml": "entry: chat:chat\n", "chat.py": code}))
+    if found is None:
+        with pytest.raises(Conflict, match="several could be"):
+            chat_roles(made, None)
+        assert roles_of(made) is None
+        return
+    roles = chat_roles(made, None)
+    assert (roles.input, roles.history, roles.messages) == (found, "chat_history", True)
+    assert roles_of(made) == roles  # the page of a served flow is a chat, too
+    named = chat_roles(made, FlowSettings(path="x", chat_input=next(iter(made.inputs))))
+    assert named.input == next(iter(made.inputs))

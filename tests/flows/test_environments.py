@@ -17,10 +17,12 @@ import pytest
 from phoundry.flows import load_flow
 from phoundry.flows.environments import build
 from phoundry.flows.environments.build import READY, FlowEnvironmentError, add_paths, refused
+from phoundry.flows.environments.local import fingerprints
 from phoundry.flows.environments.requirements import (
     Requirements,
     asks_for_more,
     is_own,
+    local_paths,
     read_requirements,
 )
 from phoundry.flows.environments.use import environments, interpreter_for, name_of, remove
@@ -162,6 +164,39 @@ def test_packages_that_cannot_be_had(
     assert "PHOUNDRY_ENVIRONMENTS=off" in text
     assert "canary" not in f"{text}{told}"
     assert [each.suffix for each in home.environments.iterdir()] == [".lock"]  # no half of it
+
+
+def test_what_stands_in_local_files_counts(tmp_path: Path) -> None:
+    (tmp_path / "tool" / "src").mkdir(parents=True)
+    (tmp_path / "tool" / "pyproject.toml").write_text("[project]\nname = 'phx-tool'\n")
+    module = tmp_path / "tool" / "src" / "tool.py"
+    module.write_text("A = 1\n")
+    (tmp_path / "w.whl").write_text("1")
+    text = (
+        f"./tool[fast]; python_version > '3'\n-e ./tool\nphx-tool @ file://{tmp_path}/tool\nw.whl\n./w.whl\n"
+        "phx-b @ https://host/b.whl\ngit+https://host/c/d\nphx-e\n"
+    )
+    found = requirements(tmp_path, text)
+    assert [line for line in found.options if "-e" in line] == []
+    assert local_paths(found) == [
+        ("./tool", False), ("./tool", True), (f"{tmp_path}/tool", False), ("w.whl", False),
+        ("./w.whl", False),
+    ]  # fmt: skip
+    first = fingerprints(found, tmp_path)
+    assert first == fingerprints(found, tmp_path)
+    assert first[0] == first[2]
+    (tmp_path / "tool" / "__pycache__").mkdir()
+    (tmp_path / "tool" / "__pycache__" / "x.pyc").write_text("made")
+    assert fingerprints(found, tmp_path) == first
+    module.write_text("A = 2\n")  # an editable package is used where it is
+    second = fingerprints(found, tmp_path)
+    assert [a != b for a, b in zip(first, second, strict=True)] == [True, False, True, False, False]
+    (tmp_path / "tool" / "pyproject.toml").write_text("[project]\nname = 'phx-other'\n")
+    third = fingerprints(found, tmp_path)
+    assert [a != b for a, b in zip(second, third, strict=True)] == [True, True, True, False, False]
+    assert len({name_of(found, each) for each in (first, second, third)}) == 3
+    (tmp_path / "w.whl").unlink()  # what is missing is pip's to tell
+    assert fingerprints(found, tmp_path) != third
 
 
 def test_constraints_of_the_users_own_hold(tmp_path: Path) -> None:

@@ -16,7 +16,7 @@ from phoundry.errors import Unavailable, UsageError
 from phoundry.flows.session.recorded import pack
 from phoundry.settings import Settings
 from phoundry.traces.export import SPANS, Collector
-from phoundry.traces.otlp import request
+from phoundry.traces.otlp import pieces, request
 from phoundry.traces.record import Recorder
 from phoundry.traces.store import TraceStore
 from phoundry.traces.trace import Trace, new_trace
@@ -32,6 +32,20 @@ def parsed(*traces: Trace) -> list[Any]:
     assert named["service.name"] == "phoundry"
     (scope,) = resource.scope_spans
     return list(scope.spans)
+
+
+def test_a_message_in_pieces_is_the_same(store: TraceStore) -> None:
+    traces = [new_trace(chat_spans(), "/flows/é"), new_trace(failed_spans(), "/flows/faq")]
+    traces[0].spans[0]["attributes"]["inputs"] = {"q": "a\nb"}
+    for some in ([], traces[:1], traces):
+        whole = json.dumps(request(some), ensure_ascii=False, indent=2) + "\n"
+        assert "".join(pieces(some)) == whole
+    # Nothing is read before it is asked for.
+    read: list[int] = []
+    text = pieces(read.append(n) or trace for n, trace in enumerate(traces))
+    next(text)
+    next(text)
+    assert read == [0]
 
 
 def hexadecimal(id: bytes) -> str:

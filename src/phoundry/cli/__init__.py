@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import sys
 from collections.abc import Sequence
 
@@ -14,9 +15,24 @@ def main(arguments: Sequence[str] | None = None) -> int:
     if words[:2] == ["flow", "test"]:
         from phoundry.cli.quick import quick
 
-        code = quick(words[2:])
+        try:
+            code = quick(words[2:])
+        except BrokenPipeError:
+            return _left()
+        except OSError as error:
+            from phoundry.cli.app import refused
+
+            return refused(error, words)
         if code is not None:
             return code
     from phoundry.cli.app import main as whole
 
     return whole(words)
+
+
+def _left() -> int:
+    """Whoever read our output has gone: nothing more is written, at exit either."""
+    nowhere = os.open(os.devnull, os.O_WRONLY)
+    os.dup2(nowhere, sys.stdout.fileno())
+    os.close(nowhere)
+    return 1

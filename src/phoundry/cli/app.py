@@ -145,6 +145,15 @@ def _complete() -> int:
     return 0
 
 
+def refused(error: OSError, words: Sequence[str]) -> int:
+    """Tell what the system refused to the command line `words`; the exit code."""
+    from phoundry.cli.system_errors import of_system
+
+    told = of_system(error)
+    report(told, chosen_format(words))
+    return told.exit_code
+
+
 def main(arguments: Sequence[str] | None = None) -> int:
     """Run one command line (`sys.argv` unless given) and return its exit code."""
     if os.environ.get(COMPLETE_VARIABLE):
@@ -156,6 +165,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
     except PhoundryError as error:
         report(error, chosen)
         return error.exit_code
+    except OSError as error:
+        return refused(error, words)
     except typer.Abort:  # Ctrl-C or end of input at a prompt
         return 130
     except typer.TyperException as error:

@@ -25,6 +25,8 @@ PLAIN: dict[str, Any] = {
 COMPLETE_VARIABLE = "_PHOUNDRY_COMPLETE"  # set by a shell that asks what can follow
 # An argument, and the options by which Azure's and Prompt flow's command lines have it.
 SPELLINGS = {"name": ("-n", "--name"), "path": ("--flow",)}
+_BRACED = re.compile(r"^\{(?P<name>.*)\}(?=(?:\.\.\.)?$)")
+_TWICE = re.compile(r"^\[\[(?P<name>.*)\]\.\.\.\](?=\.\.\.$)")  # optional, twice said
 ASSIGNMENT = re.compile(r"^[\w.${}-]+=")
 
 
@@ -54,7 +56,7 @@ class Command(TyperCommand):
 
     def collect_usage_pieces(self, ctx: Any) -> list[str]:
         # Typer marks what is required with braces, which read like a placeholder of the shell.
-        return [piece.strip("{}") for piece in super().collect_usage_pieces(ctx)]
+        return [_usage(piece) for piece in super().collect_usage_pieces(ctx)]
 
     def parse_args(self, ctx: Any, args: list[str]) -> list[str]:
         repeatable = {
@@ -76,6 +78,12 @@ class Command(TyperCommand):
             if found and ctx.get_parameter_source(found.name).name == "ENVIRONMENT":
                 error.param_hint = f"{found.get_error_hint()} (from {found.envvar})"
             raise
+
+
+def _usage(piece: str) -> str:
+    """`NAME...` of `{NAME...}...`, and `[ID]...` of `[[ID]...]...`."""
+    plain = _TWICE.sub(r"[\g<name>]", _BRACED.sub(r"\g<name>", piece))
+    return plain.replace("......", "...")
 
 
 def variable_of(path: str, parameter: Any) -> str | None:

@@ -10,7 +10,7 @@ import typer
 from phoundry.cli.arguments import confirm
 from phoundry.cli.commands import noun, verb
 from phoundry.cli.output import Format, Output, Printer
-from phoundry.cli.screen import echo
+from phoundry.cli.screen import echo, escaped
 from phoundry.errors import UsageError
 
 if TYPE_CHECKING:
@@ -108,7 +108,11 @@ def export(
 
     out, traces = Printer(output), Client().traces
     if not out.talks and otlp is None:
-        out.value(traces.document(ids or ()))
+        if out.format is Format.json:
+            for piece in traces.pieces(ids or ()):
+                typer.echo(escaped(piece), nl=False)
+        else:
+            out.value(traces.document(ids or ()))
         return
     count = traces.export(ids or (), otlp=otlp)
     out.value({"spans": count}, f"Sent {count:,} spans.")

@@ -87,6 +87,7 @@ def serving(
     from phoundry.client.traces import keeper_of_requests
     from phoundry.flows import load_flow
     from phoundry.flows.environments.use import interpreter_for
+    from phoundry.flows.session.memory import memory_of_machine
     from phoundry.serving.flow.supervisor import Supervisor
     from phoundry.serving.listen import LOOPBACK, listening, port_of
 
@@ -110,7 +111,7 @@ def serving(
         key=key,
         static=static,
         feedback=str(Home.current().root / "feedback" / f"{flow.root.resolve().name}.jsonl"),
-        memory_limit=_memory_of_machine(),
+        memory_limit=memory_of_machine(),
         timeout=asked.timeout,
         threads=asked.threads,
         python=python,
@@ -232,8 +233,3 @@ def _static(folder: Path | None) -> str | None:
     if not folder.is_dir():
         raise UsageError(f"--static_folder: there is no folder {folder}.")
     return str(folder.resolve())
-
-
-def _memory_of_machine() -> int:
-    """Bytes."""
-    return os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES")

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -97,6 +97,17 @@ class Traces:
         from phoundry.traces.otlp import request
 
         return request(self._store.walk(ids))
+
+    def pieces(self, ids: Sequence[str] = ()) -> Iterator[str]:
+        """The text of `document(ids)`, piece by piece: all traces may be more than fits in memory.
+
+        Raises (before the first piece):
+            NotFound: a trace is not there. Conflict: several begin so.
+        """
+        from phoundry.traces.otlp import pieces
+
+        whole = [self._store.get(id).trace_id for id in ids]
+        return pieces(self._store.walk(whole))
 
     def delete(self, ids: Sequence[str] = (), *, older_than_days: float | None = None) -> int:
         """Forget the traces of `ids`, or those that began so many days ago (0: all of them); how

@@ -9,6 +9,9 @@ from phoundry.errors import Conflict, UsageError, nearest
 from phoundry.flows.model import Flow
 from phoundry.specs.flow import FlowSettings
 
+# What the question is called where a flow with a history says no more; the likeliest first.
+QUESTIONS = ("chat_input", "question", "query", "user_input", "message")
+
 
 @dataclass(frozen=True, slots=True)
 class ChatRoles:
@@ -43,7 +46,8 @@ def chat_roles(
 ) -> ChatRoles:
     """The roles of `flow`: from the call, the file, what is remembered, else the only candidates.
 
-    The only candidates are the only string input that is not the history, and the only output.
+    The only candidates are the only string input that is not the history, and the only output. Of
+    several inputs of a flex flow with a history it is the one without a default, or called so.
 
     Raises:
         UsageError: a name that the flow does not have.
@@ -56,6 +60,8 @@ def chat_roles(
     inputs = [
         name for name, item in flow.inputs.items() if item.type == "string" and name != history
     ]
+    if flow.kind != "dag" and history is not None:  # whose files mark no chat's input
+        inputs = _likeliest(flow, inputs)
     asked = _choose(
         "input",
         chat_input,
@@ -73,6 +79,13 @@ def chat_roles(
         list(flow.outputs),
     )
     return ChatRoles(asked, answered, history, messages=flow.kind != "dag")
+
+
+def _likeliest(flow: Flow, inputs: list[str]) -> list[str]:
+    """Of several inputs the one that must be given, else the one with a question's name."""
+    needed = [name for name in inputs if flow.inputs[name].required] or inputs
+    named = [name for name in QUESTIONS if name in needed]
+    return named[:1] if len(needed) > 1 and named else needed
 
 
 def streamed_output(flow: Flow, settings: FlowSettings) -> str | None:

@@ -8,7 +8,7 @@ calls of models have the names of OpenTelemetry's conventions for generative AI.
 from __future__ import annotations
 
 import json
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from typing import Any, cast
 from urllib.parse import urlsplit
 
@@ -18,12 +18,28 @@ from phoundry.version import __version__
 
 INTERNAL, SERVER, CLIENT = 1, 2, 3
 OK, ERROR = 1, 2
+_DEPTH = 12  # spaces before a span in a request of 2 a level
 _OPERATIONS = {
     "chat/completions": "chat",
     "completions": "text_completion",
     "embeddings": "embeddings",
 }
 _PARAMETERS = ("temperature", "top_p", "max_tokens", "frequency_penalty", "presence_penalty")
+
+
+def pieces(traces: Iterable[Trace]) -> Iterator[str]:
+    """The text of `request(traces)` as indented JSON, a span at a time: there may be many."""
+    marker = '"spans": []'
+    head, tail = json.dumps(request(()), ensure_ascii=False, indent=2).split(marker)
+    yield f'{head}"spans": ['
+    joint = ""
+    for trace in traces:
+        for span in trace.spans:
+            text = json.dumps(_span(trace, span), ensure_ascii=False, indent=2)
+            yield joint + f"\n{text}".replace("\n", "\n" + " " * _DEPTH)
+            joint = ","
+    end = "\n" + " " * (_DEPTH - 2) if joint else ""
+    yield f"{end}]{tail}\n"
 
 
 def request(traces: Iterable[Trace]) -> dict[str, Any]:

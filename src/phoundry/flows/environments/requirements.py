@@ -13,6 +13,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
+from urllib.parse import unquote
 
 from phoundry.flows.errors import InvalidSource
 
@@ -20,6 +21,8 @@ OWN = "promptflow"
 _NAME = re.compile(r"^[A-Za-z0-9][A-Za-z0-9._-]*")
 _COMMENT = re.compile(r"(^|\s)#.*$")
 _NESTED = re.compile(r"^(?:-r|--requirement)[\s=]*(?P<file>\S+)$")
+_EDITABLE = re.compile(r"^(?:-e|--editable)[\s=]*(?P<path>\S.*)$")
+_ARCHIVES = (".whl", ".zip", ".tar.gz")
 _LIMITS = re.compile(r"^(?:-c|--constraint[\s=])\s*(?P<file>(?!\w+://)[^\s=]\S*)$")
 # Of a base install or of pip, which any Python that can make an environment has.
 _PARSERS = ("packaging.requirements", "pip._vendor.packaging.requirements")
@@ -48,6 +51,8 @@ def read_requirements(file: Path) -> Requirements:
         if limits := _LIMITS.match(line):
             there = lines_of(Path(limits["file"]), frozenset((file.resolve(),)))
             present += [each for each in there if each[0] != "-" and not is_own(each)]
+        elif _EDITABLE.match(line):
+            missing.append(line)
         elif line.startswith("-"):
             options.append(line)
         elif not is_own(line):
@@ -55,6 +60,23 @@ def read_requirements(file: Path) -> Requirements:
             if applies:
                 (present if there else missing).append(line)
     return Requirements(tuple(missing), tuple(present), tuple(options))
+
+
+def local_paths(wanted: Requirements) -> list[tuple[str, bool]]:
+    """The files and folders of this machine that lines of `wanted` install, such as `./tool`, and
+    whether as editable ones: these are used where they are."""
+    found: list[tuple[str, bool]] = []
+    for line in wanted.missing:
+        editable = _EDITABLE.match(line)
+        text = editable["path"] if editable else line.partition(" @ ")[2] or line
+        text = re.split(r"\s*;|\s+--", text)[0].strip().strip("\"'")
+        text = re.sub(r"\[[^\[\]]*\]$", "", text)  # extras
+        local = text.startswith("file:")
+        path = unquote(text.removeprefix("file:").removeprefix("//")) if local else text
+        here = local or editable or text.startswith(".") or "/" in text or text.endswith(_ARCHIVES)
+        if here and "://" not in path and "+" not in path.partition(":")[0]:
+            found.append((path, bool(editable)))
+    return found
 
 
 def asks_for_more(file: Path) -> bool:

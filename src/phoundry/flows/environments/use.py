@@ -8,12 +8,14 @@ import os
 import shutil
 import sys
 import time
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 from phoundry.files import read_json
 from phoundry.flows.environments.build import READY, Tell, add_paths, build, python_of
+from phoundry.flows.environments.local import fingerprints
 from phoundry.flows.environments.requirements import Requirements, read_requirements
 from phoundry.settings import Home, Settings
 
@@ -57,7 +59,7 @@ def interpreter_for(flow: Flow, home: Home, tell: Tell = lambda line: None) -> s
     wanted = read_requirements(flow.root / (getattr(flow.definition, "requirements", None) or FILE))
     if not wanted.missing:
         return None
-    place = home.environments / name_of(wanted)
+    place = home.environments / name_of(wanted, fingerprints(wanted, flow.root))
     python = python_of(place)
     if (place / READY).exists() and not python.exists():
         remove(place)  # the Python that it was made with is gone
@@ -68,9 +70,11 @@ def interpreter_for(flow: Flow, home: Home, tell: Tell = lambda line: None) -> s
     return str(python)
 
 
-def name_of(wanted: Requirements) -> str:
-    """The same for the same packages under the same Python."""
+def name_of(wanted: Requirements, local: Sequence[str] = ()) -> str:
+    """The same for the same packages under the same Python. `local`: what stands in those that are
+    files of this machine."""
     key = [sys.version, sys.platform, sys.prefix, wanted.options, wanted.missing, wanted.present]
+    key += [local] if local else []
     return hashlib.sha256(json.dumps(key).encode()).hexdigest()[:_LENGTH]
 
 

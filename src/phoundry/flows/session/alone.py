@@ -79,7 +79,7 @@ def _requires(file: Path) -> bool:
 
 
 def _opening(path: Path, *, traced: bool) -> dict[str, Any]:
-    from phoundry.flows.session.opening import memory_of_machine
+    from phoundry.flows.session.memory import memory_of_machine
 
     return {
         "op": "open",

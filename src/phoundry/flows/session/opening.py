@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-import os
 from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any
 
 from phoundry.errors import tree
 from phoundry.flows.errors import FlowError, UnexpectedError
+from phoundry.flows.session.memory import memory_of_machine
 from phoundry.flows.session.written import written_secrets
 
 if TYPE_CHECKING:
@@ -65,8 +65,3 @@ def as_error(body: Mapping[str, Any]) -> FlowError:
     )
     error.others = [as_error(other) for other in body.get("others") or ()]
     return error
-
-
-def memory_of_machine() -> int:
-    """Bytes."""
-    return os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES")

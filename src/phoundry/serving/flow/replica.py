@@ -35,6 +35,7 @@ from phoundry.errors import Conflict
 from phoundry.files import sha256_file, write_json
 from phoundry.flows.environments.use import interpreter_for
 from phoundry.flows.load import load_flow
+from phoundry.flows.session.memory import memory_of_machine
 from phoundry.serving.flow.opening import Opening
 from phoundry.serving.flow.packing import unpack
 from phoundry.serving.flow.supervisor import Supervisor
@@ -67,7 +68,7 @@ def replica(spec: dict[str, Any], run_dir: Path, spool: Spool) -> dict[str, Any]
         init=spec.get("init") or {},
         key=spec["token"],
         feedback=str(run_dir / "output" / "feedback.jsonl"),
-        memory_limit=os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES"),
+        memory_limit=memory_of_machine(),
         timeout=float(spec["timeout_seconds"]),
         grace=int(spec["grace_seconds"]),
         threads=int(spec["threads"]),
