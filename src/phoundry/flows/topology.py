@@ -30,8 +30,8 @@ def check_topology(flow: Flow) -> list[FlowError]:
     names = {node.name: None for node in flow.nodes}
     aggregating = {node.name for node in flow.nodes if node.aggregation}
     for node in flow.nodes:
-        errors += _missing_nodes(flow, node, names)
-        errors += _aggregation(flow, node, aggregating)
+        missing, wrong = _missing_nodes(flow, node, names), _aggregation(flow, node, aggregating)
+        errors += [*wrong, *missing] if node.aggregation else [*missing, *wrong]
     if not errors and (rest := _in_circles(flow)):
         errors.append(
             NodeCircularDependency(
