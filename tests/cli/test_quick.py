@@ -85,7 +85,9 @@ def test_both_ways_tell_people_the_same(
         assert "printed ␛[2J é" in short.err
         assert "\x9b" not in short.err
     assert quick([str(folder), "--inputs", "q=die"]) == 1
-    assert "exit code 7" in capsys.readouterr().err
+    told = capsys.readouterr().err
+    assert "exit code 7" in told
+    assert "The last it printed" in told
 
 
 @pytest.mark.parametrize("options", [["-o", "json"], []])

@@ -80,6 +80,14 @@ def test_signing_in_to_azure_is_refused_with_the_way_out(tmp_path: Path, kind: s
         spec_of(tmp_path, text)
 
 
+def test_azures_without_a_key_are_told_that_nobody_signs_in(tmp_path: Path) -> None:
+    with pytest.raises(ValidationError, match=r"needs api_key\. Signing in to Azure"):
+        spec_of(tmp_path, f"{HEAD}type: azure_open_ai\napi_base: http://a\n")
+    with pytest.raises(ValidationError) as caught:
+        spec_of(tmp_path, f"{HEAD}type: open_ai\n")
+    assert "Signing in" not in str(caught.value)
+
+
 def test_a_class_of_the_user_s_own(tmp_path: Path) -> None:
     text = f"{HEAD}type: custom\ncustom_type: Mine\nmodule: pkg.mod\n{FILES['custom']}"
     configs = spec_of(tmp_path, text).configs

@@ -23,4 +23,6 @@ def in_words(
         yield sheet(result["metrics"]), False
     if error := result["error"]:
         codes = " / ".join(error.get("codes") or [error.get("code", "")])
-        yield f"Error: {error.get('message', '')}\n  ({codes})", True
+        message, remedy = error.get("message", ""), error.get("remedy")
+        hint = f"\n  {remedy}" if remedy and remedy not in message else ""
+        yield f"Error: {message}{hint}\n  ({codes})", True

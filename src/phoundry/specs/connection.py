@@ -8,7 +8,7 @@ from typing import Literal, Self
 from pydantic import Field, SecretStr, field_validator, model_validator
 
 from phoundry.specs.base import Spec, View
-from phoundry.specs.connection_types import KINDS, SIGN_IN, kind_named
+from phoundry.specs.connection_types import KINDS, NO_SIGN_IN, SIGN_IN, kind_named
 from phoundry.specs.endpoint import Endpoint
 from phoundry.specs.names import AssetName
 
@@ -51,11 +51,12 @@ class ConnectionSpec(Spec):
         have = self.configs.keys() | self.secrets.keys()
         if self.configs.get("auth_mode", "key").lower() in SIGN_IN:
             raise ValueError(
-                "auth_mode: signing in to Azure is not supported here. Write `auth_mode: key` and "
-                "the resource's key as api_key"
+                f"auth_mode: {NO_SIGN_IN} Write `auth_mode: key` and the resource's key as api_key"
             )
         if missing := [name for name in KINDS[self.type].required if name not in have]:
-            raise ValueError(f"a connection of type {self.type} needs {', '.join(missing)}")
+            hint = "" if KINDS[self.type].by_key_only or "api_key" not in missing else NO_SIGN_IN
+            needs = f"a connection of type {self.type} needs {', '.join(missing)}"
+            raise ValueError(f"{needs}. {hint}" if hint else needs)
         return self
 
     @classmethod

@@ -59,6 +59,7 @@ KINDS: Mapping[str, ConnectionKind] = {
     "qdrant": ConnectionKind("QdrantConnection", {"api_base": REQUIRED}),
     "weaviate": ConnectionKind("WeaviateConnection", {"api_base": REQUIRED}),
 }
+NO_SIGN_IN = "Signing in to Azure (Entra ID, AAD) is not supported here."
 SIGN_IN = ("meid_token", "microsoft_entra_id", "aad")
 # A custom connection for a class of the user's own: Prompt flow keeps these beside its configs.
 STRONG_TYPE_KEYS: Mapping[str, str] = {

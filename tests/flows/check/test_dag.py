@@ -281,3 +281,34 @@ def test_what_a_template_works_out_is_not_worked_out_here(tmp_path: Path, text: 
         "nodes:\n- {name: p, type: prompt, source: {type: code, path: p.jinja2}}\n"
     )
     assert [item for item in check_flow(tmp_path).findings if item.severity == "error"] == []
+
+
+def test_tools_of_prompt_flow_that_are_not_provided_are_named(tmp_path: Path) -> None:
+    (tmp_path / "flow.dag.yaml").write_text(
+        "outputs:\n  o:\n    type: string\n    reference: ${all.output}\nnodes:\n"
+        "- name: open\n  type: custom_llm\n  source:\n    type: package_with_prompt\n"
+        "    tool: promptflow.tools.open_model_llm.OpenModelLLM.call\n    path: p.jinja2\n"
+        "- name: near\n  type: python\n  source:\n    type: package\n"
+        "    tool: promptflow.tools.embedding.embeding\n"
+        "- name: there\n  type: python\n  source:\n    type: package\n"
+        "    tool: promptflow.tools.serpapi.SerpAPI.search\n"
+        "- name: elsewhere\n  type: python\n  source:\n    type: package\n    tool: other.tool\n"
+        "- name: all\n  type: python\n  source:\n    type: code\n    path: a.py\n  inputs:\n"
+        "    a: ${open.output}\n    b: ${near.output}\n    c: ${there.output}\n"
+        "    d: ${elsewhere.output}\n    assistant: assistant.yaml\n"
+    )
+    (tmp_path / "p.jinja2").write_text("user:\nHi")
+    (tmp_path / "a.py").write_text(
+        "from promptflow.core import tool\nfrom promptflow.contracts.types import "
+        "AssistantDefinition\n@tool\ndef a(a, b, c, d, assistant: AssistantDefinition): ...\n"
+    )
+    found = {item.line: item for item in check_flow(tmp_path).findings}
+    assert {line: (item.code, item.severity) for line, item in found.items()} == {
+        10: ("PackageToolNotFoundError", "error"),
+        16: ("PackageToolNotFoundError", "error"),
+        37: ("AssistantNotProvided", "warning"),
+    }
+    assert "'promptflow.tools.open_model_llm.OpenModelLLM.call'" in found[10].message
+    assert "type: llm" in str(found[10].remedy)
+    assert "Did you mean promptflow.tools.embedding.embedding?" in str(found[16].remedy)
+    assert "Assistants are not provided" in str(found[37].remedy)

@@ -125,3 +125,24 @@ def test_what_is_no_file_stops_no_tree(tmp_path: Path) -> None:
         ("c.prompty", "runs"),
         ("flow.dag.yaml", "cannot run"),
     ]
+
+
+@pytest.mark.parametrize(
+    ("configuration", "lines"),
+    [
+        ("azure_endpoint: https://x", [7]),
+        ("azure_endpoint: https://x\n    api_key: ${env:HOME}", []),
+        ("connection: mine", []),
+    ],
+)
+def test_a_prompty_that_would_sign_in_to_azure(
+    tmp_path: Path, configuration: str, lines: list[int]
+) -> None:
+    front = "---\nname: x\nmodel:\n  api: chat\n  configuration:\n    type: azure_openai\n"
+    text = f"{front}    {configuration}\n    azure_deployment: d\n---\nuser:\nHi\n"
+    (tmp_path / "a.prompty").write_text(text)
+    found = check_flow(tmp_path / "a.prompty").findings
+    assert [item.line for item in found] == lines
+    for item in found:
+        assert "Signing in to Azure (Entra ID, AAD) is not supported" in item.message
+        assert "api_key: ${env:" in str(item.remedy)

@@ -12,7 +12,7 @@ from phoundry.flows.check.finding import Finding, Notes, Report
 from phoundry.flows.check.graph import check_graph
 from phoundry.flows.check.needs import Known, check_needs
 from phoundry.flows.check.requirements import check_requirements
-from phoundry.flows.check.sources import check_tool
+from phoundry.flows.check.sources import check_package, check_tool
 from phoundry.flows.check.structure import check_structure
 from phoundry.flows.check.templates import check_template
 from phoundry.flows.document import PROMPTY, Document, find_file, read_document
@@ -82,7 +82,8 @@ def _check_body(draft: Draft, notes: Notes, body: Body) -> Signature | None:
         )
         return None
     if body.source.get("type") not in (None, "code"):
-        return None  # a package's tool: the loader knows them
+        check_package(notes, body)
+        return None
     if body.type in ("prompt", "llm"):
         check_template(draft, notes, body)
     elif body.type == "python":

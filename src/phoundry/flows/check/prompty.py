@@ -14,6 +14,7 @@ from phoundry.flows.check.needs import CREATE, Known, check_variables
 from phoundry.flows.check.templates import check_roles, parse_template, place_in, undeclared
 from phoundry.flows.document import LARGEST, Document, is_mapping, parse_document
 from phoundry.flows.errors import FlowError
+from phoundry.specs.connection_types import NO_SIGN_IN
 
 FRONT = re.compile(r"\A\s*---[ \t]*\n(.*?)\n?^---[ \t]*(?:\n|\Z)", re.DOTALL | re.MULTILINE)
 APIS = ("chat", "completion")
@@ -65,6 +66,8 @@ def _front(notes: Notes, known: Known) -> None:
         message = f"`model.api` is {api!r}."
         notes.error("FlowDefinitionError", message, "model", "api", remedy="Write chat.")
     configuration = model.get("configuration")
+    if is_mapping(configuration):
+        _signs_in(notes, configuration)
     named = configuration.get("connection") if is_mapping(configuration) else None
     if isinstance(named, str) and known.available is not None and "${" not in named:
         names = [item.name for item in known.available()]
@@ -78,6 +81,19 @@ def _front(notes: Notes, known: Known) -> None:
                 remedy=hint + CREATE.format("connection"),
                 setup=True,
             )
+
+
+def _signs_in(notes: Notes, configuration: dict[str, Any]) -> None:
+    """Prompt flow signs in to Azure where a configuration has an address and no key."""
+    address = "azure_endpoint" in configuration and not configuration.get("connection")
+    if address and not configuration.get("api_key"):
+        notes.error(
+            "InvalidConnectionType",
+            "The configuration has an azure_endpoint and no api_key. " + NO_SIGN_IN,
+            *("model", "configuration", "azure_endpoint"),
+            remedy="Write `api_key: ${env:AZURE_OPENAI_API_KEY}`, or name a `connection` in place "
+            "of both.",
+        )
 
 
 def _template(notes: Notes, file: Path, text: str, front: re.Match[str]) -> None:

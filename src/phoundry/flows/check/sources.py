@@ -61,8 +61,37 @@ def check_tool(draft: Draft, notes: Notes, body: Body) -> Signature | None:
             node=body.name,
         )
         return None
+    _assistant(notes, body, tools[0])
     _parameters(draft, notes, body, tools[0])
     return tools[0]
+
+
+def check_package(notes: Notes, body: Body) -> None:
+    """A package's tool. Packages that are not here may be where the flow runs; Prompt flow's own
+    are answered for here, or nowhere."""
+    from phoundry.flows.tools.packages import not_provided
+
+    tool = body.source.get("tool")
+    fault = not_provided(tool) if isinstance(tool, str) else None
+    if fault is not None:
+        at = (*body.at, "source", "tool")
+        notes.error(fault.code, fault.message, *at, node=body.name, remedy=fault.remedy)
+
+
+def _assistant(notes: Notes, body: Body, tool: Signature) -> None:
+    """A tool that takes the definition of one of OpenAI's Assistants."""
+    for name, parameter in tool.parameters.items():
+        if parameter.kind == "assistant_definition" and name in body.inputs:
+            from phoundry.flows.tools.packages import ASSISTANTS
+
+            notes.warning(
+                "AssistantNotProvided",
+                f"'{name}' of the tool '{tool.function}' is an AssistantDefinition, which comes "
+                "as the path that is written and is not read.",
+                *(*body.at, "inputs", name),
+                node=body.name,
+                remedy=ASSISTANTS,
+            )
 
 
 def _parsed(draft: Draft, notes: Notes, body: Body) -> ToolFile | None:

@@ -35,6 +35,19 @@ GROUP = "package_tools"
 MOST_FILES = 500  # of descriptions in one package
 FORMER_NAMES = "deprecated_tools"
 
+OWN = "promptflow.tools."
+# What does what these modules of promptflow-tools did.
+REPLACED = {
+    "open_model_llm": "Make the node `type: llm` with a connection whose api_base is the model's "
+    "OpenAI-compatible address (`type: serverless` has api_base and api_key), or serve the model "
+    "here with `phoundry endpoint create` and name that endpoint as the connection.",
+    "llm": "Make the node `type: llm`: it does the same.",
+}
+ASSISTANTS = (
+    "OpenAI's Assistants are not provided. Use an llm node with `tools`, or call the service in "
+    "a Python tool with its own library."
+)
+
 Description = Mapping[str, Any]
 
 
@@ -154,9 +167,22 @@ def _files(folder: Path | None) -> Iterator[Path]:
         yield from sorted(folder.rglob("*.yaml"))[:MOST_FILES]
 
 
+def not_provided(tool: str) -> PackageToolNotFound | None:
+    """Why the tool `tool` of Prompt flow's own packages runs nowhere; None for one that is
+    provided, and for tools of other packages, which may be where the flow runs."""
+    if not tool.startswith(OWN) or describe(tool) is not None:
+        return None
+    near = nearest(tool, list(OFFERED)) if tool.split(".")[2] not in REPLACED else []
+    return PackageToolNotFound(
+        f"The tool '{tool}' of promptflow-tools is not provided.",
+        remedy=f"Did you mean {near[0]}?" if near else _advice(tool),
+    )
+
+
 def _advice(tool: str) -> str:
-    if tool.startswith("promptflow.tools."):
-        return (
+    if tool.startswith(OWN):
+        known = REPLACED.get(tool.split(".")[2])
+        return known or (
             "It is one of promptflow-tools', which needs the promptflow packages: call the service "
             "in a Python tool of the flow, or use an llm node."
         )

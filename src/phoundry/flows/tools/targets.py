@@ -10,6 +10,7 @@ from urllib.parse import urlsplit
 from phoundry.flows.errors import InvalidConnectionType
 from phoundry.flows.provided.connections import AZURE_VERSION, class_for
 from phoundry.flows.tools.http import Target
+from phoundry.specs.connection_types import NO_SIGN_IN
 
 OPENAI = "https://api.openai.com/v1"
 CALLED_PATHS = ("/chat/completions", "/completions", "/embeddings")
@@ -38,10 +39,11 @@ def target_of(values: Mapping[str, Any], model: str | None, place: str) -> Targe
         base = OPENAI
     key = keys.get("api_key") or keys.get("key")
     if not base or not key:
+        hint = f" {NO_SIGN_IN}" if base and kind == "azure_open_ai" else ""
         raise InvalidConnectionType(
             f"The connection '{name}' can't call a model for {place}: it has no "
             f"{'api_base' if not base else 'key'}.",
-            remedy="It needs api_base (such as http://127.0.0.1:7411/v1) and key.",
+            remedy=f"It needs api_base (such as http://127.0.0.1:7411/v1) and key.{hint}",
         )
     key = _header(str(key), name, place)
     _check_address(str(base), name, place)
