@@ -7,12 +7,12 @@ from collections.abc import Collection, Iterator
 from itertools import islice
 
 from phoundry.errors import nearest
+from phoundry.flows.check.circles import Needs, never_free, turned
 from phoundry.flows.check.draft import Body, Draft, reference
 from phoundry.flows.check.finding import Notes
 from phoundry.flows.document import Place, is_list, is_mapping
 from phoundry.flows.reference import InputReference, Literal, NodeReference, Reference
 
-Needs = dict[str, set[str]]
 MOST_NAMES = 500  # of which the nearest is looked for, and MOST_SHOWN of them are listed
 MOST_SHOWN = 20
 INSIDE = re.compile(r"\$\{[\w.\[\]']+\}")
@@ -134,7 +134,7 @@ def _circle(draft: Draft, notes: Notes) -> None:
     """The first circle, by the nodes in it."""
     needs = _needs(draft)
     # What merely follows a circle is not in it: nothing of it depends on that.
-    waiting = _never_free(_turned(_never_free(needs)))
+    waiting = never_free(turned(never_free(needs)))
     if not waiting:
         return
     names = sorted(waiting)
@@ -154,30 +154,6 @@ def _circle(draft: Draft, notes: Notes) -> None:
         node=names[0],
         remedy="Take one of the references between them away.",
     )
-
-
-def _never_free(needs: Needs) -> Needs:
-    """What is left of `needs` when those that wait for nothing have gone, again and again."""
-    waiting = {name: {item for item in items if item in needs} for name, items in needs.items()}
-    followers = _turned(waiting)
-    free = [name for name, items in waiting.items() if not items]
-    while free:
-        name = free.pop()
-        del waiting[name]
-        for follower in followers[name]:
-            waiting[follower].discard(name)
-            if not waiting[follower]:
-                free.append(follower)
-    return waiting
-
-
-def _turned(needs: Needs) -> Needs:
-    """Those that need each."""
-    followers: Needs = {name: set() for name in needs}
-    for name, items in needs.items():
-        for item in items:
-            followers[item].add(name)
-    return followers
 
 
 def _needs(draft: Draft) -> Needs:
