@@ -11,14 +11,16 @@ from pathlib import Path
 from typing import Any, Literal
 
 from phoundry.errors import NotFound
+from phoundry.services.collected_index import FileIndex, Indexes, milliseconds
 from phoundry.services.context import Context
 from phoundry.specs.collection import CollectedPage, Exchange
 
 Collection = Literal["model_inputs", "model_outputs"]
 _COLLECTIONS: tuple[Collection, ...] = ("model_inputs", "model_outputs")
 SETTLED_SECONDS = 1.0  # replicas write what they have collected several times a second
-# A record's own time stands before its data (`replica/collecting.py`).
-_TIME = re.compile(rb'"time":"([^"]{1,40})"')
+_PLACE = re.compile(r"(\d{15,18})(?:-|$)")
+_NEVER = 2**62  # milliseconds
+_INDEXES = Indexes()
 PAGE = 200  # exchanges of one answer, unless the caller says otherwise
 
 
@@ -87,32 +89,45 @@ def _first(
 ) -> list[tuple[str, Exchange]]:
     """The first `number` exchanges between `start` and `end`, and perhaps some more, in order.
 
-    A file may have gigabytes and many pages: only the lines of this one are parsed and kept.
+    Only the lines of this page are read and parsed; `collected_index` knows where they are.
     """
-    moments = sorted(
-        moment
-        for _, path in files
-        for line in _lines(path)
-        if (moment := _moment(line)) and moment + "." > start and moment < end  # "." is after "-"
-    )
+    indexes: list[tuple[Collection, FileIndex]] = [
+        (collection, _INDEXES.of(path)) for collection, path in files
+    ]
+    since, until = _from(start), _to(end)
+    moments = sorted(moment for _, index in indexes for moment in index.between(since, until))
     wanted = 2 * number  # lines: each exchange has two at most
     while True:
-        last = moments[wanted] if wanted < len(moments) else "~"
-        joined = (each for each in _joined(files, start, last) if start < each[0] < end)
+        last = moments[wanted] if wanted < len(moments) else _NEVER
+        joined = (each for each in _joined(indexes, since, last) if start < each[0] < end)
         found = sorted(joined, key=lambda each: each[0])
-        if len(found) >= number or last == "~":
+        if len(found) >= number or last == _NEVER:
             return found
         wanted *= 2  # some were somebody else's
 
 
+def _from(start: str) -> int:
+    """The first moment that may have places after `start`."""
+    match = _PLACE.match(start)
+    if match is not None:
+        return int(match[1])
+    return -_NEVER if start < "0" else _NEVER
+
+
+def _to(end: str) -> int:
+    """The last moment that may have places before `end`."""
+    match = _PLACE.match(end)
+    return int(match[1]) if match is not None else _NEVER
+
+
 def _joined(
-    files: Iterable[tuple[Collection, Path]], start: str, last: str
+    files: Iterable[tuple[Collection, FileIndex]], first: int, last: int
 ) -> Iterator[tuple[str, Exchange]]:
     """Input and output of each request, by its id, with its place in the order: of the moments from
-    that of `start` to `last`."""
+    `first` to `last`."""
     sides: dict[tuple[str, str], dict[Collection, dict[str, Any]]] = {}
-    for collection, path in files:
-        for record in _records(path, start, last):
+    for collection, index in files:
+        for record in _records(index.lines(first, last)):
             key = (str(record.get("time")), str(record.get("correlationid")))
             sides.setdefault(key, {})[collection] = record
     for found in sides.values():
@@ -134,22 +149,7 @@ def _joined(
 
 def _place(seconds: float, request_id: str) -> str:
     """Sorts by time, to the millisecond, then by id."""
-    return f"{_milliseconds(seconds)}-{request_id}"
-
-
-def _milliseconds(seconds: float) -> str:
-    return f"{round(seconds * 1000):015d}"
-
-
-def _moment(line: bytes) -> str | None:
-    """What the place of a record begins with; None where it has no time."""
-    head, mark, _ = line.partition(b'"data":')
-    match = _TIME.search(head) if mark else None
-    try:
-        text = match[1].decode() if match else json.loads(line)["time"]
-        return _milliseconds(datetime.fromisoformat(text).timestamp())
-    except (KeyError, TypeError, ValueError, OverflowError):
-        return None
+    return f"{milliseconds(seconds):015d}-{request_id}"
 
 
 def _data(record: dict[str, Any] | None) -> dict[str, Any] | None:
@@ -157,20 +157,11 @@ def _data(record: dict[str, Any] | None) -> dict[str, Any] | None:
     return data[0] if data else None
 
 
-def _records(path: Path, start: str, last: str) -> Iterator[dict[str, Any]]:
-    for line in _lines(path):
-        moment = _moment(line)
-        if moment is None or moment + "." <= start or moment > last:
-            continue
+def _records(lines: Iterable[bytes]) -> Iterator[dict[str, Any]]:
+    for line in lines:
         try:
             record = json.loads(line)
         except ValueError:
             continue
         if isinstance(record, dict):
             yield record  # pyright: ignore[reportUnknownVariableType]
-
-
-def _lines(path: Path) -> Iterator[bytes]:
-    """Whole lines; what is being written is passed over."""
-    with path.open("rb") as file:
-        yield from (line for line in file if line.endswith(b"\n"))
