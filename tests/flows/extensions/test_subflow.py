@@ -197,12 +197,13 @@ def chain(depth: int, width: int) -> dict[str, str]:
     } | {names[-1]: "nodes: []\n"}
 
 
-@pytest.mark.parametrize(("depth", "width"), [(MOST_DEEP + 2, 1), (20, 2)])
+@pytest.mark.parametrize(("depth", "width"), [(22, 1), (20, 2)])
 def test_flows_that_open_others_without_end_are_refused(
     make_flow: MakeFlow, monkeypatch: pytest.MonkeyPatch, depth: int, width: int
 ) -> None:
     """Twenty small files stood for a million flows, and the check of them did not end."""
-    monkeypatch.setattr(subflow, "MOST_OPENED", 60)
+    monkeypatch.setattr(subflow, "MOST_DEEP", 20)
+    monkeypatch.setattr(subflow, "MOST_OPENED", 30)
     folder = make_flow(chain(depth, width))
     flow = load_flow(folder)
     with pytest.raises(FlowDepthExceeded, match="too many"):

@@ -7,6 +7,7 @@ themselves; how deep is bounded when they run.
 
 from __future__ import annotations
 
+import os
 import sys
 import threading
 from collections.abc import Generator, Mapping
@@ -112,14 +113,16 @@ def _own_modules(outer: Flow, inner: Flow) -> Generator[None]:
     """Let tools of `inner` import what lies beside them or is included, also where `outer` has a
     module of the same name. Afterwards the outer flow's come first again; `surroundings` puts all
     of it back."""
-    outside = (outer.root, place_of(outer))
+    # As text: thousands of modules are looked at, for each flow that is opened.
+    outside = tuple(f"{place}{os.sep}" for place in (outer.root, place_of(outer)))
+    own = f"{inner.root}{os.sep}"
     places = list(dict.fromkeys([inner.root, *(source.parent for source in sources(inner))]))
     hidden = {
         name: module
         for name, module in sys.modules.items()
         if isinstance(file := getattr(module, "__file__", None), str)
-        and any(Path(file).is_relative_to(place) for place in outside)
-        and not Path(file).is_relative_to(inner.root)
+        and file.startswith(outside)
+        and not file.startswith(own)
     }
     for name in hidden:
         del sys.modules[name]
