@@ -4,13 +4,15 @@ from __future__ import annotations
 
 import importlib.util
 import json
+import runpy
 import subprocess
 import sys
 from pathlib import Path
+from typing import Any
 
 import pytest
 
-from phoundry import lean
+from phoundry import lean, worker
 
 # A step of a tiny model, with all that a worker marks for the compiler: an optimizer, layers that
 # are computed again, masks, a generated answer.
@@ -88,3 +90,33 @@ def test_what_is_left_out_is_still_where_these_versions_have_it(module: str) -> 
 def test_nobody_elses_import_is_touched() -> None:
     assert lean.Finder().find_spec("json", None) is None
     assert lean.Finder().find_spec("torch.nn", None) is None
+
+
+WORKERS = {
+    "phoundry.training": (),
+    "phoundry.training.planner": (),
+    "phoundry.models.register": (),
+    "phoundry.models.convert": (),
+    "phoundry.models.curves": ("numpy", "pandas", "pyarrow", "scipy"),
+    "phoundry.serving.parity": (),
+}
+
+
+@pytest.mark.filterwarnings("ignore:.*found in sys.modules.*:RuntimeWarning")
+@pytest.mark.parametrize(("module", "absent"), WORKERS.items())
+def test_a_worker_that_compiles_nothing_is_lean(
+    module: str, absent: tuple[str, ...], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    begun: list[tuple[Any, ...]] = []
+
+    def begin(*names: str) -> None:
+        begun.append(names)
+
+    def main(task: object, *, lean: bool = False) -> None:
+        begun.append((lean,))
+
+    monkeypatch.setattr(lean, "begin", begin)
+    monkeypatch.setattr(worker, "main", main)
+    monkeypatch.setattr(sys, "argv", ["worker"])
+    runpy.run_module(module, run_name="__main__")
+    assert begun == [*([absent] if absent else []), (True,)]

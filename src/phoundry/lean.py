@@ -35,8 +35,13 @@ _ABSENT = (
 _COMPILER = "torch._dynamo"
 
 
-def begin() -> None:
-    """Leave out from now on, in this process. Before it imports torch or transformers."""
+def begin(*absent: str) -> None:
+    """Leave out from now on, in this process. Before it imports torch, transformers or MLflow.
+
+    `absent`: packages that are to look as if they were not installed, to all.
+    """
+    for name in absent:
+        sys.modules.setdefault(name, cast(Any, None))  # how Python spells "there is none"
     if not any(isinstance(finder, Finder) for finder in sys.meta_path):
         sys.meta_path.insert(0, Finder())
 

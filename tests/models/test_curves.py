@@ -22,6 +22,7 @@ from hypothesis import strategies as st
 from phoundry.models import curves
 from phoundry.models.registry import JOB, Registry
 from phoundry.spool import Spool
+from tests.support.imports import WATCH, heavy_imports
 
 NOW = 1_700_000_000.0
 
@@ -242,7 +243,7 @@ def test_killed_while_it_tells_it_tells_everything_once(
     folder.mkdir()
     write(spec, {"kind": "started"}, *(progress(step, 1 / step) for step in range(1, 6_001)))
     (folder / "spec.json").write_text(json.dumps(spec))
-    words = [sys.executable, "-m", "phoundry.models.curves", str(folder)]
+    words = [sys.executable, *WATCH, "-m", "phoundry.models.curves", str(folder)]
     reached = points_kept(place)
     for _ in range(2):
         process = subprocess.Popen(words, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
@@ -251,7 +252,8 @@ def test_killed_while_it_tells_it_tells_everything_once(
         process.kill()
         assert process.wait() == -signal.SIGKILL, "it was at work"
         reached = points_kept(place)
-    subprocess.run(words, check=True, capture_output=True)
+    done = subprocess.run(words, check=True, capture_output=True, text=True)
+    assert heavy_imports(done.stderr) == {"mlflow"}
     result = json.loads((folder / "result.json").read_text())
     assert result["status"] == "succeeded"
     assert 0 < result["points"] < 6_000
