@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 from phoundry.client.aio.runner import Runner
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import AsyncGenerator, Sequence
     from pathlib import Path
     from typing import Any
 
@@ -69,6 +69,14 @@ class AsyncTraces:
             NotFound: a trace is not there.
         """
         return await self._runner.call(lambda client: client.traces.document(ids))
+
+    def pieces(self, ids: Sequence[str] = ()) -> AsyncGenerator[str]:
+        """The text of `document(ids)`, piece by piece: all traces may be more than fits in memory.
+
+        Raises (before the first piece):
+            NotFound: a trace is not there. Conflict: several begin so.
+        """
+        return self._runner.iterate(lambda client: client.traces.pieces(ids))
 
     async def delete(self, ids: Sequence[str] = (), *, older_than_days: float | None = None) -> int:
         """Forget the traces of `ids`, or those that began so many days ago (0: all of them); how
