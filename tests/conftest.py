@@ -12,12 +12,14 @@ from hypothesis import settings
 from phoundry.settings import Home
 from tests.support.quick import new_database, no_waiting_for_the_disk
 from tests.support.sharing import pytest_collection_modifyitems, pytest_xdist_make_scheduler
+from tests.support.site import walked
 
 __all__ = [
     "new_database",
     "no_waiting_for_the_disk",
     "pytest_collection_modifyitems",
     "pytest_xdist_make_scheduler",
+    "walked",
 ]
 
 

@@ -12,7 +12,7 @@ import pytest
 
 from tests.docs.documents import HOW_TO, ROOT, Desk, blocks, execute
 from tests.docs.ollama import ollama_store
-from tests.e2e.conftest import new_site
+from tests.support.site import new_site
 
 pytestmark = [pytest.mark.slow, pytest.mark.xdist_group("docs")]
 

@@ -8,7 +8,7 @@ import pytest
 
 from tests.docs.documents import HOW_TO, Desk, blocks, execute
 from tests.docs.test_examples import GUIDES
-from tests.e2e.conftest import new_site
+from tests.support.site import new_site
 
 FLOW_GUIDES = (
     "flow-extensions",

@@ -11,7 +11,7 @@ from typing import Any
 
 import pytest
 
-from tests.e2e.conftest import Site, new_site
+from tests.support.site import Site, new_site
 
 pytestmark = [pytest.mark.slow, pytest.mark.xdist_group("notebook")]
 

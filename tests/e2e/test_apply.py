@@ -19,27 +19,30 @@ from phoundry.client import Client
 from phoundry.errors import PhoundryError
 from phoundry.files import read_json
 from phoundry.specs.journey import Journey
-from tests.e2e.conftest import Site, new_site
+from tests.support.site import Site, new_site
 
 pytestmark = [pytest.mark.slow, pytest.mark.xdist_group("apply")]
 LONG = ("train", "register", "deploy")  # the others are over within a tick
 
 
-@pytest.fixture
-def fresh(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Site]:
-    """Where nothing was applied yet."""
-    made = new_site(tmp_path_factory.mktemp("fresh"))
+@pytest.fixture(scope="module")
+def applied(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Site]:
+    """Where all of this module is applied; the first to come finds nothing there."""
+    made = new_site(tmp_path_factory.mktemp("apply"))
     try:
         yield made
     finally:
         made.run("down")
 
 
-@pytest.fixture(scope="module")
-def applied(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Site]:
-    made = new_site(tmp_path_factory.mktemp("apply"))
+@pytest.fixture
+def fresh(applied: Site, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Site]:
+    """Where nothing was applied yet: the place of all tests while that is so."""
+    if not applied.home.exists():
+        yield applied
+        return
+    made = new_site(tmp_path_factory.mktemp("fresh"))
     try:
-        made.ok("apply", "-f", str(write(made)), "-y")
         yield made
     finally:
         made.run("down")
@@ -116,9 +119,11 @@ def test_killed_at_every_step_and_repeated_it_arrives_once(fresh: Site) -> None:
     killed: set[str] = set()
     command = begin(place, file)
     while (step := walk_until(place, client, command, killed)) not in ("done", "failed"):
-        killed.add(step)
         kill_control_plane(place)
-        command.wait(timeout=120)  # it says that Phoundry was stopped
+        if killed:
+            command.kill()  # as where the machine is switched off
+        command.wait(timeout=120)  # else it waits a while, and says that Phoundry was stopped
+        killed.add(step)
         command = begin(place, file)
     assert step == "done"
     assert killed >= set(LONG)
@@ -146,9 +151,7 @@ def test_changed_defaults_are_in_force_without_a_restart(place: Site) -> None:
     assert after["pid"] == before["pid"]
 
 
-def test_changed_parameters_are_planned_and_deployed_beside_the_live_one(fresh: Site) -> None:
-    place = fresh
-    place.ok("apply", "-f", str(write(place)), "-y")
+def test_changed_parameters_are_planned_and_deployed_beside_the_live_one(place: Site) -> None:
     file = write(place, epochs="3")
     plan = json.loads(place.ok("apply", "-f", str(file), "--dry-run", "-o", "json"))
     found = {item["kind"]: item for item in plan["items"]}

@@ -13,7 +13,7 @@ from phoundry import Client
 from phoundry.errors import NotFound
 from phoundry.specs.collection import DataCollector
 from phoundry.specs.deployment import DeploymentUpdate
-from tests.e2e.conftest import Site
+from tests.support.site import Site
 
 pytestmark = [pytest.mark.xdist_group("journey")]
 LONGEST = 40  # tokens

@@ -13,7 +13,7 @@ import httpx
 import psutil
 import pytest
 
-from tests.e2e.conftest import Site
+from tests.support.site import Site
 
 pytestmark = [pytest.mark.xdist_group("journey")]
 ASKED = [{"role": "user", "content": "What is red, case 1?"}]

@@ -15,7 +15,7 @@ import pytest
 from openai import OpenAI
 
 from tests.compute.test_autostart import environment, read, unquoted
-from tests.e2e.conftest import Site, new_site
+from tests.support.site import Site, new_site
 
 
 class Supervisor:

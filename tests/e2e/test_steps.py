@@ -13,8 +13,8 @@ import httpx
 import psutil
 import pytest
 
-from tests.e2e.conftest import Site, new_site
 from tests.support.checkpoints import write_adapter
+from tests.support.site import Site, new_site
 
 pytestmark = [pytest.mark.xdist_group("steps")]
 CANARY = "canary-secret-91c4"

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -11,8 +10,7 @@ import psutil
 import pytest
 
 from phoundry.files import read_json
-from tests.e2e.conftest import Site, new_site
-from tests.security import offline
+from tests.support.site import Site, Walked
 
 CONNECTION_SECRET = "canary-of-a-connection-7f3a91"
 TOOL = """\
@@ -89,21 +87,10 @@ class Fortress:
 
 
 @pytest.fixture(scope="session")
-def fortress(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Fortress]:
-    root = tmp_path_factory.mktemp("fortress")
-    network, flow = root / "network", root / "flow"
-    network.mkdir()
-    flow.mkdir()
+def fortress(walked: Walked, tmp_path_factory: pytest.TempPathFactory) -> Fortress:
+    flow = tmp_path_factory.mktemp("flow")
     (flow / "flow.dag.yaml").write_text(FLOW)
     (flow / "look.py").write_text(TOOL)
-    site = new_site(root)
-    site.environ.update(offline.environ(network))
-    try:
-        settings = ["num_train_epochs=1", "lora_r=4", "apply_lora=true"]
-        flags = [word for setting in settings for word in ("--set", setting)]
-        site.ok("up", str(site.data), "--model", str(site.model), *flags)
-        create = ("connection", "create", "vault", "--secret", "canary", "--secret-stdin")
-        site.ok(*create, stdin=CONNECTION_SECRET)
-        yield Fortress(site, network, flow)
-    finally:
-        site.run("down")
+    create = ("connection", "create", "vault", "--secret", "canary", "--secret-stdin")
+    walked.site.ok(*create, stdin=CONNECTION_SECRET)
+    return Fortress(walked.site, walked.network, flow)

@@ -12,10 +12,10 @@ from typing import Any
 import httpx
 import pytest
 
-from tests.e2e.conftest import Site
 from tests.security.conftest import Fortress
+from tests.support.site import Site
 
-pytestmark = [pytest.mark.xdist_group("fortress")]
+pytestmark = [pytest.mark.xdist_group("journey")]
 WEIGHTS = "model.safetensors"
 
 

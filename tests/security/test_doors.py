@@ -9,10 +9,10 @@ import httpx
 import pytest
 
 from phoundry.files import read_json
-from tests.security import offline
 from tests.security.conftest import Fortress
+from tests.support import offline
 
-pytestmark = [pytest.mark.xdist_group("fortress")]
+pytestmark = [pytest.mark.xdist_group("journey")]
 
 METHODS = ("GET", "HEAD", "POST", "PUT", "PATCH", "DELETE", "OPTIONS")
 OPEN = {"control plane": "/healthz", "gateway": "/healthz", "replica": "/health"}

@@ -8,7 +8,7 @@ import pytest
 
 from tests.security.conftest import CONNECTION_SECRET, Fortress
 
-pytestmark = [pytest.mark.xdist_group("fortress")]
+pytestmark = [pytest.mark.xdist_group("journey")]
 
 # What a process must be told, and how: in a file that its owner alone can read.
 HELD = {"control plane": ["server.json"], "replica": ["routes.json", "spec.json"]}

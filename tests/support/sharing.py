@@ -22,7 +22,6 @@ LONGEST = (
     "apply",
     "journey",
     "notebook",
-    "fortress",
     "steps",
 )
 # Rooms whose tests share what takes long to make.
