@@ -7,7 +7,8 @@ import re
 WATCH = ("-X", "importtime")
 # Of what workers import, what costs most and has no part in what they do.
 COMPILER = frozenset({"torch._dynamo.eval_frame", "torch._inductor", "torch.distributed.tensor"})
-TABLES = frozenset({"scipy", "sklearn", "pandas"})
+# A part of each: the name alone is told of one that looks as if it were not installed, too.
+TABLES = frozenset({"scipy._lib", "sklearn.base", "pandas.core"})
 HEAVY = COMPILER | TABLES | {"sympy", "torch", "transformers", "mlflow", "peft", "accelerate"}
 _LINE = re.compile(r"^import time:\s+\d+ \|\s+\d+ \|\s+(\S+)$", re.MULTILINE)
 
