@@ -21,8 +21,13 @@ LONGEST = (
     "docs",
     "apply",
     "journey",
-    "notebook",
     "steps",
+    "tests/serving/parity/test_real_model.py",
+    "tests/e2e/test_no_answer_is_lost.py",
+    "notebook",
+    "tests/training/test_worker.py",
+    "tests/models/test_register.py",
+    "tests/journey/test_apply.py",
 )
 # Rooms whose tests share what takes long to make.
 TOGETHER = ("tests/browser", "tests/promptflow")
