@@ -57,7 +57,7 @@ class _Line:
 
 
 def read_plain(text: str) -> Plain | None:
-    """The one mapping that `text` holds; None where this reader can't tell, and it may be faulty."""
+    """The one mapping that `text` holds; None where this reader can't tell: it may be faulty."""
     if not _READABLE.fullmatch(text):
         return None
     try:
