@@ -95,7 +95,6 @@ def test_nobody_elses_import_is_touched() -> None:
 WORKERS = {
     "phoundry.training": (),
     "phoundry.training.planner": (),
-    "phoundry.models.register": (),
     "phoundry.models.convert": (),
     "phoundry.models.curves": ("numpy", "pandas", "pyarrow", "scipy"),
     "phoundry.serving.parity": (),

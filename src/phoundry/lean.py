@@ -10,7 +10,8 @@ transformers imports wherever they are. `begin` is for a worker that compiles no
 - to transformers alone, torch looks as if it were built without distribution (as it is on some
   systems), and SciPy and scikit-learn as if they were not installed.
 
-What is imported already stays, and nothing that is computed changes.
+What is imported already stays, and nothing that is computed changes. Not for a worker that uses
+PEFT, which takes distributed torch for granted (`phoundry.models.register`).
 """
 
 from __future__ import annotations

@@ -170,4 +170,4 @@ def _result(registry: Registry, version: Version) -> dict[str, Any]:
 
 
 if __name__ == "__main__":
-    main(task, lean=True)
+    main(task)
