@@ -81,6 +81,7 @@ MORE = {
     "flows.session": "flow test",
     "flows.settings": "flow test",
     "traces.document": "trace export",
+    "traces.pieces": "trace export",
     "jobs.follow": "job logs -f",
     "jobs.metrics": "job show",
     "jobs.outputs": "job download",
