@@ -22,7 +22,7 @@ $(VENV)/.dev: $(VENV)/.run
 
 install: $(VENV)/.run  ## Make .venv and install Phoundry with everything it needs
 
-demo: $(VENV)/.run  ## The whole journey on a real model and real data, in about six minutes
+demo: $(VENV)/.run  ## The whole journey on a real model and real data, in about five minutes
 	@$(BIN)/phoundry demo
 
 # Four pytest processes (those that wait for a worker leave the cores to others) and the workers they
