@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Set
+from collections.abc import Collection, Mapping, Set
 
 from phoundry.errors import nearest
+from phoundry.flows.circles import never_free
 from phoundry.flows.errors import (
     DuplicateNodeName,
     EmptyOutputReference,
@@ -122,20 +123,7 @@ def _conditions(node: Node) -> list[Reference]:
 
 def _in_circles(flow: Flow) -> list[str]:
     """Names of the nodes that can never start, sorted; empty when an order exists."""
-    waiting = {node.name: set(node.dependencies) for node in flow.nodes}
-    ready = [name for name, needs in waiting.items() if not needs]
-    followers: dict[str, list[str]] = {name: [] for name in waiting}
-    for name, needs in waiting.items():
-        for need in needs:
-            followers[need].append(name)
-    while ready:
-        done = ready.pop()
-        del waiting[done]
-        for name in followers[done]:
-            waiting[name].discard(done)
-            if not waiting[name]:
-                ready.append(name)
-    return sorted(waiting)
+    return sorted(never_free({node.name: set(node.dependencies) for node in flow.nodes}))
 
 
 def _output(
@@ -164,8 +152,13 @@ def _output(
     return [OutputReferenceNotFound(message, remedy=_near(wanted, known), where=where)]
 
 
+def near_names(name: str, known: Collection[str]) -> list[str]:
+    """As `errors.nearest`; none where there are so many that looking would take seconds."""
+    return nearest(name, known) if len(known) <= MOST_NAMES else []
+
+
 def _near(name: str, known: list[str]) -> str | None:
-    near = nearest(name, known) if len(known) <= MOST_NAMES else []
+    near = near_names(name, known)
     return f"Did you mean {' or '.join(near)}?" if near else None
 
 

@@ -11,6 +11,8 @@ import time
 from pathlib import Path
 from tempfile import TemporaryFile
 
+from phoundry.worker import GRAPHICS
+
 # Instructions that multiply bfloat16 matrices. Without them bfloat16 runs at under half of
 # float32's speed, with them at twice.
 _BF16_FLAGS = frozenset({"avx512_bf16", "amx_bf16", "bf16", "svebf16"})
@@ -22,9 +24,7 @@ def machine_recommendation(cpuinfo: Path = Path("/proc/cpuinfo")) -> dict[str, s
     return {"precision": "16" if multiplies_bfloat16(cpuinfo) else "32"}
 
 
-def multiplies_bfloat16(
-    cpuinfo: Path = Path("/proc/cpuinfo"), driver: Path = Path("/proc/driver/nvidia/version")
-) -> bool:
+def multiplies_bfloat16(cpuinfo: Path = Path("/proc/cpuinfo"), driver: Path = GRAPHICS) -> bool:
     """Whether there are instructions for products of bfloat16.
 
     NVIDIA's graphics processors have them, whose driver the kernel tells of; of the others the

@@ -89,6 +89,7 @@ def _add_measured(view: JobPlan, plan: Plan) -> None:
     from phoundry.training import device
     from phoundry.training.planning.duration import estimate_disk, estimate_duration
     from phoundry.training.planning.matmul import best_rate
+    from phoundry.training.progress import share_of
 
     view.parameters = plan.parameters.model_dump(mode="json")
     view.sources = plan.sources
@@ -108,8 +109,7 @@ def _add_measured(view: JobPlan, plan: Plan) -> None:
     view.seconds = duration.seconds
     view.tokens_per_second = plan.tokens / duration.training
     limit = best_rate(_dtype(plan.parameters.precision), device.chosen())
-    share = view.tokens_per_second * plan.flops_per_token / limit
-    view.mfu = share if share <= 1 else None  # the machine was busy when the limit was measured
+    view.mfu = share_of(view.tokens_per_second * plan.flops_per_token, limit)
     if plan.parameters.apply_early_stopping:
         view.notices.append("Early stopping may end the run before that time.")
 

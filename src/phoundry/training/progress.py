@@ -54,15 +54,10 @@ class Meter:
         return self.trained_tokens / self.trained_seconds if self.trained_seconds else 0.0
 
     def mfu(self, rate: float) -> float | None:
-        """Share of the machine's best matrix product rate that `rate` tokens a second are.
-
-        None also where that is more than all: the limit was measured while the machine was busy
-        with other work, and says nothing.
-        """
+        """Share of the machine's best matrix product rate that `rate` tokens a second are."""
         if self.flops_per_token is None or not self.flops_per_second_limit:
             return None
-        share = rate * self.flops_per_token / self.flops_per_second_limit
-        return share if share <= 1 else None
+        return share_of(rate * self.flops_per_token, self.flops_per_second_limit)
 
     def seconds_left(self, tokens: int, *, evaluations: int, writing: float) -> float:
         """Of training after `tokens` of it, of as many `evaluations` as the latest took, and of
@@ -119,6 +114,13 @@ class Meter:
     def _recent_rate(self) -> float:
         seconds = sum(seconds for _, seconds in self._recent)
         return sum(tokens for tokens, _ in self._recent) / seconds if seconds else 0.0
+
+
+def share_of(flops_per_second: float, limit: float) -> float | None:
+    """The share of `limit`; None where it is more than all: the limit was measured while the
+    machine was busy with other work, and says nothing."""
+    share = flops_per_second / limit
+    return share if share <= 1 else None
 
 
 def _line(now: Progress) -> str:

@@ -6,15 +6,14 @@ import re
 from collections.abc import Collection, Iterator
 from itertools import islice
 
-from phoundry.errors import nearest
-from phoundry.flows.check.circles import Needs, never_free, turned
 from phoundry.flows.check.draft import Body, Draft, reference
 from phoundry.flows.check.finding import Notes
+from phoundry.flows.circles import Needs, never_free, turned
 from phoundry.flows.document import Place, is_list, is_mapping
 from phoundry.flows.reference import InputReference, Literal, NodeReference, Reference
+from phoundry.flows.topology import near_names
 
-MOST_NAMES = 500  # of which the nearest is looked for, and MOST_SHOWN of them are listed
-MOST_SHOWN = 20
+MOST_SHOWN = 20  # names that are listed
 INSIDE = re.compile(r"\$\{[\w.\[\]']+\}")
 
 
@@ -270,7 +269,7 @@ def _never(draft: Draft, notes: Notes) -> None:
 
 
 def _near(name: str, known: Collection[str], what: str) -> str:
-    near = nearest(name, known) if len(known) <= MOST_NAMES else []
+    near = near_names(name, known)
     if near:
         return f"Did you mean {' or '.join(near)}?"
     if not known:

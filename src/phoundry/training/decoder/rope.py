@@ -27,13 +27,13 @@ class Rotary:
         self._device = device
         self._tables: dict[tuple[str, int, torch.dtype], Turn] = {}
 
-    def turns(self, segments: Sequence[int], dtype: torch.dtype, start: int = 0) -> dict[str, Turn]:
-        """Turns by kind of layer. Each segment is a conversation whose positions begin at `start`.
+    def turns(self, segments: Sequence[int], dtype: torch.dtype) -> dict[str, Turn]:
+        """Turns by kind of layer. Each segment is a conversation whose positions begin at 0.
 
         A way to a longer context that depends on the length goes by the segment's own, as if it
         were alone.
         """
-        return {name: self._turn(name, segments, dtype, start) for name in self._architecture.rope}
+        return {name: self._turn(name, segments, dtype, 0) for name in self._architecture.rope}
 
     def turns_at(self, places: Sequence[int], dtype: torch.dtype) -> dict[str, Turn]:
         """Turns by kind of layer of one token of each conversation, which has so many before it."""
