@@ -12,9 +12,9 @@ processor takes all segments in one call of FlashAttention.
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any, cast
+from typing import Any, Self, cast
 
 import torch
 from torch import Tensor
@@ -123,11 +123,31 @@ def attend_to(query: Tensor, key: Tensor, value: Tensor, heads: Heads) -> Tensor
     return output[0].transpose(0, 1).reshape(-1, heads.queries * heads.width)
 
 
+@dataclass(frozen=True, slots=True)
+class NextPlaces:
+    """Where the next token of each of several conversations stands, which is the same for all
+    layers. `seen`: what each may see, (conversations, length), by the window of a layer."""
+
+    length: int  # of the longest, that token included
+    place: Tensor
+    row: Tensor
+    seen: Mapping[int | None, Tensor]
+
+    @classmethod
+    def of(cls, at: Sequence[int], windows: Iterable[int | None], device: torch.device) -> Self:
+        """`at`: tokens of each conversation before."""
+        length = max(at) + 1
+        place = torch.tensor(at, device=device)
+        back = place[:, None] - torch.arange(length, device=device)
+        seen = {each: (back >= 0) & (back < (each or length)) for each in set(windows)}
+        return cls(length, place, torch.arange(len(at), device=device), seen)
+
+
 def attend_each(
     query: Tensor,
     key: Tensor,
     value: Tensor,
-    at: Sequence[int],
+    at: NextPlaces,
     block: tuple[Tensor, Tensor],
     heads: Heads,
 ) -> Tensor:
@@ -135,25 +155,19 @@ def attend_each(
 
     Args:
         query: (queries, conversations, width), turned. key, value: (keys, conversations, width).
-        at: tokens of each conversation before this one: where its key and value are written.
+        at: where the keys and values are written.
         block: keys and values, (conversations, keys, room, width) each.
 
     Returns:
         (conversations, queries · width).
     """
-    place = torch.tensor(at, device=query.device)
-    row = torch.arange(len(at), device=query.device)
     for whole, own in zip(block, (key, value), strict=True):
-        whole[row, :, place] = own.transpose(0, 1)
-    length = max(at) + 1
-    position = torch.arange(length, device=query.device)
-    back = place[:, None] - position
-    seen = (back >= 0) & (back < (heads.window or length))
+        whole[at.row, :, at.place] = own.transpose(0, 1)
     output = scaled_dot_product_attention(
         query.transpose(0, 1)[:, :, None],
-        block[0][:, :, :length],
-        block[1][:, :, :length],
-        attn_mask=seen[:, None, None],
+        block[0][:, :, : at.length],
+        block[1][:, :, : at.length],
+        attn_mask=at.seen[heads.window][:, None, None],
         scale=heads.scale,
         enable_gqa=heads.queries != heads.keys,
     )

@@ -22,6 +22,7 @@ from torch.utils import checkpoint
 from phoundry.training.decoder.architecture import Architecture
 from phoundry.training.decoder.attention import (
     Heads,
+    NextPlaces,
     attend,
     attend_each,
     attend_to,
@@ -87,7 +88,7 @@ class Layer:
         attended = attend_to(query, key, value, self.heads)
         return self._rest(x, attended, False), (key, value)
 
-    def step(self, x: Tensor, turn: Turn, at: Sequence[int], block: Cached) -> Tensor:
+    def step(self, x: Tensor, turn: Turn, at: NextPlaces, block: Cached) -> Tensor:
         """The same for the next token of each of several conversations, whose earlier ones are in
         `block` and which writes its own there (`together.py`)."""
         query, key, value = turned_heads(self._queries(x, False), turn, self.heads)
@@ -238,8 +239,9 @@ class Decoder:
         """
         x = self._embedded(ids)
         turns = self.rotary.turns_at(at, x.dtype)
+        places = NextPlaces.of(at, self.a.windows, x.device)
         for layer, block in zip(self.layers, blocks, strict=True):
-            x = layer.step(x, turns[layer.rotation], at, block)
+            x = layer.step(x, turns[layer.rotation], places, block)
         return self._last(x) @ self.head.T
 
     def _embedded(self, ids: Tensor) -> Tensor:
