@@ -1,6 +1,6 @@
 """Times fine-tuning beside TRL's `SFTTrainer`, on the same model, data and hyperparameters.
 
-    python -m benchmarks.train [--quick] [--repeats N] [--rows N] [--gpu] [--tiny]
+    python -m benchmarks.train [--quick] [--repeats N] [--rows N] [--system N] [--gpu] [--tiny]
 
 SmolLM2-135M-Instruct learns the construction FAQ (every fifth row is held out), LoRA r=16 on all
 linear layers. The contestants take turns, each in a process of its own; `contest.py` says with what

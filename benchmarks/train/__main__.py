@@ -30,6 +30,9 @@ def options(arguments: list[str]) -> argparse.Namespace:
     parser.add_argument("--quick", action="store_true", help="one round on few rows")
     parser.add_argument("--repeats", type=int, help=f"rounds ({REPEATS})")
     parser.add_argument("--rows", type=int, help=f"rows of the FAQ ({ROWS})")
+    parser.add_argument(
+        "--system", type=int, default=0, help="sentences of a system prompt for every row (0)"
+    )
     parser.add_argument("--only", action="append", help="contestants beside ours (all)")
     parser.add_argument("--cache", type=Path, help="for what is fetched, and kept")
     parser.add_argument("--keep", type=Path, help="a new folder for runs and logs, which then stay")
@@ -112,12 +115,13 @@ class Match:
         run_module("benchmarks.train.judge", *files, *adapters, log=log, environ=os.environ)
         return json.loads(out.read_text())
 
-    def flops_per_token(self) -> float:
+    def flops_per_token(self, computed_share: float = 1.0) -> float:
         return flops_per_token(
             json.loads((self.given.checkpoint / "config.json").read_text()),
             rank=contest.LORA_RANK,
             supervised_share=self.given.supervised / self.given.tokens,
             segment=self.given.segment,
+            computed_share=computed_share,
         )
 
 
@@ -126,11 +130,12 @@ def compare(chosen: argparse.Namespace, cache: Path, folder: Path) -> None:
     started = time.monotonic()
     machine = describe(material.TRL)
     packages = material.install([material.TRL], cache)
-    given = material.prepare(folder / "data", cache, chosen.rows)
+    given = material.prepare(folder / "data", cache, chosen.rows, sentences=chosen.system)
     match = Match(given, folder, packages)
     say(
         f"{given.conversations} conversations, {given.tokens:,} tokens, of which "
-        f"{given.supervised:,} are supervised; packs of {given.pack_length}; "
+        f"{given.supervised:,} are supervised; packs of {given.pack_length}, in which we compute "
+        f"{given.computed:,} tokens, what conversations begin with alike once; "
         f"load {machine['load_average_at_start'][0]}"
     )
     busy = machine["load_average_at_start"][0] > QUIET
@@ -146,6 +151,7 @@ def compare(chosen: argparse.Namespace, cache: Path, folder: Path) -> None:
         runs,
         judged=match.judge(runs),
         flops_per_token=match.flops_per_token(),
+        flops_computed=match.flops_per_token(given.computed / given.tokens),
         rates=match.rates,
         machine=machine | {"seconds": round(time.monotonic() - started)},
     )

@@ -73,7 +73,12 @@ def rates(checkpoint: Path, tokens: int, dtype: str, device: str) -> dict[str, f
 
 
 def flops_per_token(
-    config: dict[str, Any], *, rank: int, supervised_share: float, segment: float
+    config: dict[str, Any],
+    *,
+    rank: int,
+    supervised_share: float,
+    segment: float,
+    computed_share: float = 1.0,
 ) -> float:
     """FLOPs of a token trained with LoRA: 4P + 4fH + 6A + 6·L·d·s̄.
 
@@ -81,7 +86,8 @@ def flops_per_token(
     frozen and need no gradient (4 and not 6); f is the supervised share, A the adapters' weights, L
     the layers, d heads × width, s̄ the mean of the conversations' lengths, each weighted by itself.
     Attention looks back only: half of all pairs. What is computed twice to save memory does not
-    count.
+    count. `computed_share`: of the tokens, those that go through the decoder, where conversations
+    that begin alike are computed together.
     """
     from phoundry.training.planning.shape import ModelShape
 
@@ -89,7 +95,8 @@ def flops_per_token(
     head = shape.vocabulary * shape.hidden
     attention = shape.layers * shape.heads * shape.head_width * segment
     adapters = shape.adapter_weights(rank)
-    return 4 * shape.linear_weights + 4 * supervised_share * head + 6 * adapters + 6 * attention
+    decoder = 4 * shape.linear_weights + 6 * adapters + 6 * attention
+    return computed_share * decoder + 4 * supervised_share * head
 
 
 if __name__ == "__main__":

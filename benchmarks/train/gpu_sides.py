@@ -53,9 +53,8 @@ def ours(job: dict[str, Any], rows: list[list[dict[str, Any]]]) -> Steps:
     model.train()
     steps = Steps(job["device"])
     for conversations in rows:
-        row = make_row(
-            Sample(c["ids"], [bool(mark) for mark in c["supervised"]]) for c in conversations
-        )
+        samples = [Sample(c["ids"], [bool(m) for m in c["supervised"]]) for c in conversations]
+        row = make_row(samples, share=False)
         torch.autograd.backward(model.loss_sum(row) / len(row.targets))
         optimizer.collect()
         optimizer.step(LEARNING_RATE)

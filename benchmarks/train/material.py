@@ -9,13 +9,17 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from benchmarks.train.contest import CONVERSATIONS_A_STEP
+from benchmarks.train.contest import CONVERSATIONS_A_STEP, SEED
 
 MODEL = "smollm2-135m-instruct"
 # Pinned, so that two people's figures compare. It needs nothing that `phoundry[all]` lacks.
 TRL = "trl==1.16.0"
 HELD_OUT_EVERY = 5
 PACK_MULTIPLE = 64
+INSTRUCTION = (
+    "You answer questions about building permits, renovation and tax deductions in Sweden: "
+    "briefly, and with nothing but what is known. "
+)
 
 
 @dataclass(frozen=True, slots=True)
@@ -24,6 +28,7 @@ class Material:
 
     `held_out_ids` holds `[{"ids", "supervised"}]`, rendered once, so that whoever measures a loss
     needs no renderer. `segment` is the mean of the lengths, each weighted by itself (s̄).
+    `computed` are the tokens that we compute: what a pack's conversations begin with stands once.
     """
 
     checkpoint: Path
@@ -35,15 +40,23 @@ class Material:
     supervised: int
     segment: float
     pack_length: int
+    computed: int
 
 
-def prepare(folder: Path, cache: Path, rows: int) -> Material:
-    """Fetch model and data once into `cache` and write this run's files to `folder`."""
+def prepare(folder: Path, cache: Path, rows: int, *, sentences: int = 0) -> Material:
+    """Fetch model and data once into `cache` and write this run's files to `folder`.
+
+    Args:
+        sentences: of a system prompt before every conversation; 0: the template's own words.
+    """
     from phoundry.models.materialize import materialize
 
     checkpoint = cache / MODEL
     materialize(MODEL, checkpoint, cache / "models", say=lambda text: print(text, flush=True))
     chats = faq(cache, rows)
+    if sentences:
+        system = {"role": "system", "content": (INSTRUCTION * sentences).strip()}
+        chats = [{"messages": [system, *row["messages"]]} for row in chats]
     return write_material(folder, checkpoint, chats)
 
 
@@ -69,6 +82,9 @@ def chat(question: str, answer: str) -> dict[str, Any]:
 def write_material(folder: Path, checkpoint: Path, chats: list[dict[str, Any]]) -> Material:
     """Split `chats` (every fifth is held out), write both parts, and count their tokens."""
     from phoundry.data.tokenizer import ChatTokenizer
+    from phoundry.training.batch import rows_of_step
+    from phoundry.training.examples import Sample
+    from phoundry.training.packing import EpochOrder
 
     folder.mkdir(parents=True, exist_ok=True)
     parts = {
@@ -86,6 +102,10 @@ def write_material(folder: Path, checkpoint: Path, chats: list[dict[str, Any]]) 
     held = [{"ids": e.token_ids, "supervised": e.loss_mask} for e in shown["held-out"]]
     (folder / "held-out.json").write_text(json.dumps(held))
     lengths = [len(example) for example in shown["train"]]
+    longest = pack_length(lengths)
+    samples = [Sample(e.token_ids, [bool(m) for m in e.loss_mask]) for e in shown["train"]]
+    steps = EpochOrder(lengths, capacity=longest, batch=1, seed=SEED).steps(0)
+    laid = [row for packs in steps for row in rows_of_step(packs, samples, longest)]
     return Material(
         checkpoint=checkpoint,
         train=folder / "train.jsonl",
@@ -95,7 +115,8 @@ def write_material(folder: Path, checkpoint: Path, chats: list[dict[str, Any]]) 
         tokens=sum(lengths),
         supervised=sum(sum(example.loss_mask) for example in shown["train"]),
         segment=sum(s * s for s in lengths) / sum(lengths),
-        pack_length=pack_length(lengths),
+        pack_length=longest,
+        computed=sum(len(row.token_ids) for row in laid),
     )
 
 

@@ -58,6 +58,7 @@ def summary(
     *,
     judged: Mapping[str, float],
     flops_per_token: float,
+    flops_computed: float,
     rates: Mapping[str, float],
     machine: Mapping[str, Any],
 ) -> dict[str, Any]:
@@ -66,7 +67,9 @@ def summary(
     tokens_per_second      ours, median over the rounds
     ratio_<peer>           ours ÷ the peer's
     seconds_to_eval_loss   until the loss `eval_loss_reached_by_all`, on the first round's curve
-    mfu                    tokens/s × FLOPs of a token ÷ the best rate of any product measured here
+    mfu                    tokens/s × FLOPs of a token ÷ the best rate of any product measured here,
+                           each token of each conversation counted, as all trainers count them
+    mfu_computed           the same with what we compute: common beginnings once a pack
     peak_rss_mb            of the process and its children, in rounds that did nothing but train
     ratio_rss_<peer>       our peak ÷ the peer's; ratio_rss_trl: beside its defaults
     """
@@ -88,6 +91,7 @@ def summary(
         "eval_loss": {"base": round(judged["base"], 4)}
         | {name: round(median_loss(of_one, judged), 4) for name, of_one in runs.items()},
         "mfu": round(speed[OURS] * flops_per_token / best, 3),
+        "mfu_computed": round(speed[OURS] * flops_computed / best, 3),
         "mfu_square_2048": round(speed[OURS] * flops_per_token / rates["square_2048"], 3),
         "mfu_peers": {n: round(speed[n] * flops_per_token / best, 3) for n in others},
         "best_gflops": round(best / 1e9, 1),

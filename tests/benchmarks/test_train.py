@@ -49,7 +49,14 @@ JUDGED = {"base": 4.0, "/adapters/ours": 2.1, "/adapters/trl_default": 2.6}
 
 def summary(runs: dict[str, list[Run]]) -> dict[str, Any]:
     rates = {"square_2048": 100e9, "up": 50e9}
-    return score.summary(runs, judged=JUDGED, flops_per_token=0.5e9, rates=rates, machine={})
+    return score.summary(
+        runs,
+        judged=JUDGED,
+        flops_per_token=0.5e9,
+        flops_computed=0.4e9,
+        rates=rates,
+        machine={},
+    )
 
 
 def test_the_loss_that_all_reach_is_the_worst_of_the_best(runs: dict[str, list[Run]]) -> None:
@@ -78,6 +85,7 @@ def test_the_summary_has_every_figure_that_was_asked_for(runs: dict[str, list[Ru
     assert found["tokens_per_second"] == 100.0
     assert found["ratio_trl_default"] == 4.0
     assert found["mfu"] == 0.5
+    assert found["mfu_computed"] == 0.4
     assert found["peak_rss_mb"] == 0  # of 1,000 bytes
     assert found["ratio_rss_trl"] == 0.25
     assert found["seconds_to_eval_loss"] == {"ours": 7.5, "trl_default": 40.0}
@@ -170,6 +178,21 @@ def test_every_fifth_row_is_held_out_and_the_rest_counted(tmp_path: Path) -> Non
     assert 0 < made.supervised < made.tokens
     rendered = json.loads(made.held_out_ids.read_text())
     assert [len(row["ids"]) for row in rendered] == [len(r["supervised"]) for r in rendered]
+
+
+def test_what_a_packs_conversations_begin_with_is_counted_once_among_the_computed(
+    tmp_path: Path,
+) -> None:
+    checkpoint = tmp_path / "checkpoint"
+    make_tiny_tokenizer(checkpoint)
+    system = {"role": "system", "content": material.INSTRUCTION}
+    chats = [material.chat(f"What is {n}?", f"A number: {n}.") for n in range(10)]
+    for row in chats:
+        row["messages"].insert(0, system)
+
+    made = material.write_material(tmp_path / "data", checkpoint, chats)
+
+    assert made.supervised < made.computed < made.tokens / 2
 
 
 def test_all_are_given_the_same_hyperparameters() -> None:

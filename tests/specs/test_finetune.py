@@ -129,6 +129,8 @@ def test_spellings_that_mean_the_same(name: str, written: Any, value: Any) -> No
         ("apply_lora", "maybe"),
         ("lora_r", 2.5),
         ("seed", {}),
+        ("seed", -1),
+        ("seed", 2**32),
     ],
 )
 def test_values_that_are_refused_by_name(name: str, written: Any) -> None:

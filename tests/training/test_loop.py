@@ -222,6 +222,26 @@ def test_a_run_that_only_made_it_worse_says_so(bench: Bench, messages_file: Mess
     assert "No evaluation was better than the base model's" in said["message"]
 
 
+def test_an_output_that_is_worse_than_the_base_model_says_so(
+    bench: Bench, messages_file: MessagesFile
+) -> None:
+    """The last state is the output here, whatever was better before."""
+    validation = messages_file(7, seed=5, name="validation.jsonl")
+    values = {"apply_lora": False, "learning_rate": 9.0, "max_steps": 2, "eval_steps": 1}
+    result = bench("worse", validation, **TOO_MUCH | values)
+    assert (result.eval_loss or 0) > (result.first_eval_loss or 0)
+    (said,) = (each["message"] for each in bench.recorder.of("notice"))
+    assert "the output is worse than the base model" in said
+    assert f"{result.eval_loss:.4f}" in said
+    assert f"{result.first_eval_loss:.4f}" in said
+
+
+def test_a_warm_up_that_outlasts_the_run_is_told(bench: Bench) -> None:
+    bench("warm", num_train_epochs=1, warmup_steps=1000, max_steps=-1)
+    (said,) = (each["message"] for each in bench.recorder.of("notice"))
+    assert "warmup_steps=1000 outlasts the run's" in said
+
+
 def test_the_best_needs_something_to_evaluate(bench: Bench, tmp_path: Path) -> None:
     with pytest.raises(InvalidInput, match="there is no validation data"):
         bench("run", apply_early_stopping=True)

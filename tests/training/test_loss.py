@@ -5,7 +5,7 @@ import torch
 from torch.nn.functional import cross_entropy
 
 from phoundry.training import loss
-from phoundry.training.loss import cross_entropy_and_hits, cross_entropy_sum
+from phoundry.training.loss import Logits, cross_entropy_and_hits, cross_entropy_sum
 
 
 @pytest.mark.parametrize("tokens", [1, 7, 8, 9, 40])
@@ -91,3 +91,33 @@ def test_hits_are_the_likeliest_tokens(tokens: int, monkeypatch: pytest.MonkeyPa
     total, hits = cross_entropy_and_hits(hidden, weight, targets)
     assert hits == int(((hidden @ weight.T).argmax(-1) == targets).sum())
     assert total == pytest.approx(float(cross_entropy_sum(hidden, weight, targets)), rel=1e-5)
+
+
+def test_a_token_that_is_all_but_impossible_has_its_loss() -> None:
+    """Its probability is no float32 number any more."""
+    hidden = torch.tensor([[1.0, 0.0], [0.0, 1.0]], requires_grad=True)
+    weight = torch.tensor([[0.0, 0.0], [500.0, 80.0], [3.0, 1.0]])
+    targets = torch.tensor([2, 0])
+    expected = cross_entropy(hidden @ weight.T, targets, reduction="sum")
+    (wanted,) = torch.autograd.grad(expected, hidden)
+    ours = cross_entropy_sum(hidden, weight, targets)
+    (got,) = torch.autograd.grad(ours, hidden)
+    torch.testing.assert_close(ours, expected)
+    torch.testing.assert_close(got, wanted)
+
+
+def test_room_that_is_used_again_changes_no_number() -> None:
+    torch.manual_seed(0)
+    room = Logits()
+    for tokens, dtype in [(5, torch.float32), (9, torch.float32), (3, torch.bfloat16), (4, None)]:
+        hidden = torch.randn(tokens, 16, dtype=dtype, requires_grad=True)
+        weight = torch.randn(50, 16, dtype=dtype)
+        targets = torch.randint(50, (tokens,))
+        alone = cross_entropy_sum(hidden, weight, targets)
+        (wanted,) = torch.autograd.grad(alone, hidden)
+        shared = cross_entropy_sum(hidden, weight, targets, room)
+        (got,) = torch.autograd.grad(shared, hidden)
+        assert torch.equal(shared, alone)
+        assert torch.equal(got, wanted)
+        told = cross_entropy_and_hits(hidden, weight, targets)
+        assert cross_entropy_and_hits(hidden, weight, targets, room) == told

@@ -1,6 +1,5 @@
 from __future__ import annotations
 
-import os
 import subprocess
 import sys
 from pathlib import Path
@@ -49,15 +48,3 @@ def test_planning_needs_no_torch() -> None:
         "sys.exit('torch' in sys.modules or 'transformers' in sys.modules)"
     )
     assert subprocess.run([sys.executable, "-c", code], check=False).returncode == 0
-
-
-def test_a_users_own_thread_policy_stays(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(machine, "_keep_freed_memory", lambda: True)
-    monkeypatch.delenv("GOMP_SPINCOUNT", raising=False)
-    monkeypatch.setenv("OMP_WAIT_POLICY", "passive")
-    machine.prepare_process()
-    assert "GOMP_SPINCOUNT" not in os.environ
-    monkeypatch.delenv("OMP_WAIT_POLICY")
-    monkeypatch.setenv("GOMP_SPINCOUNT", "7")
-    machine.prepare_process()
-    assert os.environ["GOMP_SPINCOUNT"] == "7"

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import random
 from pathlib import Path
 from typing import Any
 
@@ -92,14 +93,46 @@ def _with_peft(folder: Path, tuned: TunedModel) -> tuple[Any, dict[str, Any]]:
     return adapted, own
 
 
+@pytest.fixture
+def alike() -> list[Sample]:
+    """Two system prompts, longer than the windows of the tests' models, and conversations with
+    neither; in no order."""
+    chooser = random.Random(5)
+
+    def some(count: int) -> list[int]:
+        return [chooser.randrange(300) for _ in range(count)]
+
+    made: list[Sample] = []
+    prompts: tuple[list[int], ...] = (some(12), some(9), [])
+    for prompt, rest in ((0, 20), (2, 11), (1, 7), (0, 3), (0, 8), (1, 14), (2, 2)):
+        first = len(prompts[prompt]) + 1
+        supervised = [False] * first + [chooser.random() < 0.5 for _ in range(rest - 2)] + [True]
+        made.append(Sample([*prompts[prompt], *some(rest)], supervised))
+    groups = make_row(made).groups
+    assert sorted((group.prefix, group.suffixes) for group in groups) == [
+        (0, (11, 2)),
+        (9, (7, 14)),
+        (12, (20, 3, 8)),
+    ]
+    return made
+
+
+@pytest.fixture(params=["apart", "shared"])
+def chosen(
+    request: pytest.FixtureRequest, samples: list[Sample], alike: list[Sample]
+) -> list[Sample]:
+    """Conversations that have nothing in common; and those that share beginnings."""
+    return samples if request.param == "apart" else alike
+
+
 @pytest.mark.parametrize(("kind", "tied"), CASES)
 def test_full_loss_and_gradients_equal_transformers(
-    kind: str, tied: bool, checkpoint_maker: CheckpointMaker, samples: list[Sample]
+    kind: str, tied: bool, checkpoint_maker: CheckpointMaker, chosen: list[Sample]
 ) -> None:
     folder = checkpoint_maker(kind, tied=tied)
     reference, tuned = _plain(folder), _tuned(folder)
-    expected = _reference_loss(reference, samples)
-    ours = tuned.loss_sum(make_row(samples))
+    expected = _reference_loss(reference, chosen)
+    ours = tuned.loss_sum(make_row(chosen))
     torch.testing.assert_close(ours, expected, rtol=1e-5, atol=1e-5)
     theirs = _gradients(dict(reference.named_parameters()), expected)
     _assert_same(_gradients(tuned.trainable(), ours), theirs)
@@ -107,29 +140,61 @@ def test_full_loss_and_gradients_equal_transformers(
 
 @pytest.mark.parametrize("kind", KINDS)
 def test_lora_loss_and_gradients_equal_plain_peft(
-    kind: str, checkpoint_maker: CheckpointMaker, samples: list[Sample]
+    kind: str, checkpoint_maker: CheckpointMaker, chosen: list[Sample]
 ) -> None:
     folder = checkpoint_maker(kind)
     tuned = _tuned(folder, **LORA)
     _randomise_adapters(tuned)
     reference, weights = _with_peft(folder, tuned)
-    expected = _reference_loss(reference, samples)
-    ours = tuned.loss_sum(make_row(samples))
+    expected = _reference_loss(reference, chosen)
+    ours = tuned.loss_sum(make_row(chosen))
     torch.testing.assert_close(ours, expected, rtol=1e-5, atol=1e-5)
     _assert_same(_gradients(tuned.trainable(), ours), _gradients(weights, expected))
 
 
 @pytest.mark.parametrize("kind", KINDS)
 def test_packed_equals_one_at_a_time(
-    kind: str, checkpoint_maker: CheckpointMaker, samples: list[Sample]
+    kind: str, checkpoint_maker: CheckpointMaker, chosen: list[Sample]
 ) -> None:
     tuned = _tuned(checkpoint_maker(kind), **LORA)
     _randomise_adapters(tuned)
-    packed = tuned.loss_sum(make_row(samples))
-    single = torch.stack([tuned.loss_sum(make_row([sample])) for sample in samples]).sum()
+    packed = tuned.loss_sum(make_row(chosen))
+    single = torch.stack([tuned.loss_sum(make_row([sample])) for sample in chosen]).sum()
     torch.testing.assert_close(packed, single, rtol=1e-5, atol=1e-5)
     ours, theirs = _gradients(tuned.trainable(), packed), _gradients(tuned.trainable(), single)
     _assert_same(ours, theirs)
+
+
+def _found(tuned: TunedModel, samples: list[Sample], *, share: bool) -> dict[str, Tensor]:
+    """Loss and gradients by name."""
+    loss = tuned.loss_sum(make_row(samples, share=share))
+    return {"loss": loss.detach(), **_gradients(tuned.trainable(), loss)}
+
+
+@pytest.mark.parametrize("kind", KINDS)
+@pytest.mark.parametrize("changes", [{}, LORA], ids=["full", "lora"])
+@pytest.mark.parametrize("recompute", [False, True])
+def test_a_shared_beginning_changes_neither_loss_nor_gradients(
+    kind: str,
+    changes: dict[str, Any],
+    recompute: bool,
+    checkpoint_maker: CheckpointMaker,
+    alike: list[Sample],
+) -> None:
+    parameters = FineTuneParameters.model_validate(changes)
+    tuned = TunedModel(checkpoint_maker(kind), parameters, recompute=recompute)
+    _randomise_adapters(tuned)
+    _assert_same(_found(tuned, alike, share=True), _found(tuned, alike, share=False))
+
+
+@pytest.mark.parametrize("kind", KINDS)
+def test_a_shared_beginning_changes_no_measure(
+    kind: str, checkpoint_maker: CheckpointMaker, alike: list[Sample]
+) -> None:
+    tuned = _tuned(checkpoint_maker(kind))
+    shared, apart = (tuned.measure(make_row(alike, share=share)) for share in (True, False))
+    assert shared.loss_sum == pytest.approx(apart.loss_sum, rel=1e-5)
+    assert (shared.correct, shared.targets) == (apart.correct, apart.targets)
 
 
 ROPES: list[dict[str, Any]] = [
@@ -159,6 +224,36 @@ def test_every_way_to_a_longer_context_is_transformers(
     expected = _reference_loss(_plain(folder), samples)
     ours = _tuned(folder).loss_sum(make_row(samples))
     torch.testing.assert_close(ours, expected, rtol=1e-5, atol=1e-5)
+
+
+@pytest.mark.parametrize("rope", ROPES, ids=lambda rope: rope["rope_type"])
+def test_a_beginning_may_be_shared_where_all_lengths_are_turned_alike(
+    rope: dict[str, Any], alike: list[Sample], tmp_path: Path
+) -> None:
+    changes: dict[str, Any] = {
+        "rope_parameters": {"rope_theta": 100.0, **rope},
+        "max_position_embeddings": 24,
+    }
+    tuned = _tuned(build("llama", tmp_path, 0, **changes))
+    architecture = tuned.decoder.a
+    assert architecture.turns_alike(24)
+    longest = max(len(sample.token_ids) for sample in alike)
+    assert longest > 24
+    # Dynamic angles are a conversation's own as soon as one is longer than the context.
+    assert architecture.turns_alike(longest) == (rope["rope_type"] != "dynamic")
+    shareable = alike
+    if not architecture.turns_alike(longest):
+        shareable = [sample for sample in alike if len(sample.token_ids) <= 24]
+    assert any(group.prefix for group in make_row(shareable).groups)
+    _assert_same(_found(tuned, shareable, share=True), _found(tuned, shareable, share=False))
+
+
+def test_phi3s_two_sets_of_angles_are_alike_up_to_where_the_second_begins(tmp_path: Path) -> None:
+    rope = {**LONG["rope_parameters"], "original_max_position_embeddings": 16}
+    changes = {**LONG, "rope_parameters": rope, "original_max_position_embeddings": 16}
+    architecture = _tuned(build("phi3", tmp_path, 0, **changes)).decoder.a
+    assert architecture.turns_alike(16)
+    assert not architecture.turns_alike(17)
 
 
 @pytest.mark.parametrize("partial", [1.0, 0.5])
@@ -192,7 +287,7 @@ def test_phi3_turns_long_and_short_conversations_of_a_row_as_if_alone(
 @pytest.mark.parametrize("kind", KINDS)
 @pytest.mark.parametrize("changes", [{}, {**LORA, "lora_dropout": 0.3}], ids=["full", "lora"])
 def test_recomputed_layers_give_the_same_gradients(
-    kind: str, changes: dict[str, Any], checkpoint_maker: CheckpointMaker, samples: list[Sample]
+    kind: str, changes: dict[str, Any], checkpoint_maker: CheckpointMaker, chosen: list[Sample]
 ) -> None:
     parameters = FineTuneParameters.model_validate(changes)
     found: list[dict[str, Tensor]] = []
@@ -200,7 +295,7 @@ def test_recomputed_layers_give_the_same_gradients(
         torch.manual_seed(0)
         tuned = TunedModel(checkpoint_maker(kind), parameters, recompute=recompute)
         _randomise_adapters(tuned)
-        loss = tuned.loss_sum(make_row(samples))
+        loss = tuned.loss_sum(make_row(chosen))
         found.append({"loss": loss.detach(), **_gradients(tuned.trainable(), loss)})
     kept, again = found
     assert kept.keys() == again.keys()
@@ -250,16 +345,16 @@ def test_the_answers_are_those_of_transformers(
 
 
 def test_a_measure_is_the_loss_and_the_likeliest_tokens(
-    checkpoint_maker: CheckpointMaker, samples: list[Sample]
+    checkpoint_maker: CheckpointMaker, chosen: list[Sample]
 ) -> None:
     folder = checkpoint_maker("llama")
     reference, tuned = _plain(folder), _tuned(folder, **LORA, lora_dropout=0.5)
-    found = tuned.measure(make_row(samples))
-    expected = float(_reference_loss(reference, samples).detach())
+    found = tuned.measure(make_row(chosen))
+    expected = float(_reference_loss(reference, chosen).detach())
     assert found.loss_sum == pytest.approx(expected, rel=1e-5)
-    assert found.targets == sum(sample.targets for sample in samples)
+    assert found.targets == sum(sample.targets for sample in chosen)
     correct = 0
-    for sample in samples:
+    for sample in chosen:
         likeliest = reference(torch.tensor([sample.token_ids])).logits[0].argmax(-1).tolist()
         correct += sum(
             sample.supervised[i] and likeliest[i - 1] == sample.token_ids[i]

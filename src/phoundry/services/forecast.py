@@ -76,9 +76,8 @@ def training(
     found = Forecast(epochs=parameters.num_train_epochs)
     if tokens:
         per_epoch = tokens.steps or _steps(tokens.count, parameters)
-        by_epochs = max(1, round(per_epoch * parameters.num_train_epochs))
         found.tokens, found.about = tokens.count, not tokens.exact
-        found.steps = parameters.max_steps if parameters.max_steps > 0 else by_epochs
+        found.steps = parameters.steps(per_epoch)
         found.epochs = round(found.steps / per_epoch, 2)
     _add_memory(found, config, parameters)
     _add_time(context, found, model, parameters)

@@ -32,7 +32,7 @@ def run(spec: dict[str, Any], run_dir: Path, spool: Spool) -> dict[str, Any]:
     """The task of a training worker; see `phoundry.training.loop.train`."""
     stop = StopSwitch(lambda: stop_reason(run_dir))
     stop.listen()
-    machine.prepare_process()
+    machine.keep_freed_memory()
     from phoundry.training.checkpoints.folder import CheckpointFolder
     from phoundry.training.loop import train
 

@@ -20,6 +20,7 @@ from phoundry.training.report import announce, notice, tell_evaluation, tell_sto
 from phoundry.training.run import Run, prepare
 from phoundry.training.schedule import factor
 from phoundry.training.spec import Reporter, TrainingResult, TrainingSpec
+from phoundry.training.waiting import Waiting, changes
 
 
 def train(
@@ -50,14 +51,15 @@ def train(
     with switch.abandoning():
         loop = _Loop(prepare(spec, reporter, checkpoints, switch))
     cancelled = False
-    try:
-        loop.go()
-    except Cancelled:
-        loop.settle_down()
-        if switch.reason() == "pause" or loop.run.step == 0:
-            raise
-        cancelled = True
-    return loop.finish(started, cancelled=cancelled)
+    with Waiting(active=changes(loop.run.model.device.type)):
+        try:
+            loop.go()
+        except Cancelled:
+            loop.settle_down()
+            if switch.reason() == "pause" or loop.run.step == 0:
+                raise
+            cancelled = True
+        return loop.finish(started, cancelled=cancelled)
 
 
 class _Loop:
@@ -100,6 +102,8 @@ class _Loop:
         if cancelled or wants_best(run.plan.parameters):
             output_step = run.step if best is None else best
             self._say_if_worse_than_base()
+        else:
+            self._say_if_last_is_worse_than_base()
         if output_step != run.step:
             run.load_weights(run.checkpoints.load(output_step))
             run.reporter.line(f"The output is the state of step {output_step}, the best one.")
@@ -150,7 +154,8 @@ class _Loop:
     def _train_step(self, packs: list[list[int]]) -> None:
         run, begun = self.run, time.monotonic()
         self._step_random = random_state(run.model.device)
-        rows = rows_of_step(packs, run.plan.samples, run.plan.choices.row_tokens)
+        plan = run.plan
+        rows = rows_of_step(packs, plan.samples, plan.choices.row_tokens, share=plan.draft.share)
         targets = sum(len(row.targets) for row in rows)
         tokens = sum(row.tokens for row in rows)
         loss_sum = 0.0
@@ -243,3 +248,24 @@ class _Loop:
                 f"{base:.4f}, the best trained one {standing.best_metric:.4f} at step "
                 f"{standing.best_step}. The output is that state.",
             )
+
+    def _say_if_last_is_worse_than_base(self) -> None:
+        run, standing = self.run, self.run.tally.standing
+        metric, tally = run.judge.metric, self.run.tally
+        base, last = (told.get(f"eval_{metric}") for told in (tally.first, tally.evaluated))
+        if base is None or last is None or tally.evaluated_step != run.step:
+            return
+        if run.judge.better(last, base) or last == base:
+            return
+        kept = ""
+        if standing.best_metric is not None and run.judge.better(standing.best_metric, base):
+            kept = (
+                f" Step {standing.best_step} was better ({standing.best_metric:.4f}): "
+                "load_best_model_at_end=true gives that state out."
+            )
+        notice(
+            run.reporter,
+            f"On what was held out the output is worse than the base model: its {metric} is "
+            f"{last:.4f}, the base model's was {base:.4f}.{kept} Fewer epochs or a lower "
+            "learning_rate keep more of the base model.",
+        )

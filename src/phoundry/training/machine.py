@@ -102,21 +102,9 @@ def process_seconds() -> float:
     return time.time() - psutil.Process().create_time()
 
 
-def prepare_process() -> None:
-    """Set this process up for training. For a process of its own, before it imports torch.
-
-    Threads that wait for each other spin for some microseconds and then sleep. Those that spin on,
-    as is OpenMP's default, take the time from the very thread they wait for as soon as anything
-    else runs; those that sleep at once are woken up too slowly. Figures: docs/design/training.md.
-    A user's own setting stays.
-    """
-    if "OMP_WAIT_POLICY" not in os.environ:
-        os.environ.setdefault("GOMP_SPINCOUNT", "5000")
-    _keep_freed_memory()
-
-
-def _keep_freed_memory() -> bool:
-    """Tell the C library to keep freed memory instead of giving it back; whether it took it.
+def keep_freed_memory() -> bool:
+    """Tell the C library to keep freed memory instead of giving it back; whether it took it. For a
+    process of its own.
 
     A training step allocates and frees the same hundreds of megabytes again and again. By default
     glibc returns large blocks at once, and the kernel zeroes every page anew when they are asked

@@ -15,10 +15,11 @@ from phoundry.files import atomic_folder, read_json, write_json
 from phoundry.specs.finetune import FineTuneParameters
 from phoundry.training.batch import Row
 from phoundry.training.decoder.architecture import Architecture, read_config
+from phoundry.training.decoder.layout import Group
 from phoundry.training.decoder.stack import Decoder
 from phoundry.training.decoder.together import answers
 from phoundry.training.decoder.weights import read_tensors, write_tensors
-from phoundry.training.loss import cross_entropy_and_hits, cross_entropy_sum
+from phoundry.training.loss import Logits, cross_entropy_and_hits, cross_entropy_sum
 
 
 @dataclass(frozen=True, slots=True)
@@ -56,6 +57,7 @@ class TunedModel:
         tensors = read_tensors(checkpoint_dir, architecture, dtype, self.device)
         self.decoder = Decoder(architecture, tensors, recompute=recompute)
         p = parameters
+        self._logits = Logits()
         self._trained = (
             self.decoder.add_adapters(p.lora_r, p.lora_alpha, p.lora_dropout)
             if p.apply_lora
@@ -72,13 +74,13 @@ class TunedModel:
 
     def loss_sum(self, row: Row) -> Tensor:
         """Sum of the losses of the row's supervised tokens (nats, float32)."""
-        return cross_entropy_sum(*self._asked(row))
+        return cross_entropy_sum(*self._asked(row), self._logits)
 
     @torch.no_grad()
     def measure(self, row: Row) -> Measure:
         """The same without gradients or dropout, and how many tokens it would have said."""
         was, self.decoder.training = self.decoder.training, False
-        loss, correct = cross_entropy_and_hits(*self._asked(row))
+        loss, correct = cross_entropy_and_hits(*self._asked(row), self._logits)
         self.decoder.training = was
         return Measure(loss, correct, len(row.targets))
 
@@ -90,7 +92,7 @@ class TunedModel:
         was, self.decoder.training = self.decoder.training, False
         ids = torch.tensor(token_ids, device=self.device)
         places = torch.arange(start - 1, len(ids) - 1, device=self.device)
-        hidden = self.decoder.hidden(ids, [len(ids)], places)[: len(places)]
+        hidden = self.decoder.hidden(ids, [Group(0, (len(ids),))], places)[: len(places)]
         top = (hidden @ self.decoder.head.T).float().topk(2)
         self.decoder.training = was
         margins = top.values[:, 0] - top.values[:, 1]
@@ -133,7 +135,7 @@ class TunedModel:
     def _asked(self, row: Row) -> tuple[Tensor, Tensor, Tensor]:
         """Hidden states where a token is predicted, the output projection, and those tokens."""
         ids, places = row.token_ids.to(self.device), row.places.to(self.device)
-        hidden = self.decoder.hidden(ids, row.segments, places)
+        hidden = self.decoder.hidden(ids, row.groups, places)
         return hidden, self.decoder.head, row.targets.to(self.device)
 
     def _save_adapter(self, folder: Path) -> None:

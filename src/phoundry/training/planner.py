@@ -34,7 +34,7 @@ def run(spec: dict[str, Any], run_dir: Path, spool: Spool) -> dict[str, Any]:
     Raises:
         NotFound, InvalidInput: the checkpoint or the data can't be used.
     """
-    machine.prepare_process()
+    machine.keep_freed_memory()
 
     def say(text: str) -> None:
         spool.append("notice", message=text)
@@ -68,6 +68,8 @@ def plan_job(spec: TrainingSpec, say: Callable[[str], None] | None = None) -> Jo
 
 
 def _of_data(spec: TrainingSpec, draft: Draft) -> JobPlan:
+    from phoundry.training.planning.advice import advice, without_evaluation
+
     samples = draft.samples
     return JobPlan(
         parameters=draft.parameters.model_dump(mode="json"),
@@ -81,7 +83,7 @@ def _of_data(spec: TrainingSpec, draft: Draft) -> JobPlan:
         steps=draft.max_steps,
         tokens=draft.tokens,
         free_disk_bytes=machine.free_disk(spec.output_dir),
-        notices=list(samples.notices),
+        notices=[*samples.notices, *advice(draft), *without_evaluation(draft)],
     )
 
 

@@ -8,11 +8,13 @@ from phoundry.specs.finetune import FineTuneParameters
 from phoundry.specs.job import Choice
 from phoundry.training.evaluation.evaluator import Evaluation
 from phoundry.training.evaluation.stopping import Standing
+from phoundry.training.planning.advice import advice, without_evaluation
 from phoundry.training.planning.plan import Plan
 from phoundry.training.spec import Reporter
 
 # Of a sample's texts, so many characters stand in the log; the event has them whole.
 SAMPLE_CHARACTERS = 200
+WORTH_TELLING = 0.01
 
 
 def parameter_table(parameters: FineTuneParameters, sources: Mapping[str, str]) -> str:
@@ -45,9 +47,18 @@ def announce(reporter: Reporter, plan: Plan, *, step: int, trained: int, threads
         notice(reporter, f"Going on from the checkpoint of step {step}.")
     else:
         held_out = plan.validation.notices if plan.validation is not None else []
-        for message in [*plan.samples.notices, *(f"Held out: {each}" for each in held_out)]:
+        told = [*plan.samples.notices, *(f"Held out: {each}" for each in held_out)]
+        for message in [*told, *advice(plan.draft)]:
             notice(reporter, message)
+    for message in without_evaluation(plan.draft):
+        reporter.line(message)
     samples = plan.samples
+    spared = 1 - plan.draft.computed_share
+    if spared >= WORTH_TELLING:
+        reporter.line(
+            f"Conversations begin alike, and what is alike is computed once a row: {spared:.0%} of "
+            "the tokens less."
+        )
     reporter.event(
         "started",
         max_steps=plan.max_steps,

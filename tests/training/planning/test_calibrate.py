@@ -120,7 +120,7 @@ def test_another_row_than_the_usual_one_must_be_clearly_faster(
     def rate(self: module.Rehearsal, row_tokens: int) -> float:
         return rates[row_tokens]
 
-    monkeypatch.setattr(module.Rehearsal, "tokens_per_second", rate)
+    monkeypatch.setattr(module.Rehearsal, "computed_per_second", rate)
     spec = make()
     choices = calibrate(spec, make_draft(spec), OPTIONS)
     assert choices.row_tokens == row

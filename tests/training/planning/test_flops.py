@@ -58,3 +58,12 @@ def test_the_mean_segment_lies_between_the_mean_and_the_longest(lengths: list[in
 def test_no_conversation_has_no_mean_segment() -> None:
     assert mean_segment([]) == 0
     assert mean_segment([100, 300]) == 250
+
+
+def test_a_shared_beginning_goes_through_the_decoder_once_and_the_head_is_as_before() -> None:
+    whole = flops_per_token(SMOLLM2, LORA, supervised_share=0.6, mean_segment=100)
+    spared = flops_per_token(
+        SMOLLM2, LORA, supervised_share=0.6, mean_segment=100, computed_share=0.75
+    )
+    head = 4 * 0.6 * 28_311_552
+    assert spared - head == pytest.approx(0.75 * (whole - head), rel=1e-9)

@@ -74,7 +74,7 @@ def contradictions(
             Contradiction(
                 (name,),
                 f"{_shown(p, name)} needs conversations to evaluate on, and there are none: give "
-                f"validation_data, hold some out (test_size), or leave {name} out",
+                f"validation_data (--validation), hold some out (test_size), or leave {name} out",
             )
             for name in _EVALUATED
             if name in written and _asks(p, name)

@@ -6,6 +6,7 @@ it.
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping
 from typing import Any, Literal, cast
 
@@ -98,7 +99,9 @@ class FineTuneParameters(Spec):
     precision: Literal["32", "16"] = Field(
         default="32", description="16 is bfloat16 weights, never float16"
     )
-    seed: int = Field(default=42, description="Of the order, of adapters and dropout")
+    seed: int = Field(
+        default=42, ge=0, lt=2**32, description="Of the order, of adapters and dropout"
+    )
     enable_full_determinism: bool = Field(
         default=False, description="Only operations that give the same bits again"
     )
@@ -195,3 +198,11 @@ class FineTuneParameters(Spec):
         if value == 0:
             raise ValueError("Input should be -1 (no limit), or at least 1")
         return value
+
+    def steps(self, per_epoch: int) -> int:
+        """Optimizer steps of the whole run: a last epoch that is begun is rounded up to a whole
+        step, as transformers does."""
+        if self.max_steps > 0:
+            return self.max_steps
+        # What floats add beyond the sixth place is no step.
+        return max(1, math.ceil(round(per_epoch * self.num_train_epochs, 6)))

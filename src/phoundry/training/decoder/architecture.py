@@ -104,6 +104,21 @@ class Architecture:
     def key_width(self) -> int:
         return self.key_heads * self.head_width
 
+    def rope_variant(self, name: str, length: int) -> int:
+        """Conversations whose lengths give the same number are turned by the same angles: 0 unless
+        these depend on the length."""
+        rope = self.rope[name]
+        if rope["rope_type"] == "longrope":
+            original = int(rope["original_max_position_embeddings"])
+            return original + 1 if length > original else 0
+        if rope["rope_type"] == "dynamic":
+            return length if length > self.context_length else 0
+        return 0
+
+    def turns_alike(self, longest: int) -> bool:
+        """Whether all conversations of up to so many tokens are turned by the same angles."""
+        return not any(self.rope_variant(name, longest) for name in self.rope)
+
     @classmethod
     def from_config(cls, config: Mapping[str, Any]) -> Architecture:
         """From what `read_config` gave. Raises InvalidInput where a size or kind is missing."""

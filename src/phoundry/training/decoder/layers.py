@@ -37,7 +37,8 @@ def remade(tensor: Tensor, again: Callable[[], Tensor]) -> Generator[None]:
     """
 
     def pack(saved: Tensor) -> Tensor | Callable[[], Tensor]:
-        return again if saved.data_ptr() == tensor.data_ptr() else saved
+        alike = saved.shape == tensor.shape and saved.data_ptr() == tensor.data_ptr()
+        return again if alike and saved.numel() else saved  # all empty ones have one address
 
     def unpack(kept: Tensor | Callable[[], Tensor]) -> Tensor:
         return kept if isinstance(kept, Tensor) else kept()

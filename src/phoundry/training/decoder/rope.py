@@ -14,6 +14,7 @@ import torch
 from torch import Tensor
 
 from phoundry.training.decoder.architecture import Architecture
+from phoundry.training.decoder.layout import Layout
 
 # (cosine, sine), each (tokens, 1, turned dimensions / 2), in the model's dtype.
 Turn = tuple[Tensor, Tensor]
@@ -27,37 +28,34 @@ class Rotary:
         self._device = device
         self._tables: dict[tuple[str, int, torch.dtype], Turn] = {}
 
-    def turns(self, segments: Sequence[int], dtype: torch.dtype) -> dict[str, Turn]:
-        """Turns by kind of layer. Each segment is a conversation whose positions begin at 0.
+    def turns(self, layout: Layout, dtype: torch.dtype) -> dict[str, Turn]:
+        """Turns by kind of layer, of the tokens of a row.
 
-        A way to a longer context that depends on the length goes by the segment's own, as if it
-        were alone.
+        A way to a longer context that depends on the length goes by the conversation's own, as if
+        it were alone.
         """
-        return {name: self._turn(name, segments, dtype, 0) for name in self._architecture.rope}
+        return {
+            name: _joined(
+                [self._turn(name, each.prefix, each.end, dtype) for each in layout.pieces]
+            )
+            for name in self._architecture.rope
+        }
 
     def turns_at(self, places: Sequence[int], dtype: torch.dtype) -> dict[str, Turn]:
         """Turns by kind of layer of one token of each conversation, which has so many before it."""
-        found: dict[str, Turn] = {}
-        for name in self._architecture.rope:
-            rows = [self._turn(name, [1], dtype, place) for place in places]
-            found[name] = (
-                torch.cat([cosine for cosine, _ in rows]),
-                torch.cat([sine for _, sine in rows]),
-            )
-        return found
+        return {
+            name: _joined([self._turn(name, place, place + 1, dtype) for place in places])
+            for name in self._architecture.rope
+        }
 
-    def _turn(self, name: str, segments: Sequence[int], dtype: torch.dtype, start: int) -> Turn:
-        rows: list[Turn] = []
-        for length in segments:
-            cosine, sine = self._table(name, start + length, dtype)
-            rows.append((cosine[start : start + length], sine[start : start + length]))
-        if len(rows) == 1:
-            return rows[0]
-        return torch.cat([cosine for cosine, _ in rows]), torch.cat([sine for _, sine in rows])
+    def _turn(self, name: str, start: int, end: int, dtype: torch.dtype) -> Turn:
+        """Of the positions `start` … `end` − 1 of a conversation of `end` tokens."""
+        cosine, sine = self._table(name, end, dtype)
+        return cosine[start:end], sine[start:end]
 
     def _table(self, name: str, length: int, dtype: torch.dtype) -> Turn:
         """Turns of the positions 0 … at least length − 1."""
-        variant = self._variant(name, length)
+        variant = self._architecture.rope_variant(name, length)
         known = self._tables.get((name, variant, dtype))
         if known is not None and known[0].shape[0] >= length:
             return known
@@ -68,16 +66,6 @@ class Rotary:
         made = (angles.cos() * scale).to(dtype), (angles.sin() * scale).to(dtype)
         self._tables[name, variant, dtype] = made
         return made
-
-    def _variant(self, name: str, length: int) -> int:
-        """Lengths with the same frequencies have the same number: 0 unless they depend on it."""
-        rope = self._architecture.rope[name]
-        if rope["rope_type"] == "longrope":
-            original = int(rope["original_max_position_embeddings"])
-            return original + 1 if length > original else 0
-        if rope["rope_type"] == "dynamic":
-            return length if length > self._architecture.context_length else 0
-        return 0
 
     def _frequencies(self, name: str, variant: int) -> tuple[Tensor, float]:
         """Turns per position of each pair of dimensions, and what sines and cosines are scaled
@@ -100,3 +88,26 @@ class Rotary:
         )
         make = cast(Any, ROPE_INIT_FUNCTIONS)[rope["rope_type"]]
         return make(config, self._device, seq_len=variant or None)
+
+
+def turned(x: Tensor, turn: Turn, *, out: Tensor | None = None, back: bool = False) -> Tensor:
+    """Each pair (x₁, x₂) of (tokens, heads, width) → (x₁c − x₂s, x₂c + x₁s); `back` undoes it.
+
+    Pairs are a dimension and the one half the turned width further; the rest stays as it is.
+    """
+    cosine, sine = turn
+    half = cosine.shape[-1]
+    made = torch.empty_like(x) if out is None else out
+    first, second = x[..., :half], x[..., half : 2 * half]
+    sign = 1.0 if back else -1.0
+    torch.mul(first, cosine, out=made[..., :half]).addcmul_(second, sine, value=sign)
+    torch.mul(second, cosine, out=made[..., half : 2 * half]).addcmul_(first, sine, value=-sign)
+    if 2 * half < x.shape[-1]:
+        made[..., 2 * half :] = x[..., 2 * half :]
+    return made
+
+
+def _joined(turns: Sequence[Turn]) -> Turn:
+    if len(turns) == 1:
+        return turns[0]
+    return torch.cat([cosine for cosine, _ in turns]), torch.cat([sine for _, sine in turns])

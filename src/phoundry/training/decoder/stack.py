@@ -21,14 +21,16 @@ from torch.utils import checkpoint
 
 from phoundry.training.decoder.architecture import Architecture
 from phoundry.training.decoder.attention import (
-    Heads,
+    Attention,
     NextPlaces,
     attend,
     attend_each,
     attend_to,
     turned_heads,
 )
+from phoundry.training.decoder.heads import Heads
 from phoundry.training.decoder.layers import gated, pieces, remade, rms_norm
+from phoundry.training.decoder.layout import Group, Layout
 from phoundry.training.decoder.projection import Projection
 from phoundry.training.decoder.rope import Rotary, Turn
 from phoundry.training.decoder.weights import EMBEDDING, HEAD, NORM
@@ -70,14 +72,14 @@ class Layer:
         self,
         x: Tensor,
         turn: Turn,
-        segments: Sequence[int],
+        attention: Attention,
         places: Tensor | None,
         training: bool,
     ) -> Tensor:
         """(tokens, hidden) → the same, or (places, hidden): what comes after attention is computed
         for `places` alone."""
         qkv = self._queries(x, training)
-        attended = attend(qkv, turn, segments, self.heads)
+        attended = attend(qkv, turn, attention, self.heads)
         if places is not None:
             x, attended = x.index_select(0, places), attended.index_select(0, places)
         return self._rest(x, attended, training)
@@ -182,38 +184,39 @@ class Decoder:
             named |= projection.state()
         return named
 
-    def hidden(self, ids: Tensor, segments: Sequence[int], places: Tensor) -> Tensor:
+    def hidden(self, ids: Tensor, groups: Sequence[Group], places: Tensor) -> Tensor:
         """The normalised output where `places` (targets,) point: (at least targets, hidden).
 
-        The rows beyond are of no account. They, and tokens of no account in a segment of their
+        The rows beyond are of no account. They, and tokens of no account in a conversation of their
         own, make the number of rows a multiple of `ALIGNED`: the matrix library keeps a plan, and
         memory, for every size of product that it has met, and every row has another length.
 
         Args:
-            ids: (tokens,). segments: lengths of the conversations in it.
+            ids: (tokens,). groups: how the conversations lie in it.
         """
         if filling := -len(ids) % ALIGNED:
-            ids, segments = pad(ids, (0, filling)), (*segments, filling)
+            ids, groups = pad(ids, (0, filling)), (*groups, Group(0, (filling,)))
         places = pad(places, (0, -len(places) % ALIGNED))
+        layout = Layout(groups)
         x = self._embedded(ids)
-        turns = self.rotary.turns(segments, x.dtype)
+        turns, attention = self.rotary.turns(layout, x.dtype), Attention(layout)
         last = self.layers[-1]
         for layer in self.layers:
             turn = turns[layer.rotation]
             asked = places if layer is last else None
             if self.recompute and torch.is_grad_enabled():
-                x = self._again(layer, x, turn, segments, asked)
+                x = self._again(layer, x, turn, attention, asked)
             else:
-                x = layer(x, turn, segments, asked, self.training)
+                x = layer(x, turn, attention, asked, self.training)
         return self._last(x)
 
     def _again(
-        self, layer: Layer, x: Tensor, turn: Turn, segments: Sequence[int], asked: Tensor | None
+        self, layer: Layer, x: Tensor, turn: Turn, attention: Attention, asked: Tensor | None
     ) -> Tensor:
         """The layer, keeping nothing but its input for the backward pass."""
         run = cast(Any, checkpoint.checkpoint)
         return cast(
-            Tensor, run(layer, x, turn, segments, asked, self.training, use_reentrant=False)
+            Tensor, run(layer, x, turn, attention, asked, self.training, use_reentrant=False)
         )
 
     @torch.no_grad()
@@ -221,7 +224,7 @@ class Decoder:
         """Logits after the last token of a conversation, (vocabulary,), and by layer what later
         tokens need."""
         x = self._embedded(ids)
-        turns = self.rotary.turns([len(ids)], x.dtype)
+        turns = self.rotary.turns(Layout.plain([len(ids)]), x.dtype)
         present: list[Cached] = []
         for layer in self.layers:
             x, cached = layer.read(x, turns[layer.rotation])

@@ -26,6 +26,7 @@ from phoundry.training.planning.choose import Options, recompute_entry
 from phoundry.training.planning.draft import Draft
 from phoundry.training.planning.duration import asked_questions
 from phoundry.training.spec import TrainingSpec
+from phoundry.training.waiting import Waiting, changes
 
 # Seconds after which no further candidate is begun.
 BUDGET_SECONDS = 20.0
@@ -41,8 +42,10 @@ Say = Callable[[str], None]
 
 @dataclass
 class Measurements:
-    """Tokens a second of each candidate that was tried. `started`: the process's age in seconds."""
+    """Of each candidate that was tried, tokens a second: whole ones (`rows.py`), and computed ones
+    of each row. `started`: the process's age in seconds."""
 
+    computed: dict[int, float] = field(default_factory=dict[int, float])
     rows: dict[int, float] = field(default_factory=dict[int, float])
     precisions: dict[Precision, float] = field(default_factory=dict[Precision, float])
     started: float = field(default_factory=machine.process_seconds)
@@ -50,9 +53,9 @@ class Measurements:
 
     def in_time(self, row: int) -> bool:
         """Whether a trial with rows of so many tokens would probably end before the deadline."""
-        if not self.rows:
+        if not self.computed:
             return True
-        seconds = TIMED_ROWS * row / statistics.median(self.rows.values())
+        seconds = TIMED_ROWS * row / statistics.median(self.computed.values())
         return time.monotonic() + seconds <= self.deadline
 
 
@@ -73,7 +76,11 @@ def calibrate(
     threads = torch.get_num_threads()
     torch.set_num_threads(machine.cores())
     try:
-        with torch.random.fork_rng(devices=[0] if device.chosen().type == "cuda" else []):
+        where = device.chosen().type
+        with (
+            torch.random.fork_rng(devices=[0] if where == "cuda" else []),
+            Waiting(active=changes(where)),
+        ):
             return _calibrate(spec, draft, options, say, only_usual)
     finally:
         torch.set_num_threads(threads)
@@ -88,10 +95,11 @@ def _calibrate(
     for row in [options.row] if only_usual else _in_order(options):
         if not found.in_time(row):
             continue
-        rate = found.rows[row] = rehearsal.tokens_per_second(row)
+        found.computed[row] = rehearsal.computed_per_second(row)
+        rate = found.rows[row] = found.computed[row] / draft.rows(row).computed_share
         say(f"Measured: rows of {row} tokens, {rate:.0f} tokens a second.")
     row = _best_row(options, found.rows)
-    speed = rehearsal.speed(found.rows[row], found.started)
+    speed = rehearsal.speed(found.rows[row], row, found.started)
     del rehearsal
     gc.collect()
     if not only_usual and len(options.precisions) > 1:
@@ -119,11 +127,11 @@ def _compare_precisions(
     if not found.in_time(row):
         return resolved, speed
     rehearsal = Rehearsal(spec, draft, other, recompute=options.recompute)
-    rate = rehearsal.tokens_per_second(row)
+    rate = rehearsal.computed_per_second(row) / draft.rows(row).computed_share
     found.precisions = {resolved: found.rows[row], other: rate}
     if rate < CLEARLY * found.rows[row]:
         return resolved, speed
-    return other, rehearsal.speed(rate, found.started)
+    return other, rehearsal.speed(rate, row, found.started)
 
 
 def _in_order(options: Options) -> list[int]:
@@ -145,29 +153,31 @@ class Rehearsal:
         self.load_seconds = time.perf_counter() - before
         self._train(self._short_row())
 
-    def tokens_per_second(self, row_tokens: int) -> float:
-        """Median over a few rows of the first steps, forward and backward."""
+    def computed_per_second(self, row_tokens: int) -> float:
+        """Median over a few rows of the first steps, forward and backward: computed tokens, for
+        rows share more or less, and few say nothing of the others."""
         rates: list[float] = []
         for row in self._rows(row_tokens):
             begun = time.perf_counter()
             self._train(row)
-            rates.append(row.tokens / (time.perf_counter() - begun))
+            rates.append(len(row.token_ids) / (time.perf_counter() - begun))
         return statistics.median(rates)
 
-    def speed(self, tokens_per_second: float, started: float) -> Speed:
+    def speed(self, tokens_per_second: float, row_tokens: int, started: float) -> Speed:
         """What else of a run takes time. `started`: seconds of this process before calibrating."""
+        share = 1.0
+        if self.draft.validation is not None:
+            share = self.draft.evaluated_rows(row_tokens).computed_share
         row = next(self._rows(WARM_TOKENS))
         self.optimizer.step(0.0)  # the first makes the optimizer's state
         self._train(row)
-        begun = time.perf_counter()
-        self.optimizer.step(0.0)
-        stepped = time.perf_counter()
-        self.model.measure(row)
-        evaluated = time.perf_counter() - stepped
+        optimizer_seconds = _seconds(lambda: self.optimizer.step(0.0))
+        self.model.measure(row)  # the first of a size sets the matrix library up
+        evaluated = _seconds(lambda: self.model.measure(row))
         return Speed(
             tokens_per_second=tokens_per_second,
-            optimizer_seconds=stepped - begun,
-            evaluated_per_second=row.tokens / evaluated,
+            optimizer_seconds=optimizer_seconds,
+            evaluated_per_second=len(row.token_ids) / evaluated / share,
             generated_per_second=self._generated_per_second(),
             written_per_second=machine.write_rate(self.folder, WRITTEN_BYTES),
             start_seconds=started + self.load_seconds,
@@ -179,10 +189,16 @@ class Rehearsal:
         count = min(TOGETHER, asked_questions(self.draft, self.draft.parameters))
         if self.draft.validation is None or not count:
             return None
-        prompt = self.draft.validation[0].token_ids[:WARM_TOKENS]
-        begun = time.perf_counter()
-        self.model.generate([prompt] * count, max_new_tokens=[GENERATED] * count, stop=())
-        return count * GENERATED / (time.perf_counter() - begun)
+        prompts = [self.draft.validation[0].token_ids[:WARM_TOKENS]] * count
+
+        def answer(tokens: int) -> float:
+            most = [tokens] * count
+            return _seconds(lambda: self.model.generate(prompts, max_new_tokens=most, stop=()))
+
+        answer(2)  # sets the matrix library up
+        reading, whole = answer(1), answer(1 + GENERATED)
+        # Never under half: on a busy machine the first may have been the slow one.
+        return count * GENERATED / max(whole - reading, whole / 2)
 
     def _train(self, row: Row) -> None:
         loss = self.model.loss_sum(row)
@@ -194,7 +210,9 @@ class Rehearsal:
         left = TIMED_ROWS
         for epoch in range(TIMED_ROWS):
             for packs in self.draft.order.steps(epoch):
-                for row in rows_of_step(packs, self.draft.samples, row_tokens):
+                for row in rows_of_step(
+                    packs, self.draft.samples, row_tokens, share=self.draft.share
+                ):
                     yield row
                     left -= 1
                     if not left:
@@ -205,6 +223,12 @@ class Rehearsal:
         lengths = self.draft.samples.lengths
         middle = sorted(range(len(lengths)), key=lengths.__getitem__)[len(lengths) // 2]
         return make_row([self.draft.samples[middle]])
+
+
+def _seconds(work: Callable[[], object]) -> float:
+    begun = time.perf_counter()
+    work()
+    return time.perf_counter() - begun
 
 
 def _best_row(options: Options, rates: dict[int, float]) -> int:

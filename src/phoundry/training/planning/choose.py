@@ -78,7 +78,8 @@ def find_options(spec: TrainingSpec, draft: Draft) -> Options:
             batch = _batch(draft, fitting[-1]) if p.auto_find_batch_size else None
             precisions = _precisions(spec, draft, fitting[0], recompute, available)
             return Options(precisions, fitting, usual, recompute, batch, available)
-    raise too_large(Needs(draft.shape, p, draft.samples.lengths), available)
+    sizes = draft.rows(max(draft.longest, SHORTEST_ROW)).sizes
+    raise too_large(Needs(draft.shape, p, draft.samples.lengths, sizes), available)
 
 
 def why_not_measured(draft: Draft, options: Options) -> str:
@@ -155,11 +156,13 @@ def _bound(spec: TrainingSpec, draft: Draft) -> int:
 
 
 def _candidates(draft: Draft, bound: int) -> list[int]:
-    """Rows worth a try, ascending. One shorter than the longest conversation would repeat it."""
+    """Rows worth a try, ascending. One shorter than the longest conversation would repeat it, and
+    one that holds all of every step's is as good as any longer."""
     rows = {row for row in ROWS if draft.longest <= row < bound}
     if bound <= ROWS[-1]:
         rows.add(bound)
-    return sorted(rows) or [draft.longest]
+    apart = {draft.rows(row): row for row in sorted(rows, reverse=True)}
+    return sorted(apart.values()) or [draft.longest]
 
 
 def _batch(draft: Draft, row: int) -> int:

@@ -11,8 +11,14 @@ __all__ = ["QLORA_BITS", "USUAL_ROW", "ModelShape", "estimate_memory", "heaviest
 
 # Interpreter and torch with their code pages, before any weight (measured).
 PROCESS_BYTES = 260_000_000
-# The matrix library keeps a plan with buffers for every shape of product it has met (measured).
-LIBRARY_BYTES = 430_000_000
+# The matrix library itself, and what it keeps for the products of each number of tokens that it has
+# met: in a row, or supervised in one (measured).
+LIBRARY_BYTES, SIZE_BYTES = 330_000_000, 17_000_000
+# So many numbers where nothing is known of the rows; and the most that are kept at a time.
+USUAL_SIZES, MOST_SIZES = 6, 32
+# A layer's gathered keys and values exist so often at a time: turned, on the way there, and their
+# gradients in the same two ways.
+COPIES = 4
 # Adafactor is transformers', whose import takes so much more (measured).
 ADAFACTOR_BYTES = 200_000_000
 # What comes and goes with every row leaves gaps between (measured; docs/design/training.md).
@@ -36,6 +42,8 @@ def estimate_memory(
     row_tokens: int,
     base_bits: float | None = None,
     segment: float = TYPICAL_SEGMENT,
+    gathered: int = 0,
+    sizes: int = USUAL_SIZES,
     recompute: bool = False,
 ) -> int:
     """Peak resident bytes of a fine-tune.
@@ -50,6 +58,8 @@ def estimate_memory(
         base_bits: bits that a frozen linear weight is kept in, if fewer than the precision's
             (`QLORA_BITS`). One layer at a time is unpacked to the precision's width.
         segment: attention weights kept for each token and head (`heaviest_segment`).
+        gathered: tokens of which a row gathers keys and values, if more than it has.
+        sizes: how many different numbers of tokens come in products.
     """
     width = 2 if parameters.precision == "16" else 4
     trained = shape.adapter_weights(parameters.lora_r) if parameters.apply_lora else shape.weights
@@ -68,7 +78,9 @@ def estimate_memory(
     if not parameters.apply_lora:  # the gradient of the output projection, added up in float32
         logits += shape.vocabulary * shape.hidden * (4 + master // 2)
     gradients = trained * width if width == 2 else 0
-    process = PROCESS_BYTES + LIBRARY_BYTES
+    beyond = max(0, gathered - row_tokens) * 2 * shape.key_heads * shape.head_width * width
+    activations += COPIES * beyond
+    process = PROCESS_BYTES + LIBRARY_BYTES + min(sizes, MOST_SIZES) * SIZE_BYTES
     if parameters.optim == "adafactor":
         process += ADAFACTOR_BYTES
     return process + stays + round(SLACK * max(activations + logits, gradients))

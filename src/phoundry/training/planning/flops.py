@@ -26,6 +26,7 @@ def flops_per_token(
     *,
     supervised_share: float,
     mean_segment: float,
+    computed_share: float = 1.0,
 ) -> float:
     """Operations that a trained token needs, prompts included. Recomputing is not counted.
 
@@ -36,11 +37,15 @@ def flops_per_token(
     Args:
         supervised_share: f, 0 to 1.
         mean_segment: s̄ in tokens (`mean_segment`).
+        computed_share: of the tokens, those that are computed: what conversations begin with alike
+            goes through the decoder once, and counts once.
     """
-    decoder, head = shape.linear_weights, supervised_share * shape.vocabulary * shape.hidden
-    attention = 6 * shape.layers * shape.heads * shape.head_width * mean_segment
+    decoder = computed_share * shape.linear_weights
+    head = supervised_share * shape.vocabulary * shape.hidden
+    attention = 6 * shape.layers * shape.heads * shape.head_width * mean_segment * computed_share
     if parameters.apply_lora:
-        return 4 * (decoder + head) + 6 * shape.adapter_weights(parameters.lora_r) + attention
+        adapters = computed_share * shape.adapter_weights(parameters.lora_r)
+        return 4 * (decoder + head) + 6 * adapters + attention
     return 6 * (decoder + head) + attention
 
 

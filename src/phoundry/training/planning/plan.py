@@ -6,9 +6,9 @@ from collections.abc import Callable
 from dataclasses import dataclass
 
 from phoundry.specs.finetune import FineTuneParameters
-from phoundry.training.batch import Row, make_row
+from phoundry.training.batch import Row, rows_of_step
 from phoundry.training.examples import Samples
-from phoundry.training.packing import EpochOrder, pack
+from phoundry.training.packing import EpochOrder
 from phoundry.training.planning.choices import Choices, load_choices, save_choices
 from phoundry.training.planning.choose import apply_choices, choose
 from phoundry.training.planning.draft import Draft, make_draft
@@ -69,9 +69,8 @@ class Plan:
         """
         if self.validation is None:
             return []
-        held, lengths = self.validation, self.validation.lengths
-        packs = pack(lengths, max(row_tokens, *lengths))
-        return [make_row(held[i] for i in members) for members in packs]
+        held = self.validation
+        return rows_of_step([range(len(held))], held, row_tokens, share=self.draft.share)
 
 
 def make_plan(

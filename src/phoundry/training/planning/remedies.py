@@ -8,7 +8,7 @@ from typing import Any
 
 from phoundry.errors import InsufficientResources
 from phoundry.specs.finetune import FineTuneParameters
-from phoundry.training.planning.estimate import estimate_memory, heaviest_segment
+from phoundry.training.planning.estimate import USUAL_SIZES, estimate_memory, heaviest_segment
 from phoundry.training.planning.shape import ModelShape
 
 # No row needs to be shorter than this to save memory: the weights count for more.
@@ -34,12 +34,13 @@ class Remedy:
 class Needs:
     """The least memory of a fine-tune as a function of its settings.
 
-    `lengths`: tokens of each conversation, where they are known.
+    `lengths`: tokens of each conversation, where they are known. `sizes`: see `estimate_memory`.
     """
 
     shape: ModelShape
     parameters: FineTuneParameters
     lengths: Sequence[int] = ()
+    sizes: int = USUAL_SIZES
 
     def least(self, changes: dict[str, Any] | None = None) -> int:
         """Estimated peak bytes with `changes`, in the shortest rows the data allow."""
@@ -54,6 +55,7 @@ class Needs:
             p,
             row_tokens=row,
             segment=segment,
+            sizes=self.sizes,
             recompute=p.gradient_checkpointing != "false",
         )
 
