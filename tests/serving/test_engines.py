@@ -5,10 +5,13 @@ from __future__ import annotations
 import asyncio
 import json
 import shutil
+import subprocess
+import sys
 from collections.abc import Callable
 from contextlib import aclosing
 from dataclasses import dataclass, replace
 from pathlib import Path
+from subprocess import PIPE
 from typing import Any
 
 import httpx
@@ -33,6 +36,9 @@ from phoundry.serving.engines.base import (
     SamplingParams,
     TokenLogprob,
 )
+from phoundry.serving.engines.llamacpp import LlamaCppClient, LlamaCppEngine
+from phoundry.serving.engines.llamacpp_server import to_line
+from phoundry.serving.engines.llamacpp_wire import Listener
 from phoundry.serving.engines.registry import open_engine
 from phoundry.serving.replica.generation import Ask, Generator
 from phoundry.serving.replica.json_schema import written
@@ -98,6 +104,20 @@ def _with(name: str, spec: EngineSpec, use: Callable[[Engine], Any]) -> Any:
             await engine.close()
 
     return asyncio.run(main())
+
+
+def _with_process(spec: EngineSpec, use: Callable[[Engine], Any]) -> Any:
+    """`use(engine)` with a llama.cpp in a process of its own."""
+    command = [sys.executable, "-m", "phoundry.serving.engines.llamacpp_server"]
+    with subprocess.Popen(command, stdin=PIPE, stdout=PIPE) as process:
+        assert process.stdin is not None
+        assert process.stdout is not None
+        process.stdin.write(to_line(spec, "key"))
+        process.stdin.flush()
+        address = json.loads(process.stdout.readline())["address"]
+        found = asyncio.run(use(LlamaCppClient(Listener(address, "key"), spec)))
+        process.stdin.close()
+    return found
 
 
 def _ids(deltas: list[Delta]) -> list[int]:
@@ -291,10 +311,24 @@ def test_json_of_a_schema(tiny: Tiny) -> None:
             await _collect(engine, tiny.prompt, forced)
         return "".join(delta.text for delta in deltas)
 
-    found = json.loads(_with("llama.cpp", tiny.spec, use))
+    found = json.loads(_with_process(tiny.spec, use))
     assert found.keys() == {"ok", "size"}
     assert found["ok"] in (True, False)
     assert found["size"] in ("S", "L")
+
+
+def test_a_process_holds_one_file_to_schemas(tiny: Tiny, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Its tokens stay in llama.cpp, where those of the next file may be taken for them."""
+    monkeypatch.setattr(LlamaCppEngine, "_held", Path("other.gguf"))
+
+    async def use(engine: Engine) -> None:
+        params = SamplingParams(max_tokens=2, json_schema={"type": "object"})
+        with pytest.raises(ModelError, match=r"other\.gguf.*process") as caught:
+            await _collect(engine, tiny.prompt, params)
+        assert "process of its own" in str(caught.value.remedy)
+        assert await _collect(engine, tiny.prompt, replace(params, json_schema=None))
+
+    _with("llama.cpp", tiny.spec, use)
 
 
 @pytest.mark.parametrize("name", ["llama.cpp", "transformers"])

@@ -13,7 +13,8 @@ import json
 import secrets
 from collections import OrderedDict
 from collections.abc import AsyncGenerator, Mapping, Sequence
-from typing import Any
+from pathlib import Path
+from typing import Any, ClassVar
 
 from phoundry.errors import ModelError
 from phoundry.serving.engines.base import (
@@ -193,12 +194,32 @@ class LlamaCppClient:
 
 
 class LlamaCppEngine(LlamaCppClient):
-    """A GGUF file in llama.cpp. Memory: the file + slots * context_length * bytes of KV a token."""
+    """A GGUF file in llama.cpp. Memory: the file + slots * context_length * bytes of KV a token.
+
+    A process holds the answers of one file alone to JSON schemas. llama.cpp remembers the tokens
+    for that by the address of the vocabulary, and the vocabulary of a file that is opened later may
+    lie at the same address: its answers would be held to the tokens of the first.
+    """
+
+    _held: ClassVar[Path | None] = None  # the file whose tokens are remembered
 
     def __init__(self, spec: EngineSpec) -> None:
         key = secrets.token_urlsafe(32)
         self._server: Any = open_server(spec, key)
+        self._file = spec.gguf_path
         super().__init__(Listener(self._server.listening_address, key), spec)
+
+    async def _check_schema(self, schema: Mapping[str, Any], name: str) -> None:
+        """Raise ModelError also where this process has held another file's answers to a schema."""
+        if LlamaCppEngine._held is None:
+            LlamaCppEngine._held = self._file
+        if LlamaCppEngine._held != self._file:
+            raise ModelError(
+                f"This process holds answers of {LlamaCppEngine._held} to JSON schemas, and "
+                "llama.cpp can do so for one file in a process.",
+                remedy="Open each model in a process of its own.",
+            )
+        await super()._check_schema(schema, name)
 
     async def close(self) -> None:
         self._server = None  # its destructor stops the threads and frees the model
