@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from dataclasses import dataclass
+from itertools import zip_longest
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
@@ -83,13 +85,19 @@ def _compare(client: Client, flow: Path, out: Printer) -> list[Exchange]:
             question, reference = (message["content"] for message in row["messages"][-2:])
             base_chat.reset()
             tuned_chat.reset()
-            base_answer = "".join(base_chat.ask(question))
-            tuned_answer = "".join(tuned_chat.ask(question))
-            exchange = Exchange(kind, question, reference, base_answer, tuned_answer)
+            answers = together(base_chat.ask(question), tuned_chat.ask(question))
+            exchange = Exchange(kind, question, reference, *answers)
             found.append(exchange)
             if out.talks:
                 _print(exchange)
     return found
+
+
+def together(base: Iterable[str], tuned: Iterable[str]) -> tuple[str, str]:
+    """Two answers whose models write at the same time: a piece of each is read in turn, and what
+    the faster one has written beyond that waits in its pipe."""
+    pieces = list(zip_longest(base, tuned, fillvalue=""))
+    return "".join(first for first, _ in pieces), "".join(second for _, second in pieces)
 
 
 def _print(exchange: Exchange) -> None:

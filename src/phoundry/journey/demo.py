@@ -41,6 +41,7 @@ PARAMETERS: dict[str, Any] = {
     "lr_scheduler_type": "cosine",
     "save_total_limit": 1,
     "logging_steps": 5,
+    "sample_generations": 0,  # it ends with questions to both models
 }
 
 
