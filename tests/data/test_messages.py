@@ -118,6 +118,10 @@ def test_what_is_wrong_with_a_message_is_told(
 
 def test_a_conversation_of_which_nothing_is_learnt_is_refused(write_rows: WriteRows) -> None:
     assert one(write_rows, USER, ANSWER | {"weight": 0}).kind == "nothing to learn"
+    silent = ANSWER | {"content": " \n"}
+    assert one(write_rows, USER, silent).kind == "empty answer"
+    assert one(write_rows, USER, silent, USER, ANSWER | {"weight": 0}).kind == "empty answer"
+    assert one(write_rows, USER, silent, USER, ANSWER)["messages"][1] == silent
 
 
 @pytest.mark.parametrize(

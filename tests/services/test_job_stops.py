@@ -36,7 +36,7 @@ def cancelled(context: Context, fleet: FakeWorkers, folder: Path) -> Job:
     """The job, cancelled at step 30 of 100, with the state of step 20 as its output."""
     spool = Spool(folder / "events.jsonl")
     spool.append("evaluated", step=20, eval_loss=1.5, best=True)
-    spool.append("progress", step=30, max_steps=100, loss=1.25)
+    spool.append("progress", step=30, max_steps=100, loss=1.25, seconds_left=70.0)
     jobs.cancel(context, "one")
     (folder / "output" / "adapter").mkdir(parents=True)
     metrics = {"eval_loss": 1.5, "output_step": 20}
@@ -50,6 +50,9 @@ def test_a_paused_job_lets_the_next_one_run_and_goes_on_later(
 ) -> None:
     train(context, "two")
     assert jobs.pause(context, "one").status == "PauseRequested"
+    with pytest.raises(Conflict, match="PauseRequested") as early:
+        jobs.resume(context, "one")
+    assert "writes a checkpoint first" in str(early.value.remedy)
     assert stop_reason(folder) == "pause"
     assert jobs.pause(context, "one").status == "PauseRequested"
     assert fleet.terminated == [folder]  # a second signal could cut into what it writes
@@ -232,12 +235,36 @@ def test_the_best_state_of_a_cancelled_job_can_be_registered(
 ) -> None:
     job = cancelled(context, fleet, folder)
     assert (job.status, job.metrics["eval_loss"]) == ("Canceled", 1.5)
+    assert (job.progress.step, job.progress.seconds_left) == (30, None)
     assert "step 30 of 100; its output is the state of step 20" in job.notices[-1]
     made = models.register(context, ModelSpec(name="bot", job="one"))
     assert made.tags["phoundry.cancelled"] == "at step 30 of 100"
     advance(context, fleet, 2)
     assert models.show(context, "bot").status == "Ready"
     assert fleet.starts[-1].spec["tags"]["phoundry.cancelled"] == "at step 30 of 100"
+
+
+def test_a_job_that_went_on_is_registered_anew(
+    context: Context, folder: Path, fleet: FakeWorkers
+) -> None:
+    cancelled(context, fleet, folder)
+    spec = ModelSpec(name="bot", job="one")
+    models.register(context, spec)
+    advance(context, fleet, 2)
+    early = models.register(context, spec)
+    assert (early.version, early.status) == ("1", "Ready")
+    jobs.resume(context, "one")
+    tick(context)
+    fleet.end(folder, output=str(folder / "output"), metrics={"eval_loss": 1.0})
+    tick(context)
+    assert jobs.show(context, "one").status == "Completed"
+    assert models.of_job(context, "bot", "one") is None
+    whole = models.register(context, spec)
+    assert whole.version == "2"
+    assert "phoundry.cancelled" not in whole.tags
+    assert models.register(context, spec).version == "2"
+    assert (found := models.of_job(context, "bot", "one")) is not None
+    assert found.version == "2"
 
 
 def test_a_cancelled_job_that_kept_nothing_is_not_registered(

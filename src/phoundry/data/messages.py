@@ -60,9 +60,13 @@ def check_turns(messages: list[ChatMessage], key: str = "messages") -> None:
     if answers[0] == 0:
         reason = f"{key}[0] is an assistant message that answers nothing"
         raise BadRow("assistant message first", reason)
-    if all(messages[i].get("weight") == 0 for i in answers):
+    learnt = [messages[i] for i in answers if messages[i].get("weight") != 0]
+    if not learnt:
         reason = "every assistant message has the weight 0, so there is nothing to learn"
         raise BadRow("nothing to learn", reason)
+    if not any(message["content"].strip() or message.get("tool_calls") for message in learnt):
+        reason = "no assistant message that is learnt has text, so there is nothing to learn"
+        raise BadRow("empty answer", reason)
 
 
 def refuse(faults: Faults) -> None:

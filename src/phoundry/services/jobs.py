@@ -158,10 +158,14 @@ def resume(context: Context, name: str) -> Job:
     with context.begin("jobs/write") as session:
         row = _get(session, context, name)
         if row.status not in ("Failed", "Canceled", "Paused"):
+            look = f"`phoundry job show {name}`"
+            ending = row.status in ("PauseRequested", "CancelRequested")
             raise Conflict(
                 f"Job '{name}' is {row.status}; only a paused, failed or cancelled one can be "
                 "resumed.",
-                remedy=f"See `phoundry job show {name}`.",
+                remedy=f"It writes a checkpoint first; resume it when {look} says that it has."
+                if ending
+                else f"See {look}.",
             )
         folder = Path(row.run_dir)
         kind_of(row).revive(session, context, row)
@@ -199,6 +203,8 @@ def view(row: JobRow) -> Job:
     spec = row.spec
     own = {key: getattr(row, key) for key in Job.model_fields if hasattr(row, key)}
     choices: list[dict[str, Any]] = row.progress.get("choices", [])
+    if row.status in FINISHED:  # it stopped early, or was stopped
+        own["progress"] = {**row.progress, "seconds_left": None}
     parameters, sources = dict(row.parameters), dict(row.sources)
     for choice in choices:  # measured by the worker; the row keeps what it was told
         name = choice["name"]

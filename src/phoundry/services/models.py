@@ -31,7 +31,8 @@ def register(context: Context, spec: ModelSpec) -> Model:
 
     Merging, copying and MLflow's part run in a worker, which the reconciler starts; the version is
     `Registering` until it is done. The same job and name make no second version, but another try
-    where the first one failed; the same content of a path is found by the worker.
+    where the first one failed, and a new one where the job went on since; the same content of a
+    path is found by the worker.
 
     Raises:
         NotFound: the job, the path or the base model.
@@ -47,7 +48,7 @@ def register(context: Context, spec: ModelSpec) -> Model:
         )
         same = select(ModelRow).filter_by(workspace=context.workspace, name=spec.name, **origin)
         for present in session.scalars(same).all():
-            if not _same_path(present, found):
+            if not _same_path(present, found) or _outdated(session, context, present):
                 continue
             # What is at a path may be another model by now: the worker looks.
             if present.status == "Registering" or (found is None and present.status == "Ready"):
@@ -145,11 +146,20 @@ def _same_path(row: ModelRow, found: elsewhere.Found | None) -> bool:
     return found is None or row.tags.get(PATH) == str(found.path)
 
 
+def _outdated(session: Session, context: Context, row: ModelRow) -> bool:
+    """Whether the job went on after this version was made of it."""
+    job = find(session, context, JobRow, row.job) if row.job else None
+    ended = job.finished_at if job else None
+    return ended is not None and row.created_at < ended
+
+
 def of_job(context: Context, name: str, job: str) -> Model | None:
-    """The version of `name` that was made, or is being made, from `job`."""
+    """The version of `name` that was made, or is being made, from what `job` last came to."""
     with context.begin("models/read") as session:
         row = find(session, context, ModelRow, name, job=job)
-        return _watched(session, context, row) if row else None
+        if row is None or _outdated(session, context, row):
+            return None
+        return _watched(session, context, row)
 
 
 def run_dir(context: Context, row: ModelRow) -> Path:
