@@ -285,8 +285,8 @@ def test_a_failure_reaches_everybody_and_the_engine_goes_on(spec: EngineSpec) ->
         with pytest.raises(ModelError, match="out of memory"):
             await told(engine, [40, 41], max_tokens=2)
         Pipeline.made[0].fails = False
-        assert [handle.status for handle in Pipeline.made[0].handles] == [Status.CANCEL]
         assert (await told(engine, [40], max_tokens=1))[-1].tokens == 1
+        assert Pipeline.made[0].handles[0].status is Status.CANCEL  # its place was given back
 
     run(spec, talk)
 
