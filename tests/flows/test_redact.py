@@ -44,6 +44,7 @@ SPELLINGS: dict[str, Spell] = {
 @settings(max_examples=20)
 @given(secret=st.one_of(KEYS, TEXTS))
 @example('it\'s "so\\" <é> \U0001f600\n/&%')
+@example("a key that ends in Ã")  # 0xc3 is its number and the first of its bytes
 def test_a_secret_is_hidden_in_every_spelling(spelling: str, secret: str) -> None:
     text = SPELLINGS[spelling](secret)
     # Around it is what belongs to no spelling of anything.
@@ -105,6 +106,16 @@ def test_a_stream_hides_what_the_whole_text_would(
     pieces = [text[a:b] for a, b in pairwise(places)]
     shown = "".join(map(stream.feed, pieces)) + stream.end()
     assert shown == redact(text, secrets)
+
+
+@pytest.mark.parametrize("spelling", SPELLINGS)
+@pytest.mark.parametrize("secret", ["key Ã of two bytes", "C:\\é\\keys", "50%off and\\", "Ã\x83Ã"])
+def test_a_stream_may_be_cut_anywhere(spelling: str, secret: str) -> None:
+    text = SPELLINGS[spelling](secret)
+    for cut in range(1, len(text)):
+        stream = RedactedStream([secret])
+        shown = stream.feed(f"«{text[:cut]}") + stream.feed(f"{text[cut:]}»") + stream.end()
+        assert shown == "«***»"
 
 
 def test_a_line_that_hides_nothing_is_shown_at_once() -> None:

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import binascii
 import re
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
 from functools import cached_property, lru_cache
 
 ENCODED_FROM = 8  # characters; less in base64 looks like the beginning of many a word
@@ -107,14 +107,16 @@ def _token(run: str) -> str:
     if _PLAIN.fullmatch(run):
         return re.escape(run)
     number = ord(run)
-    forms = [_quoted(run), "\\\\{0,8}" + re.escape(run)]  # `%25` is a whole `%`
+    # Longer ones first: `%25` is a whole `%`, and `\\xc3\\x83` a whole `Ã`, whose number is 0xc3.
+    forms = [_quoted(run)]
+    if number > 127:
+        forms.append("".join(f"\\\\{{1,8}}x{_hex(byte, 2)}" for byte in _bytes(run)))
+    forms.append("\\\\{0,8}" + re.escape(run))
     escapes = [_SHORT[run]] if run in _SHORT else []
     escapes += [f"U{_hex(number, 8)}", *([f"x{_hex(number, 2)}"] if number < 256 else [])]
     forms += [f"\\\\{{1,8}}(?:{'|'.join(escapes)})"]
     units = [run] if number < 0x10000 else _pair(number)
     forms.append("".join(f"\\\\{{1,8}}u{_hex(ord(unit), 4)}" for unit in units))
-    if number > 127:
-        forms.append("".join(f"\\\\{{1,8}}x{_hex(byte, 2)}" for byte in _bytes(run)))
     return f"(?:{'|'.join(forms)}{'|[+]' if run == ' ' else ''})"
 
 
@@ -137,15 +139,26 @@ def _hex(number: int, digits: int) -> str:
 
 
 def _reaches_end(tokens: list[str], text: str, start: int) -> bool:
-    place = start
+    places = {start}
     for token in tokens:
-        if place == len(text):
+        if any(_is_open(text, place) for place in places):
             return True
-        found = _compiled(token).match(text, place)
-        if found is None:
-            return len(text) - place < _LONGEST_TOKEN and bool(_HALF.fullmatch(text, place))
-        place = found.end()
-    return place == len(text)  # it may be longer: a run of backslashes, another secret
+        places = {end for place in places for end in _ends(token, text, place)}
+    return len(text) in places  # it may be longer: a run of backslashes, another secret
+
+
+def _is_open(text: str, place: int) -> bool:
+    """Whether `text` ends at `place`, or in the middle of an escape that begins there."""
+    left = len(text) - place
+    return left == 0 or (left < _LONGEST_TOKEN and bool(_HALF.fullmatch(text, place)))
+
+
+def _ends(token: str, text: str, place: int) -> Iterator[int]:
+    """Where `token` may end: of a run of backslashes, the last may belong to what follows."""
+    limit = len(text)
+    while found := _compiled(token).match(text, place, limit):
+        yield found.end()
+        limit = found.end() - 1
 
 
 @lru_cache(maxsize=512)
