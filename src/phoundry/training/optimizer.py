@@ -2,7 +2,8 @@
 
 Weights may be bfloat16, whose 8 bits of precision swallow small updates. So every trainable weight
 has a float32 master: gradients are added up into it in float32, the optimizer steps it, and the
-weight is its rounding. A float32 weight is its own master.
+weight is its rounding. A float32 weight is its own master, unless it is a view of columns: torch's
+fused AdamW takes every weight for one block of memory.
 """
 
 from __future__ import annotations
@@ -93,9 +94,9 @@ class MasterOptimizer:
 
 
 def _master(weight: nn.Parameter) -> nn.Parameter:
-    if weight.dtype == torch.float32:
+    if weight.dtype == torch.float32 and weight.is_contiguous():
         return weight
-    return nn.Parameter(weight.detach().float())
+    return nn.Parameter(weight.detach().clone(memory_format=torch.contiguous_format).float())
 
 
 def _optimizer(

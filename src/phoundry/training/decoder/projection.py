@@ -65,7 +65,12 @@ class Projection:
 
 
 class Adapter:
-    """LoRA on the parts of a projection, under PEFT's names and with its way to begin."""
+    """LoRA on the parts of a projection, under PEFT's names and with its way to begin.
+
+    The parts' weights are views of two matrices: A's one under the other in `down` (r · parts, in),
+    B's along the diagonal of `up` (out, r · parts), which is 0 elsewhere. One product with those
+    zeros reads its wide side once, and takes half the time of one for each part.
+    """
 
     def __init__(self, projection: Projection, r: int, scale: float, drop: float) -> None:
         self.projection, self.r, self.scale, self.drop = projection, r, scale, drop
@@ -74,11 +79,12 @@ class Adapter:
         for each in low:
             nn.init.kaiming_uniform_(each, a=math.sqrt(5))
         self.down = torch.cat(low).to(weight)
+        self.up = weight.new_zeros(len(weight), len(self.down))
         self.named: dict[str, nn.Parameter] = {}
         self.leaves: list[nn.Parameter] = []
-        for number, (part, size) in enumerate(zip(projection.parts, projection.sizes, strict=True)):
-            a = nn.Parameter(self.down[number * r : (number + 1) * r])
-            b = nn.Parameter(weight.new_zeros(size, r))
+        ups = diagonal(self.up, projection.sizes)
+        for part, down, up in zip(projection.parts, self.down.chunk(len(ups)), ups, strict=True):
+            a, b = nn.Parameter(down), nn.Parameter(up)
             self.named |= {f"{part}.lora_A.weight": a, f"{part}.lora_B.weight": b}
             self.leaves += [a, b]
 
@@ -87,7 +93,8 @@ class Adapter:
         if self.drop and training:
             return self._dropped(x)
         step = cast(Any, _LoraLinear.apply)
-        return step(x, base.weight, base.bias, self.down, base.sizes, self.scale, *self.leaves)
+        wide = base.weight, base.bias, self.down, self.up
+        return step(x, *wide, base.sizes, self.scale, *self.leaves)
 
     def _dropped(self, x: Tensor) -> Tensor:
         """With dropout on each adapter's own copy of the input, as in PEFT."""
@@ -125,10 +132,7 @@ class _Linear(torch.autograd.Function):
 
 
 class _LoraLinear(torch.autograd.Function):
-    """With W frozen, g = dy and u = s·g·B: dB = s·gᵀ(x·Aᵀ), dA = uᵀx, dx = g·W + u·A.
-
-    The parts' A are one matrix, so x·Aᵀ, uᵀx and u·A are one product each.
-    """
+    """With W frozen, g = dy and u = s·g·B: dB = s·gᵀ(x·Aᵀ), dA = uᵀx, dx = g·W + u·A."""
 
     @staticmethod
     def forward(
@@ -137,39 +141,32 @@ class _LoraLinear(torch.autograd.Function):
         w: Tensor,
         bias: Tensor | None,
         down: Tensor,
+        up: Tensor,
         sizes: list[int],
         scale: float,
         *leaves: Tensor,
     ) -> Tensor:
         low = x @ down.T
         y = x @ w.T if bias is None else torch.addmm(bias, x, w.T)
-        ups = leaves[1::2]
-        for part, narrow, b in zip(pieces(y, sizes, 1), _columns(low, ups), ups, strict=True):
-            part.addmm_(narrow, b.T, alpha=scale)
-        ctx.save_for_backward(x, low, w, down, *ups)
+        ctx.save_for_backward(x, low, w, down, up)
         ctx.sizes, ctx.scale = sizes, scale
-        return y
+        return y.addmm_(low, up.T, alpha=scale)
 
     @staticmethod
     def backward(ctx: Any, *gradients: Tensor) -> tuple[Tensor | None, ...]:
-        x, low, w, down, *ups = ctx.saved_tensors
+        x, low, w, down, up = ctx.saved_tensors
         g = gradients[0]
-        u = torch.empty_like(low)
-        d_ups: list[Tensor] = []
-        parts = zip(pieces(g, ctx.sizes, 1), _columns(low, ups), _columns(u, ups), ups, strict=True)
-        for part, narrow, narrow_u, b in parts:
-            narrow_u.copy_(part @ b)
-            # (lowᵀ·g)ᵀ: twice as fast as gᵀ·low, whose result is narrow.
-            d_ups.append((narrow.T @ part).mul_(ctx.scale).T)
-        u.mul_(ctx.scale)
-        d_downs = (u.T @ x).chunk(len(ups))
-        d_x = None
-        if ctx.needs_input_grad[0]:
-            d_x = (g @ w).addmm_(u, down)
-        between = [each for pair in zip(d_downs, d_ups, strict=True) for each in pair]
-        return d_x, None, None, None, None, None, *between
+        u = (g @ up).mul_(ctx.scale)
+        d_down = u.T @ x
+        # (lowᵀ·g)ᵀ: twice as fast as gᵀ·low, whose result is narrow.
+        d_up = (low.T @ g).mul_(ctx.scale).T
+        d_x = (g @ w).addmm_(u, down) if ctx.needs_input_grad[0] else None
+        d_downs = d_down.chunk(len(ctx.sizes))
+        pairs = zip(d_downs, diagonal(d_up, ctx.sizes), strict=True)
+        return d_x, None, None, None, None, None, None, *(each for pair in pairs for each in pair)
 
 
-def _columns(low: Tensor, ups: Sequence[Tensor]) -> tuple[Tensor, ...]:
-    """The columns of x·Aᵀ that belong to each part."""
-    return low.chunk(len(ups), dim=1)
+def diagonal(up: Tensor, sizes: Sequence[int]) -> list[Tensor]:
+    """Views of the blocks along the diagonal of (sum of `sizes`, r · parts)."""
+    columns = up.chunk(len(sizes), dim=1)
+    return [pieces(block, sizes)[n] for n, block in enumerate(columns)]
