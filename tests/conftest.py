@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 import os
-import socket
 from pathlib import Path
 
 import pytest
 from hypothesis import settings
 
 from phoundry.settings import Home
+from tests.support.ports import free_pair
 from tests.support.quick import new_database, no_waiting_for_the_disk
 from tests.support.sharing import pytest_collection_modifyitems, pytest_xdist_make_scheduler
 from tests.support.site import walked
@@ -35,10 +35,7 @@ def home(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Home:
 @pytest.fixture
 def free_ports() -> tuple[int, int]:
     """Two ports that nothing listens on: the control plane's and the gateway's."""
-    with socket.socket() as one, socket.socket() as two:
-        one.bind(("127.0.0.1", 0))
-        two.bind(("127.0.0.1", 0))
-        return one.getsockname()[1], two.getsockname()[1]
+    return free_pair()
 
 
 # A shared machine may stop any example for a second; hangs are pytest's and CI's to catch.

@@ -37,7 +37,7 @@ def test_a_group_and_a_file_stay_in_one_process_and_the_longest_begins(tmp_path:
         cwd=tmp_path,
         env=environ,
         check=True,
-        timeout=120,
+        timeout=300,
     )
     ran = [line.split() for line in (tmp_path / "pids").read_text().splitlines()]
     assert len(ran) == 12

@@ -63,7 +63,7 @@ json.dump([*done, found, compiled, same], sys.stdout)
 
 def test_a_lean_process_computes_the_same_with_less() -> None:
     done = subprocess.run(
-        [sys.executable, "-c", LEAN], capture_output=True, text=True, timeout=120, check=True
+        [sys.executable, "-c", LEAN], capture_output=True, text=True, timeout=300, check=True
     )
     losses, said, found, compiled, same = json.loads(done.stdout.splitlines()[-1])
     space: dict[str, object] = {}

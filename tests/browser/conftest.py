@@ -25,7 +25,7 @@ FLOWS = Path(__file__).with_name("flows")
 NAMES = ("chromium-headless-shell", "chromium", "chromium-browser", "google-chrome")
 CHROMIUM = next(filter(None, map(shutil.which, NAMES)), None)
 KEY = "a-key-of-thirty-two-characters-x"
-DEADLINE = 20.0  # seconds that no passing test needs
+DEADLINE = 60.0  # seconds that no passing test needs
 
 
 @pytest.fixture(scope="package")
@@ -33,6 +33,7 @@ def browser() -> Iterator[Any]:
     if CHROMIUM is None:
         pytest.skip("no Chromium on this machine: apt-get install chromium-headless-shell")
     playwright = pytest.importorskip("playwright.sync_api", reason="pip install playwright")
+    playwright.expect.set_options(timeout=DEADLINE * 1000)
     with playwright.sync_playwright() as driver:
         started = driver.chromium.launch(executable_path=CHROMIUM)
         yield started

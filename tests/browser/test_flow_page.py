@@ -21,6 +21,19 @@ PIXEL = base64.b64decode(
 HOSTILE = "<img src=x onerror=\"document.title='run'\"><script>document.title='run'</script>"
 GAP = "document.documentElement.scrollHeight - innerHeight - scrollY"
 
+# Where the page is once the wheel's own movement has ended: after ten frames at one place.
+AT_REST = """() => new Promise(done => {
+  let last = scrollY, still = 0, frames = 0
+  const look = () => {
+    still = scrollY === last ? still + 1 : 0
+    last = scrollY
+    frames += 1
+    if (still < 10 && frames < 300) requestAnimationFrame(look)
+    else done(last)
+  }
+  requestAnimationFrame(look)
+})"""
+
 
 def until(what: Callable[[], Any]) -> None:
     deadline = time.monotonic() + DEADLINE
@@ -122,7 +135,7 @@ def test_the_page_follows_an_answer_until_somebody_scrolls(visitor: Visitor, tal
     page.mouse.move(100, 200)
     page.mouse.wheel(0, -600)
     until(lambda: page.evaluate(GAP) > 500)
-    before = page.evaluate("scrollY")
+    before = page.evaluate(AT_REST)
     come = answer(page).inner_text()
     until(lambda: len(answer(page).inner_text()) > len(come) + 400)
     assert page.evaluate("scrollY") == before

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import io
 import json
-import socket
 from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any
@@ -32,15 +31,6 @@ class Outcome:
     @property
     def error(self) -> Any:
         return json.loads(self.err)["error"]
-
-
-@pytest.fixture
-def free_ports() -> tuple[int, int]:
-    """Two ports of loopback that nobody listens on just now."""
-    with socket.socket() as one, socket.socket() as two:
-        one.bind(("127.0.0.1", 0))
-        two.bind(("127.0.0.1", 0))
-        return one.getsockname()[1], two.getsockname()[1]
 
 
 Shell = Callable[..., Outcome]

@@ -140,8 +140,9 @@ def test_a_run_from_its_making_to_its_end(
 def test_a_killed_run_goes_on_without_doing_anything_twice(
     shell: Shell, home: Home, tmp_path: Path
 ) -> None:
-    ran = tmp_path / "ran.txt"
+    ran, go_on = tmp_path / "ran.txt", tmp_path / "go-on"
     slow = f"""
+import os
 import time
 from promptflow.core import tool
 @tool
@@ -149,6 +150,8 @@ def double(n: int):
     with open({str(ran)!r}, "a") as file:
         file.write(f"{{n}}\\n")
     time.sleep(0.05)
+    while n == 40 and not os.path.exists({str(go_on)!r}):
+        time.sleep(0.05)  # however late the kill comes, it comes before the end
     return n
 """
     yaml = YAML.partition("- name: total")[0]
@@ -171,6 +174,7 @@ def double(n: int):
     assert 0 < len(kept) < 60
     assert shell("run", "show", "cut", "-o", "json").json["status"] == "Canceled"
     before = len(ran.read_text().splitlines())
+    go_on.touch()
     done = shell("run", "resume", "cut", "--workers", "4", "-o", "json")
     assert done.json["lines"] == {"total": 60, "completed": 60, "failed": 0}
     later = [int(text) for text in ran.read_text().splitlines()[before:]]

@@ -118,21 +118,22 @@ def test_it_is_the_same_over_a_wire(home: Home, tmp_path: Path, here: Client) ->
     """A real server on a real socket: uploads and exports are streamed there too."""
     import socket
     import threading
+    import time
 
     import uvicorn
 
     from phoundry.server.app import create_app
 
-    with socket.socket() as free:
-        free.bind(("127.0.0.1", 0))
-        port = free.getsockname()[1]
+    listener = socket.create_server(("127.0.0.1", 0))
+    port = listener.getsockname()[1]
     app = create_app(home)
-    server = uvicorn.Server(uvicorn.Config(app, port=port, log_level="error"))
-    thread = threading.Thread(target=server.run, daemon=True)
+    server = uvicorn.Server(uvicorn.Config(app, log_level="error"))
+    thread = threading.Thread(target=server.run, args=([listener],), daemon=True)
     thread.start()
     try:
         while not server.started:
             assert thread.is_alive()
+            time.sleep(0.01)
         with Client(home, url=f"http://127.0.0.1:{port}", token=app.state.token) as there:
             source = write_rows(tmp_path / "large.jsonl", range(30_000))
             asset = there.data.create("faq", source)

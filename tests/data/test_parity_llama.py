@@ -36,7 +36,7 @@ def tokenize(checkpoint: Path, tmp_path_factory: pytest.TempPathFactory) -> Iter
     params.n_ctx, params.n_parallel, params.verbosity, params.port = 64, 1, 0, 0
     params.warmup = False
     server = xllamacpp.Server(params)
-    client = httpx.Client(base_url=server.listening_address, trust_env=False)
+    client = httpx.Client(base_url=server.listening_address, trust_env=False, timeout=60)
 
     def ids(text: str) -> list[int]:
         request = {"content": text, "add_special": False, "parse_special": True}

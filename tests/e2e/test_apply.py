@@ -90,7 +90,7 @@ def kill_control_plane(site: Site) -> None:
     record = read_json(site.home / "server.json")
     process = psutil.Process(record["pid"])
     os.kill(record["pid"], signal.SIGKILL)
-    deadline = time.monotonic() + 30
+    deadline = time.monotonic() + 60
     # Its parent, a command that waits for it to return, may not have taken note of its end.
     with suppress(psutil.NoSuchProcess):
         while process.is_running() and process.status() != psutil.STATUS_ZOMBIE:

@@ -13,7 +13,7 @@ from pathlib import Path
 import pytest
 
 from tests.docs.documents import blocks
-from tests.support.site import free_pair
+from tests.support.ports import free_pair
 
 README = Path(__file__).parents[2] / "README.md"
 SECONDS = 1800  # a guard: no line takes that long, on a machine that does much else either

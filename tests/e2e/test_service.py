@@ -40,7 +40,7 @@ class Supervisor:
 
 
 def wait_until_ready(site: Site, pid: int) -> None:
-    end = time.monotonic() + 120
+    end = time.monotonic() + 240
     while time.monotonic() < end:
         found = site.json("status")
         if found["running"] and any(each["kind"] == "replica" for each in found["processes"]):

@@ -14,7 +14,7 @@ import psutil
 import pytest
 
 from tests.support.checkpoints import write_adapter
-from tests.support.site import Site, new_site
+from tests.support.site import Site, contents, new_site
 
 pytestmark = [pytest.mark.xdist_group("steps")]
 CANARY = "canary-secret-91c4"
@@ -34,7 +34,7 @@ def hand(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Site]:
         made.run("down")
 
 
-def until(condition: Callable[[], Any], seconds: float = 60) -> Any:
+def until(condition: Callable[[], Any], seconds: float = 180) -> Any:
     deadline = time.monotonic() + seconds
     while not (found := condition()):
         assert time.monotonic() < deadline, "did not happen in time"
@@ -116,12 +116,14 @@ def test_fine_tunes_of_one_base_share_a_process(hand: Site) -> None:
     for name, model in {"blue": "colours:1", "green": "other:1"}.items():
         flags = ["--adapter", "shared", "--no-gate"]
         hand.ok("deployment", "create", f"fruit/{name}", "--model", model, *flags)
-    pool = _shared(hand)
+    pool = until(lambda: _shared(hand))
     said = {name: _said(hand, name) for name in ("blue", "green")}
     assert said["blue"] != said["green"]
 
     os.kill(pool, signal.SIGKILL)
     until(lambda: _shared(hand) not in (0, pool))
+    for name in said:  # the gateway is told a moment after it is known
+        until(lambda name=name: _post(hand, _to(name)).status_code == 200)
     assert {name: _said(hand, name) for name in said} == said
 
     again = _shared(hand)
@@ -143,9 +145,8 @@ def test_a_connections_secret_comes_from_stdin_and_is_never_shown(hand: Site) ->
     inline = hand.run("connection", "create", "bad", "--secret", f"key={CANARY}")
     assert inline.returncode == 2
     assert CANARY not in inline.stderr
-    for path in hand.home.rglob("*"):
-        if path.is_file():
-            assert CANARY.encode() not in path.read_bytes(), path
+    for path, content in contents(hand.home):
+        assert CANARY.encode() not in content, path
 
 
 @pytest.mark.parametrize(
@@ -221,9 +222,13 @@ def _shared(site: Site) -> int:
 
 
 def _said(site: Site, name: str) -> str:
-    answer = _post(site, {"azureml-model-deployment": name})
+    answer = _post(site, _to(name))
     assert answer.status_code == 200, answer.text
     return answer.json()["output"]
+
+
+def _to(name: str) -> dict[str, str]:
+    return {"azureml-model-deployment": name}
 
 
 def _answered_by(site: Site, headers: dict[str, str] | None = None) -> str:

@@ -103,9 +103,9 @@ def test_a_tool_that_hangs_is_ended_with_all_it_started(
     folder = one_tool(make_flow, body)
     session = open_session(folder, timeout=30)
     session.run({"q": "warm"})
-    session.timeout = 1.5
+    session.timeout = 4  # in which the tool gets as far as to start something
     hung = session.run({"q": "wait"})
-    assert "did not finish within 1.5 seconds" in message(hung)
+    assert "did not finish within 4 seconds" in message(hung)
     assert hung.error is not None
     assert hung.error["code"] == "LineExecutionTimeoutError"
     assert ends(int((folder / "pid").read_text()))
@@ -175,7 +175,7 @@ def test_the_process_ends_with_its_parent(make_flow: MakeFlow) -> None:
 
 def ends(pid: int) -> bool:
     """Whether the process ends: it may be a moment until the system has taken it down."""
-    deadline = time.monotonic() + 20
+    deadline = time.monotonic() + 60
     while psutil.pid_exists(pid) and time.monotonic() < deadline:
         with suppress(psutil.NoSuchProcess):
             if psutil.Process(pid).status() == psutil.STATUS_ZOMBIE:

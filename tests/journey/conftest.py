@@ -7,10 +7,10 @@ from typing import Any
 from phoundry.services import data, uploads
 from phoundry.services.context import Context
 from phoundry.specs.data import DataAsset, DataFile, DataSpec
-from tests.services.conftest import chats, context, fleet
+from tests.services.conftest import chats, context, fleet, plenty_of_memory
 from tests.support.quick import quick_databases
 
-__all__ = ["chats", "context", "fleet", "kept", "quick_databases"]
+__all__ = ["chats", "context", "fleet", "kept", "plenty_of_memory", "quick_databases"]
 
 
 def kept(context: Context, name: str, content: bytes, **options: Any) -> DataAsset:

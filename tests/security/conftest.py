@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import time
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -77,13 +78,18 @@ class Fortress:
         }
 
     def processes(self) -> list[psutil.Process]:
-        """The control plane and everything that it started."""
-        home = str(self.site.home)
-        return [
-            process
-            for process in psutil.process_iter(["cmdline"])
-            if any(word.startswith(home) for word in process.info["cmdline"] or [])
-        ]
+        """The control plane and everything that it started, once nothing else runs than the
+        gateway and the replica: what a command has begun may end a moment after it."""
+        home, until = str(self.site.home), time.monotonic() + 60
+        while True:
+            found = [
+                process
+                for process in psutil.process_iter(["cmdline"])
+                if any(word.startswith(home) for word in process.info["cmdline"] or [])
+            ]
+            if len(found) == 3 or time.monotonic() > until:
+                return found
+            time.sleep(0.05)
 
 
 @pytest.fixture(scope="session")

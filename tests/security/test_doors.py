@@ -35,7 +35,8 @@ def paths(fortress: Fortress, name: str) -> list[str]:
     if name != "control plane":
         return OTHERS[name]
     headers = {"Authorization": f"Bearer {fortress.server['token']}"}
-    found = httpx.get(f"{fortress.server['url']}/openapi.json", headers=headers, trust_env=False)
+    url = f"{fortress.server['url']}/openapi.json"
+    found = httpx.get(url, headers=headers, timeout=60, trust_env=False)
     described = [path.replace("{", "").replace("}", "") for path in found.json()["paths"]]
     assert len(described) > 20
     return [path for path in described if path != "/healthz"] + ["/openapi.json", "/docs", "/x"]
@@ -49,7 +50,7 @@ def test_nothing_but_health_answers_a_stranger(fortress: Fortress, name: str) ->
         "replica": fortress.replica["token"],
     }
     foreign = [key for server, key in keys.items() if server != name]
-    with httpx.Client(base_url=addresses(fortress)[name], trust_env=False) as client:
+    with httpx.Client(base_url=addresses(fortress)[name], timeout=60, trust_env=False) as client:
         assert client.get(OPEN[name]).status_code == 200
         for path in paths(fortress, name):
             for method in METHODS:
@@ -72,7 +73,7 @@ def test_nothing_but_health_answers_a_stranger(fortress: Fortress, name: str) ->
     ids=str,
 )
 def test_no_web_page_reaches_them(fortress: Fortress, name: str, header: dict[str, str]) -> None:
-    with httpx.Client(base_url=addresses(fortress)[name], trust_env=False) as client:
+    with httpx.Client(base_url=addresses(fortress)[name], timeout=60, trust_env=False) as client:
         for path in (OPEN[name], *paths(fortress, name)[:3]):
             for method in METHODS:
                 assert client.request(method, path, headers=header).status_code == 403
@@ -98,7 +99,7 @@ def test_llama_cpps_own_listener_answers_a_stranger_nothing(fortress: Fortress) 
     (port,) = {port for _, port in listening(fortress)} - ours
     wanted = ["/completion", "/v1/chat/completions", "/v1/models", "/models", "/props", "/slots"]
     wanted += ["/metrics", "/tokenize", "/lora-adapters", "/api/tags", "/", "/index.html"]
-    with httpx.Client(base_url=f"http://127.0.0.1:{port}", trust_env=False) as client:
+    with httpx.Client(base_url=f"http://127.0.0.1:{port}", timeout=60, trust_env=False) as client:
         for path in wanted:
             for method in ("GET", "POST", "PUT", "DELETE"):
                 for key in ("wrong", fortress.replica["token"]):

@@ -7,6 +7,7 @@ import json
 import pytest
 
 from tests.security.conftest import CONNECTION_SECRET, Fortress
+from tests.support.site import contents
 
 pytestmark = [pytest.mark.xdist_group("journey")]
 
@@ -83,8 +84,7 @@ def test_no_file_holds_a_secret_but_those_made_for_it(fortress: Fortress) -> Non
     fortress.site.run("flow", "test", str(fortress.flow), "--inputs", "question=fail")
     found: dict[str, set[str]] = {}
     secrets = fortress.secrets()
-    for path in sorted(fortress.site.home.rglob("*")):
-        content = path.read_bytes() if path.is_file() else b""
+    for path, content in contents(fortress.site.home):
         for opens, secret in secrets.items():
             if secret.encode() in content:
                 found.setdefault(opens, set()).add(path.name)

@@ -35,7 +35,8 @@ def started(home: Home, free_ports: tuple[int, int]) -> Iterator[ServerInfo]:
 
 def stop(home: Home) -> None:
     if info := launch.running(home):
-        httpx.post(f"{info.url}/api/shutdown", headers=bearer(info)).raise_for_status()
+        url = f"{info.url}/api/shutdown"
+        httpx.post(url, headers=bearer(info), timeout=60).raise_for_status()
     until(lambda: launch.running(home) is None)
     until(lambda: not workers.inspect(home.routes.parent).running)
 
@@ -44,7 +45,7 @@ def bearer(info: ServerInfo) -> dict[str, str]:
     return {"Authorization": f"Bearer {info.token}"}
 
 
-def until(condition: Callable[[], bool], seconds: float = 30) -> None:
+def until(condition: Callable[[], bool], seconds: float = 60) -> None:
     deadline = time.monotonic() + seconds
     while not condition():
         assert time.monotonic() < deadline, "did not happen in time"
@@ -72,10 +73,11 @@ def test_it_starts_once_and_everything_ends_with_it(home: Home, started: ServerI
     assert launch.ensure_running(home).pid == started.pid
     assert stat.S_IMODE(home.server_file.stat().st_mode) == 0o600
     assert stat.S_IMODE(home.root.stat().st_mode) == 0o700
-    status = httpx.get(f"{started.url}/api/status", headers=bearer(started)).json()
+    url = f"{started.url}/api/status"
+    status = httpx.get(url, headers=bearer(started), timeout=60).json()
     assert status["running"] is True
     gateway = {item["kind"]: item["pid"] for item in status["processes"]}["gateway"]
-    assert httpx.get(f"{started.gateway_url}/healthz").status_code == 200
+    assert httpx.get(f"{started.gateway_url}/healthz", timeout=60).status_code == 200
     stop(home)
     until(lambda: not psutil.pid_exists(gateway))
     assert not home.server_file.exists()
@@ -108,7 +110,7 @@ def test_killed_it_leaves_the_gateway_which_its_successor_adopts(
     gateway = workers.inspect(home.routes.parent).pid
     os.kill(started.pid, signal.SIGKILL)
     until(lambda: launch.running(home) is None)
-    assert httpx.get(f"{started.gateway_url}/healthz").status_code == 200
+    assert httpx.get(f"{started.gateway_url}/healthz", timeout=60).status_code == 200
     again = launch.ensure_running(home)
     assert (again.url, again.gateway_url) == (started.url, started.gateway_url)
     assert again.pid != started.pid
@@ -125,7 +127,7 @@ def test_a_killed_gateway_comes_back(home: Home, started: ServerInfo) -> None:
         return state.running and state.pid != gateway and state.ready is not None
 
     until(back)
-    assert httpx.get(f"{started.gateway_url}/healthz").status_code == 200
+    assert httpx.get(f"{started.gateway_url}/healthz", timeout=60).status_code == 200
 
 
 def test_it_ends_with_its_gateway_when_the_home_is_deleted(home: Home, started: ServerInfo) -> None:
@@ -133,7 +135,7 @@ def test_it_ends_with_its_gateway_when_the_home_is_deleted(home: Home, started: 
     children = control_plane.children()
     assert children
     shutil.rmtree(home.root)
-    _, alive = psutil.wait_procs([control_plane, *children], timeout=30)
+    _, alive = psutil.wait_procs([control_plane, *children], timeout=60)
     assert not alive
 
 
@@ -182,7 +184,7 @@ def test_a_start_waits_for_the_one_that_is_ending(
             time.sleep(0.3)
             assert not waiting.done()
         with pytest.raises(Started):
-            waiting.result(timeout=10)
+            waiting.result(timeout=60)
 
 
 def test_other_ports_than_the_running_ones_are_not_ignored(home: Home, started: ServerInfo) -> None:

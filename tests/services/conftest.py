@@ -5,12 +5,26 @@ from collections.abc import Iterator
 
 import pytest
 
+from phoundry.compute import machine
 from phoundry.services.context import Context, open_context
-from phoundry.settings import Home
+from phoundry.settings import Home, Settings
 from tests.services.fake_workers import FakeWorkers
 from tests.support.quick import quick_databases
 
 __all__ = ["quick_databases"]
+
+PLENTY = 64 * 10**9
+
+
+@pytest.fixture(autouse=True)
+def plenty_of_memory(monkeypatch: pytest.MonkeyPatch) -> None:
+    """What the tests beside these take of the machine's memory refuses nothing here."""
+
+    def available() -> int:
+        limit = Settings().memory_limit
+        return PLENTY if limit is None else min(PLENTY, limit)
+
+    monkeypatch.setattr(machine, "available_memory", available)
 
 
 @pytest.fixture

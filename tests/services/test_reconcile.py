@@ -465,8 +465,9 @@ def test_an_endpoint_is_made_again_under_its_name(
 
 
 def test_a_gateway_that_ends_at_once_is_not_started_in_a_storm(
-    context: Context, fleet: FakeWorkers
+    context: Context, fleet: FakeWorkers, monkeypatch: pytest.MonkeyPatch
 ) -> None:
+    monkeypatch.setattr(reconcile_gateway, "RETRY_SECONDS", 600.0)
     for _ in range(5):
         reconcile_gateway.tick(context, "127.0.0.1", 7411)
         (reconcile_gateway.run_dir(context) / "spec.json").touch()

@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-import time
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import pytest
@@ -32,9 +32,18 @@ def begun(context: Context, fleet: FakeWorkers, **spec: Any) -> Path:
     raise AssertionError("no replica was started")
 
 
+NOW = 1_800_000_000.0
+
+
+@pytest.fixture(autouse=True)
+def clock(monkeypatch: pytest.MonkeyPatch) -> None:
+    """However long a tick takes here, it is no part of a start."""
+    monkeypatch.setattr(starting, "time", SimpleNamespace(time=lambda: NOW))
+
+
 def later(context: Context, folder: Path, seconds: float) -> Deployment:
     """What a tick makes of the replica so many seconds after its start."""
-    write_json(folder / "process.json", {"pid": 4711, "create_time": time.time() - seconds})
+    write_json(folder / "process.json", {"pid": 4711, "create_time": NOW - seconds})
     reconcile.tick(context)
     return deployments.show(context, "faq", "blue")
 

@@ -214,11 +214,9 @@ def test_a_client_that_leaves_frees_its_place(tmp_path: Path, size: int) -> None
             _, writer = await gate.knock(post(b"x" * size))
             await until(lambda: replica.seen)
             assert limiter.running == 1
-            loop = asyncio.get_running_loop()
-            left = loop.time()
             writer.close()
+            # Nothing here would end it later: no time is passed, and its own is minutes.
             await until(lambda: limiter.running == 0 and replica.hung_up)
-            assert loop.time() - left < 1
             (record,) = gate.inside.records()
             assert record["status"] == 0  # nobody was there to answer
 
@@ -230,7 +228,7 @@ def test_a_client_that_leaves_while_it_waits_frees_its_place_in_the_queue(tmp_pa
         async with door(tmp_path, hang) as (gate, replica):
             limiter = gate.inside.router.endpoints["faq"].deployments["blue"].limiter
             callers = [await gate.knock(post()) for _ in range(4)]
-            await until(lambda: limiter.in_flight == 4)
+            await until(lambda: limiter.in_flight == 4 and len(replica.seen) == 2)
             refused, _ = await gate.knock(post())
             assert (await reply(refused))[0] == 429
             for _, writer in callers[::-1]:  # those that wait first

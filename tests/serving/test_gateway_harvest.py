@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import asyncio
 
+import pytest
+
 from phoundry.serving.gateway.harvest import TOKENS, Harvest
 from phoundry.serving.gateway.load import Load
 from phoundry.serving.gateway.routes import (
@@ -19,7 +21,9 @@ from tests.serving.prometheus import parse
 SAMPLE = 'phoundry_replica_tokens_total{dialect="chat",gen_ai_token_type="input"} 7\n'
 
 
-def test_an_error_of_a_replica_counts_nothing_twice() -> None:
+def test_an_error_of_a_replica_counts_nothing_twice(monkeypatch: pytest.MonkeyPatch) -> None:
+    # However slow this machine is, no look is given up.
+    monkeypatch.setattr("phoundry.serving.gateway.harvest._WAIT_SECONDS", 60.0)
     answers = iter([200, 500, 200])
 
     async def serve(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:

@@ -23,8 +23,8 @@ from phoundry.serving.gateway.routes import DeploymentRoute, EndpointRoute, Rout
 from phoundry.serving.gateway.routing import Router
 from phoundry.serving.gateway.upstream import Upstream
 from phoundry.serving.replica.metrics import Metrics as ReplicaMetrics
-from tests.serving.conftest import Gateway, chat, deployment, endpoint
-from tests.serving.processes import Worker
+from tests.serving.conftest import Gateway, StartReplica, chat, deployment, endpoint
+from tests.serving.processes import wait_for
 from tests.serving.prometheus import Family, parse
 
 REQUESTS = "gen_ai_server_request_duration_seconds"
@@ -216,18 +216,22 @@ def test_tokens_add_up_over_looks_replicas_and_their_restarts() -> None:
     assert "faq" not in "".join(harvest.text(frozenset({"other"})))
 
 
-def test_a_streams_tokens_are_asked_of_its_replica(gateway: Gateway, echo: Worker) -> None:
-    gateway.use({"faq": endpoint("key-of-tokens", blue=deployment(echo))})
+def test_a_streams_tokens_are_asked_of_its_replica(
+    gateway: Gateway, start_replica: StartReplica
+) -> None:
+    # One that nobody else asks: a look that it does not answer within a second passes it over.
+    gateway.use({"faq": endpoint("key-of-tokens", blue=deployment(start_replica(name="counted")))})
 
     def told(client: httpx.Client) -> dict[str, float]:
         family = parse(client.get("/metrics").text)[TOKENS]
         return {dict(has)["gen_ai_token_type"]: value for (_, has), value in family.samples.items()}
 
     with gateway.client("key-of-tokens") as client:
-        before = told(client)  # the replica is shared: others have asked it, too
+        before = told(client)  # of the replicas that it had in other tests
         stream = chat(stream=True, stream_options={"include_usage": True})
         reply = client.post("/v1/chat/completions", json=stream)
         usage = json.loads(reply.text.split("data: ")[-2])["usage"]
+        wait_for(lambda: told(client).get("output", 0) > before.get("output", 0))
         after = told(client)
     assert usage["completion_tokens"] > 0
     assert after["input"] - before.get("input", 0) == usage["prompt_tokens"]

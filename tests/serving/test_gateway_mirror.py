@@ -86,7 +86,7 @@ def test_nothing_that_a_mirror_does_changes_the_answer(tmp_path: Path) -> None:
             async with replicas("live", "next") as (live, mirror):
                 mirror.manner = manner
                 inside.use(mirrored(live, mirror))
-                async with asyncio.timeout(5):
+                async with asyncio.timeout(20):
                     reply = await inside.ask()
                 assert (reply.status, reply.json()) == (200, {"output": "live"})
                 await until(lambda mirror=mirror: mirror.seen)

@@ -25,7 +25,7 @@ def test_life(tmp_path: Path, tokenizer_dir: Path) -> None:
     worker = start("phoundry.serving.replica", tmp_path / "run", replica_spec(tokenizer_dir))
     ready = read_json(worker.run_dir / "ready.json")
     assert ready["pid"] == worker.process.pid
-    health = httpx.get(f"{worker.url}/health", trust_env=False)
+    health = httpx.get(f"{worker.url}/health", timeout=60, trust_env=False)
     assert (health.status_code, health.json()["status"]) == (200, "ready")
     assert (health.json()["context_length"], health.json()["slots"]) == (256, 2)
     assert worker.stop() == 0
@@ -217,6 +217,6 @@ def test_foreign_hosts_and_origins_are_403(
     echo: Worker, path: str, headers: dict[str, str]
 ) -> None:
     authorised = {"Authorization": "Bearer replica-token", **headers}
-    with httpx.Client(base_url=echo.url, headers=authorised, trust_env=False) as client:
+    with httpx.Client(base_url=echo.url, headers=authorised, timeout=60, trust_env=False) as client:
         for method in ("GET", "POST", "OPTIONS"):
             assert client.request(method, path).status_code == 403

@@ -37,7 +37,7 @@ def briefed(start_replica: StartReplica) -> Worker:
 
 
 def _client(worker: Worker) -> OpenAI:
-    http = httpx.Client(trust_env=False)
+    http = httpx.Client(timeout=60, trust_env=False)
     return OpenAI(base_url=f"{worker.url}/v1", api_key="replica-token", http_client=http)
 
 
@@ -64,13 +64,12 @@ def test_default_stops_end_an_answer_and_the_requests_own_win(briefed: Worker) -
 
 def test_the_azure_dialect_has_the_same_defaults(briefed: Worker) -> None:
     headers = {"Authorization": "Bearer replica-token"}
-    url = f"{briefed.url}/score"
-    body = score("ping")
-    answer = httpx.post(url, json=body, headers=headers, trust_env=False).json()["output"]
-    assert answer.endswith("Say ")
-    body = score("ping", stop=[])
-    answer = httpx.post(url, json=body, headers=headers, trust_env=False).json()["output"]
-    assert "Say pong." in answer
+    with httpx.Client(headers=headers, timeout=60, trust_env=False) as client:
+        url = f"{briefed.url}/score"
+        answer = client.post(url, json=score("ping")).json()["output"]
+        assert answer.endswith("Say ")
+        answer = client.post(url, json=score("ping", stop=[])).json()["output"]
+        assert "Say pong." in answer
 
 
 def test_a_change_holds_from_the_next_request_on(start_replica: StartReplica) -> None:

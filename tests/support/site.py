@@ -6,11 +6,10 @@ from __future__ import annotations
 import io
 import json
 import os
-import socket
 import subprocess
 import sys
 from collections.abc import Iterator
-from contextlib import redirect_stderr, redirect_stdout
+from contextlib import redirect_stderr, redirect_stdout, suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -19,6 +18,7 @@ import pytest
 
 from tests.support import offline
 from tests.support.checkpoints import build
+from tests.support.ports import free_pair
 
 FACTS = {"red": "apples", "green": "pears", "blue": "plums", "gold": "corn"}
 
@@ -68,6 +68,22 @@ class Site:
         return json.loads(said.getvalue())
 
 
+def files(root: Path) -> Iterator[Path]:
+    """Every file below `root`, while others may be writing there."""
+    for folder, _, names in os.walk(root):  # passes over a folder that has just gone
+        yield from (Path(folder, name) for name in sorted(names))
+
+
+def contents(root: Path) -> Iterator[tuple[Path, bytes]]:
+    """Every file below `root` with what is in it. A file that is replaced meanwhile, as files of
+    a control plane and a gateway are, is read as it was or as it is."""
+    for path in files(root):
+        with suppress(FileNotFoundError):
+            if path.is_file():
+                content = path.read_bytes()
+                yield path, content
+
+
 def chats() -> str:
     """Twenty short conversations."""
     rows: list[dict[str, Any]] = []
@@ -96,13 +112,6 @@ def new_site(root: Path) -> Site:
         "COLUMNS": "120",
     }
     return Site(root / "home", model, data, environ)
-
-
-def free_pair() -> tuple[int, int]:
-    with socket.socket() as one, socket.socket() as two:
-        one.bind(("127.0.0.1", 0))
-        two.bind(("127.0.0.1", 0))
-        return one.getsockname()[1], two.getsockname()[1]
 
 
 @dataclass(frozen=True)

@@ -124,7 +124,10 @@ def test_a_broken_file_is_an_error_to_who_looks_and_none_to_a_run(home: Home) ->
     assert "can't be used" in (keeping.problem or "")
 
 
-def test_many_threads_and_stores_write_at_once(store: TraceStore) -> None:
+def test_many_threads_and_stores_write_at_once(
+    store: TraceStore, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("phoundry.traces.store.WAIT", 60.0)  # on however slow a disk
     keeping = [Recorder(TraceStore(store.path), Settings({})) for _ in range(3)]
 
     def work(each: Recorder) -> None:

@@ -71,7 +71,7 @@ def test_a_timeout_is_tried_again(run: Run) -> None:
         "def t(x, seen=[]):\n    import threading\n    seen.append(1)\n"
         "    threading.Event().wait(20 if len(seen) == 1 else 0)\n    return len(seen)\n"
     )
-    more = "  timeout: 0.3\n  retry: {max_attempts: 2, delay: 0, on: TimeoutError}\n"
+    more = "  timeout: 2\n  retry: {max_attempts: 2, delay: 0, on: TimeoutError}\n"
     assert run(node("n", more, x=1), tool).output == {"o": 2}
 
 

@@ -151,7 +151,8 @@ def test_it_runs_by_itself(built: Path, tmp_path: Path) -> None:
     try:
         first = process.stderr.readline()
         assert "answers at" in first, first + process.stderr.read()
-        answer = httpx.post(f"{first.split()[-1]}/score", json={"question": "now"})
+        url = f"{first.split()[-1]}/score"
+        answer = httpx.post(url, json={"question": "now"}, timeout=60)
         assert answer.json() == {"answer": "Well, now http://127.0.0.1:7411/v1 True EU"}
     finally:
         process.terminate()

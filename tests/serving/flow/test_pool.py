@@ -34,7 +34,7 @@ def test_calls_that_wait_run_side_by_side_up_to_the_size() -> None:
     meeting = threading.Barrier(4)  # broken unless four are there at once
 
     async def ask(pool: Pool) -> list[int]:
-        return await asyncio.gather(*(pool.run(lambda: meeting.wait(10)) for _ in range(8)))
+        return await asyncio.gather(*(pool.run(lambda: meeting.wait(60)) for _ in range(8)))
 
     assert sorted(on_pool(ask)) == [0, 0, 1, 1, 2, 2, 3, 3]
 
@@ -43,7 +43,7 @@ def test_a_short_call_does_not_wait_for_a_long_one() -> None:
     go_on = threading.Event()
 
     async def ask(pool: Pool) -> str:
-        long = asyncio.ensure_future(pool.run(lambda: go_on.wait(10)))
+        long = asyncio.ensure_future(pool.run(lambda: go_on.wait(60)))
         found = await pool.run(lambda: "short")
         assert not long.done()
         go_on.set()
@@ -74,7 +74,7 @@ def test_a_call_that_waits_for_a_thread_too_long_never_runs() -> None:
     go_on, ran = threading.Event(), threading.Event()
 
     async def ask(pool: Pool) -> list[Any]:
-        calls = [pool.run(lambda: go_on.wait(10)), pool.run(ran.set)]
+        calls = [pool.run(lambda: go_on.wait(60)), pool.run(ran.set)]
         found = await asyncio.gather(*calls, return_exceptions=True)
         go_on.set()
         return found

@@ -79,11 +79,13 @@ def test_it_answers_the_gateway_alone_and_keeps_secrets(packed: Path, run_dir: P
     url = f"http://127.0.0.1:{ready['port']}"
     headers = {"authorization": f"Bearer {TOKEN}"}
     asked = {"question": "hi"}
-    assert httpx.post(f"{url}/score", json=asked).status_code == 401
+    http = httpx.Client(base_url=url, timeout=60, trust_env=False)
+    assert http.post("/score", json=asked).status_code == 401
     of_caller = headers | {"traceparent": f"00-{TRACE}-{PARENT}-01", "x-request-id": "r1"}
-    assert httpx.post(f"{url}/score", json=asked, headers=of_caller).json() == {"answer": "hi"}
+    assert http.post("/score", json=asked, headers=of_caller).json() == {"answer": "hi"}
     for kind in ("live", "ready"):
-        assert httpx.get(f"{url}/health/{kind}").status_code == 200
+        assert http.get(f"/health/{kind}").status_code == 200
+    http.close()
     until(lambda: "the key is ***" in (run_dir / "log.txt").read_text())
     until(lambda: BoundedSpool(run_dir / TRACES).read()[0])
     ([event], _) = BoundedSpool(run_dir / TRACES).read()

@@ -24,7 +24,7 @@ from phoundry.specs.connection import ConnectionSpec
 from phoundry.traces.store import TraceStore
 from tests.serving.flow.inside import FLOWS
 
-DEADLINE = 30.0  # seconds that no passing test needs
+DEADLINE = 60.0  # seconds that no passing test needs
 
 
 @dataclass
@@ -52,7 +52,7 @@ def running(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Running]:
         patch.setenv("PHOUNDRY_HOME", str(tmp_path_factory.mktemp("home")))
         notes: list[str] = []
         log: list[str] = []
-        asked = Serving(FLOWS / "echo", port=0, timeout=1.0, threads=2, environment={"A": "b"})
+        asked = Serving(FLOWS / "echo", port=0, timeout=4.0, threads=2, environment={"A": "b"})
         with serving(asked, note=notes.append, log=log.append) as served:
             after = threading.Thread(target=served.supervisor.run, daemon=True)
             after.start()
@@ -121,7 +121,7 @@ def test_sigterm_to_the_command_ends_all_of_it(home: Home, tmp_path: Path) -> No
     )
     assert process.stderr is not None
     address = process.stderr.readline().split()[-1]
-    assert httpx.post(f"{address}/score").json() == {"answer": "nothing asked"}
+    assert httpx.post(f"{address}/score", timeout=DEADLINE).json() == {"answer": "nothing asked"}
     process.send_signal(signal.SIGTERM)
     assert process.wait(DEADLINE) == 0
     with pytest.raises(httpx.HTTPError):
@@ -136,9 +136,10 @@ def test_another_address_than_loopback_gets_a_key_of_its_own(home: Home) -> None
         assert file.stat().st_mode & 0o777 == 0o600
         key = file.read_text().strip()
         url = f"{served.address}/score"
-        assert httpx.post(url, json={"question": "x"}).status_code == 401
+        assert httpx.post(url, json={"question": "x"}, timeout=DEADLINE).status_code == 401
         headers = {"authorization": f"Bearer {key}", "host": "flows.example"}
-        assert httpx.post(url, json={"question": "x"}, headers=headers).status_code == 200
+        answer = httpx.post(url, json={"question": "x"}, headers=headers, timeout=DEADLINE)
+        assert answer.status_code == 200
         for pid in served.supervisor.pids:
             for place in ("cmdline", "environ"):
                 assert key.encode() not in Path(f"/proc/{pid}/{place}").read_bytes()

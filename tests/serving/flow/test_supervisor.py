@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import io
+import queue
 import socket
 from typing import Any
 
@@ -47,6 +48,27 @@ def test_a_stuck_process_goes_though_its_first_successor_died(made: list[Process
         assert (len(made), stuck.told_to_go) == (3, False)
         tell(made[2], {"event": "ready"})
         assert stuck.told_to_go
+
+
+def test_a_signal_that_comes_just_as_waiting_begins_is_heard(
+    made: list[Process], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """It wakes nobody, and its handler runs when the wait is over."""
+
+    class Deaf:
+        waited = 0
+
+        def get(self, timeout: float | None = None) -> tuple[None, dict[str, str]]:
+            assert timeout is not None
+            self.waited += 1
+            if self.waited == 1:
+                raise queue.Empty
+            return None, {"event": "stop"}
+
+    with socket.socket() as listener:
+        kept = Supervisor(Opening("flow"), listener)
+        monkeypatch.setattr(kept, "_messages", Deaf())
+        kept.run()
 
 
 def test_what_it_prints_is_told_in_bounded_pieces_without_secrets() -> None:

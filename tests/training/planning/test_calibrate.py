@@ -24,6 +24,12 @@ from tests.training.drafts import make_spec
 OPTIONS = Options(("32",), (32, 64, 128), 64, recompute=False, batch=None, available=10**10)
 
 
+@pytest.fixture(autouse=True)
+def enough_time(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Whatever else the machine does, every candidate has its turn."""
+    monkeypatch.setattr(module, "BUDGET_SECONDS", 3600.0)
+
+
 @pytest.fixture
 def make(
     checkpoint_maker: CheckpointMaker, messages_file: Callable[..., Path], tmp_path: Path

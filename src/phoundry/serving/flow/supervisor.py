@@ -23,6 +23,7 @@ STEADY = 60.0  # seconds after which an end is the first of a row
 LONGEST = 30.0  # seconds between two starts
 START = 120.0  # seconds that the first start may take
 STOP = 5.0  # seconds beyond their grace that processes have to end
+LOOK = 1.0  # seconds after which a signal is heard that came just as waiting began
 
 Message = tuple[Child | None, dict[str, Any]]
 
@@ -103,7 +104,10 @@ class Supervisor:
     def run(self) -> None:
         """Look after the processes until `ask_to_stop`; all have ended when this returns."""
         while True:
-            child, told = self._messages.get()
+            try:
+                child, told = self._messages.get(timeout=LOOK)
+            except queue.Empty:
+                continue  # a signal wakes only who waits already; its handler runs here
             if told["event"] == "stop":
                 break
             self._heard(child, told)
