@@ -22,6 +22,12 @@ def chats(tmp_path: Path) -> Path:
     return file
 
 
+def test_a_length_without_a_model_counts_nothing(shell: Shell) -> None:
+    refused = shell("data", "show", "faq", "--max-seq-length", "64")
+    assert refused.code == 2
+    assert "no model is named" in refused.err
+
+
 def test_create_list_show(shell: Shell, chats: Path) -> None:
     made = shell("data", "create", "faq", "--source", str(chats), "--test-size", "0.3")
     assert made.code == 0

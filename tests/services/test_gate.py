@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Iterable
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 import pytest
 
-from phoundry.errors import Conflict
+from phoundry.errors import Conflict, Unavailable
 from phoundry.services import deployments, endpoints, parity, routing
 from phoundry.services.context import Context
 from phoundry.services.reconcile import deployments as reconcile
@@ -90,6 +91,28 @@ def test_the_first_deployment_gets_its_traffic_once_it_has_passed(faq: Faq) -> N
     shown = parity.show(faq.context, "faq", "blue")
     assert shown.report is not None
     assert shown.report.summary().endswith("191 of 192 tokens the same")
+
+
+def test_who_hears_that_it_serves_is_served(faq: Faq, context: Context) -> None:
+    calls: list[str] = []
+
+    def publish() -> None:
+        routing.publish(context, wait=False)
+        calls.append(deployments.show(context, "faq", "blue").gate)
+        raise Unavailable("The gateway hangs.")
+
+    told = replace(context, publish=publish)
+    faq.create()
+    folder = faq.until_asked()
+    assert deployments.show(told, "faq", "blue").gate == "pending"
+    assert calls == []
+    while faq.fleet.running.get(folder):
+        faq.fleet.work()
+    gate.tick(context)  # and the routing table has its turn later
+    assert faq.route().traffic == {}
+    assert deployments.show(told, "faq", "blue").settled
+    assert calls == ["passed"]
+    assert faq.route().traffic == {"blue": 100}
 
 
 def test_one_that_fails_stays_without_traffic_and_says_why(faq: Faq) -> None:

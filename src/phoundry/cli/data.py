@@ -194,6 +194,11 @@ def show(
     from phoundry.cli.data_rows import print_asset, print_rows
     from phoundry.client import Client
 
+    if max_seq_length is not None and model is None:
+        raise UsageError(
+            "--max-seq-length counts a model's tokens, and no model is named.",
+            remedy="Name it: --model smollm2-135m-instruct.",
+        )
     out, client = Printer(output), Client()
     asset = client.data.show(name)
     reference, part = f"{asset.name}:{asset.version}", _part(split)

@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
+from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
 from sqlalchemy import select
 from sqlalchemy.orm import Session
 
-from phoundry.errors import Conflict, NotFound
+from phoundry.errors import Conflict, NotFound, Unavailable
 from phoundry.services import (
     bases,
     changes,
@@ -86,11 +87,16 @@ def listing(context: Context, endpoint: str) -> list[Deployment]:
 
 
 def show(context: Context, endpoint: str, name: str) -> Deployment:
+    """The deployment. That it serves is told when the gateway knows it, too: who hears it asks it
+    next. A gateway that hangs is the reconciler's to see to."""
     with context.begin("deployments/read") as session:
         row = _get(session, context, endpoint, name)
         deployment = view(session, context, row)
         deployment.events = history(session, context, resource(endpoint, name))
-        return deployment
+    if deployment.settled:
+        with suppress(Unavailable):
+            context.publish()
+    return deployment
 
 
 def logs(
