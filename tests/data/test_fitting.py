@@ -71,21 +71,16 @@ def test_drop_turns_ends_where_a_turn_ends(
     fitted = fit(chatml, messages, limit)
     whole = chatml.render_example(messages)
     assert fitted.tokens == len(whole)
-    if (example := fitted.example) is None:
-        assert whole.turn_ends[0] > limit
-        return
-    assert len(example) <= limit
-    assert len(example.loss_mask) == len(example)
-    # It is the rendering of a beginning of the conversation that ends with an answer (or of all).
-    turns = len(example.turn_ends)
-    assert example.turn_ends == whole.turn_ends[:turns]
     places = [i for i, message in enumerate(messages) if message["role"] == "assistant"]
-    beginnings = [messages, messages[: places[turns - 1] + 1]]
-    assert example in [chatml.render_example(beginning) for beginning in beginnings]
-    assert fitted.shortened == (turns < len(whole.turn_ends))
-    # No longer beginning would have fitted.
-    if fitted.shortened:
-        assert whole.turn_ends[turns] >= limit - 1
+    beginnings = [chatml.render_example(messages[: place + 1]) for place in places]
+    # The longest beginning that fits and ends with an answer (or all of it) is taken.
+    fitting = [each for each in [*beginnings, whole] if len(each) <= limit]
+    assert fitted.example == (fitting[-1] if fitting else None)
+    if (example := fitted.example) is not None:
+        turns = len(example.turn_ends)
+        assert example.turn_ends == whole.turn_ends[:turns]
+        assert len(example.loss_mask) == len(example)
+        assert fitted.shortened == (turns < len(whole.turn_ends))
 
 
 @steady

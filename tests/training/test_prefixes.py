@@ -216,6 +216,8 @@ def test_no_other_grouping_by_all_that_begin_alike_saves_more(
     + [_sample([1, last], [3]) for last in (6, 7)],
     1,
 )
+# Two and three share as much as the last two alone; then the third may share with the first.
+@example([_sample([1] * length, []) for length in (2, 3, 5, 5)], 1)
 def test_no_other_grouping_saves_more(samples: list[Sample], shortest: int) -> None:
     every = _partitions(list(range(len(samples))))
     best = max(_saving(groups, samples, shortest) for groups in every)

@@ -242,6 +242,7 @@ class Chat:
 """
 
 
+@pytest.mark.usefixtures("home")
 def test_arguments_of_a_class_are_built_in(flow_folder: Path, tmp_path: Path) -> None:
     flex = tmp_path / "flex"
     flex.mkdir()
